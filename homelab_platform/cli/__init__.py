@@ -1,0 +1,1 @@
+"""The `homelab` command: thin, calls what the graph calls."""

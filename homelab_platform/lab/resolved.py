@@ -1,0 +1,293 @@
+"""The resolved lab: every fact that a tool needs, derived once. Serialised it is `lab.json`.
+
+Belongs here: the frozen output types and their canonical serialisation. Not here: how a fact is derived (resolve.py),
+or anything that depends on the machine where it runs. All maps are keyed by name and written sorted, so that equal
+labs give equal bytes. Secrets stay references (`sops:…`, `env:…`, `file:…`).
+
+Units: memory and sizes in bytes, CPU in millicores, durations in seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+
+class Frozen(BaseModel):
+    """Base of all resolved types: immutable, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ResolvedPerson(Frozen):
+    """A person of the lab: login name, role, SSH key files or literal public keys, groups."""
+
+    name: str
+    role: Literal["admin", "dev", "guest"]
+    ssh_keys: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    email: str | None = None
+
+
+class ResolvedDisk(Frozen):
+    """A disk of a host; `kind` is sd, ssd, nvme, hdd or usb; `size` in bytes."""
+
+    name: str
+    kind: str
+    size: int
+    mount: str | None = None
+    filesystem: str | None = None
+    device: str | None = None
+
+
+class ResolvedExporter(Frozen):
+    """A Prometheus exporter on a host or beside a workload."""
+
+    name: str
+    port: int
+    path: str = "/metrics"
+
+
+class ResolvedHost(Frozen):
+    """One machine. `allocatable_*` is what is left for pods after the OS and k3s."""
+
+    name: str
+    board: str
+    arch: Literal["amd64", "arm64", "armv7", "armv6"]
+    os: str  # nixos, raspios, debian or external
+    role: str
+    site: str = "home"
+    address: str | None = None
+    address6: str | None = None
+    mac: str | None = None
+    dhcp: bool = False
+    interfaces: dict[str, dict[str, Any]] = {}
+    wifi: dict[str, Any] | None = None
+    k3s: Literal["server", "agent"] | None = None
+    cpu: int
+    memory: int
+    allocatable_cpu: int = 0
+    allocatable_memory: int = 0
+    disks: dict[str, ResolvedDisk] = {}
+    users: tuple[str, ...] = ()
+    services: dict[str, dict[str, Any]] = {}  # host services (NixOS modules, Ansible roles) with their settings
+    exporters: dict[str, ResolvedExporter] = {}
+    firewall: tuple[dict[str, Any], ...] = ()
+    labels: dict[str, str] = {}
+    taints: tuple[str, ...] = ()
+    dns_names: tuple[str, ...] = ()
+    vpn_address: str | None = None
+    needs: tuple[str, ...] = ()  # names of other hosts that must be up first
+    settings: dict[str, Any] = {}
+
+
+class ResolvedNetwork(Frozen):
+    """Addresses of the lab as a whole: LAN, VLANs, pools, CIDRs, DNS records, VPN peers, zones, firewall."""
+
+    domain: str
+    subdomain: str | None = None
+    lan: str | None = None
+    lan6: str | None = None
+    gateway: str | None = None
+    dhcp: str | None = None
+    load_balancers: str | None = None
+    pod_cidr: str = "10.42.0.0/16"
+    service_cidr: str = "10.43.0.0/16"
+    vlans: dict[str, str] = {}
+    zones: dict[str, tuple[str, ...]] = {}
+    dns_servers: tuple[str, ...] = ()
+    dns_records: dict[str, str] = {}
+    dns: dict[str, Any] = {}
+    vpn: dict[str, Any] = {}
+    firewall: tuple[dict[str, Any], ...] = ()
+    wifi: dict[str, Any] = {}
+    tls: dict[str, Any] = {}
+
+
+class ResolvedCluster(Frozen):
+    """The k3s cluster."""
+
+    version: str
+    servers: tuple[str, ...]
+    agents: tuple[str, ...] = ()
+    datastore: str = "sqlite"
+    disabled: tuple[str, ...] = ()
+    api_address: str | None = None
+    deploy: Literal["helm", "flux", "argocd"] = "helm"
+    gitops: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+
+
+class ResolvedPort(Frozen):
+    """A port that a workload listens on."""
+
+    name: str
+    port: int
+    protocol: Literal["tcp", "udp"] = "tcp"
+
+
+class ResolvedVolume(Frozen):
+    """A volume of a workload. `on_host` is the host whose disk holds it, if one is known."""
+
+    name: str
+    size: int
+    storage_class: str
+    access: str = "ReadWriteOnce"
+    mount: str | None = None
+    on_host: str | None = None
+
+
+class ResolvedWorkload(Frozen):
+    """One workload as it will run. `needs` names other workloads of this lab that must be applied before it."""
+
+    name: str
+    catalogue: str  # catalogue entry that it was made from
+    namespace: str
+    tier: str
+    kind: Literal["helm", "kustomize", "host", "builtin"]
+    chart: str | None = None
+    chart_version: str | None = None
+    app_version: str | None = None
+    image: str | None = None
+    placement: tuple[str, ...] = ()  # host names it may run on; empty: the scheduler decides
+    replicas: int = 1
+    cpu: int = 0
+    memory: int = 0
+    ports: dict[str, ResolvedPort] = {}
+    volumes: dict[str, ResolvedVolume] = {}
+    needs: tuple[str, ...] = ()
+    hostname: str | None = None
+    address: str | None = None
+    exposure: Literal["none", "cluster", "lan", "ingress", "vpn"] = "cluster"
+    zone: str | None = None
+    sso: Literal["none", "oidc", "ldap", "forward-auth"] = "none"
+    roles: tuple[str, ...] = ()
+    values: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    exporters: dict[str, ResolvedExporter] = {}
+    backup: dict[str, Any] | None = None
+    stateful: bool = False
+
+
+class ResolvedSensor(Frozen):
+    """A sensor of a stream: its unit, the range of plausible values (inclusive), the expected interval in seconds."""
+
+    name: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    every: float | None = None
+
+
+class ResolvedStream(Frozen):
+    """A stream of readings. `source` is one of mqtt, http, files, prometheus, rest, machine; `devices` known ahead.
+
+    `keep_raw` and `keep_table` in seconds; None keeps for ever.
+    """
+
+    name: str
+    source: str
+    source_settings: dict[str, Any] = {}
+    bucket: str
+    prefix: str
+    table: str = "default.sensor_data"
+    devices: tuple[str, ...] = ()
+    sensors: dict[str, ResolvedSensor] = {}
+    columns: dict[str, str] = {}  # further columns of the stream: name → Iceberg type
+    keep_raw: int | None = None
+    keep_table: int | None = None
+
+
+class ResolvedBucket(Frozen):
+    """A bucket of the lab's S3 server."""
+
+    name: str
+    owner: str  # workload or stream it belongs to, or `platform`
+    versioning: bool = False
+    expire_after: int | None = None
+    encrypted: bool = False
+    size: int | None = None
+
+
+class ResolvedTable(Frozen):
+    """An Iceberg table that streams fill. `name` is `namespace.table` in the catalog `hive`."""
+
+    name: str
+    streams: tuple[str, ...] = ()
+    bucket: str
+    keep: int | None = None
+    columns: dict[str, str] = {}
+
+
+class ResolvedMart(Frozen):
+    """A table computed from others."""
+
+    name: str
+    reads: tuple[str, ...]
+    settings: dict[str, Any] = {}
+
+
+class ResolvedBackup(Frozen):
+    """One item that is backed up: what, by which method, where to, when, how long it is kept."""
+
+    name: str
+    item: str  # workload/postgresql, host/nas, bucket/raw, cluster, table/sensor_data …
+    method: str
+    targets: tuple[str, ...]
+    schedule: str  # cron, in the lab's time zone
+    keep: dict[str, int] = {}
+    drill: str | None = None  # cron of the drill
+    encrypted: bool = True
+
+
+class ResolvedTarget(Frozen):
+    """A place that backups go to; `credentials` are references."""
+
+    name: str
+    url: str
+    credentials: dict[str, str] = {}
+
+
+class ScrapeTarget(Frozen):
+    """One Prometheus target: `job` groups, `address` is host:port."""
+
+    job: str
+    instance: str
+    address: str
+    path: str = "/metrics"
+
+
+class ResolvedLab(Frozen):
+    """The whole lab with every derived fact. `to_json` is `lab.json`, byte-identical for equal labs."""
+
+    version: int
+    name: str
+    timezone: str
+    source: str  # the lab file's name without its folder, so that the bytes do not depend on where it lies
+    network: ResolvedNetwork
+    hosts: dict[str, ResolvedHost] = {}
+    cluster: ResolvedCluster | None = None
+    people: dict[str, ResolvedPerson] = {}
+    identity: dict[str, Any] = {}
+    storage: dict[str, Any] = {}
+    secrets: dict[str, str] = {}
+    workloads: dict[str, ResolvedWorkload] = {}
+    streams: dict[str, ResolvedStream] = {}
+    buckets: dict[str, ResolvedBucket] = {}
+    tables: dict[str, ResolvedTable] = {}
+    marts: dict[str, ResolvedMart] = {}
+    targets: dict[str, ResolvedTarget] = {}
+    backups: dict[str, ResolvedBackup] = {}
+    patching: dict[str, Any] = {}
+    scrape_targets: tuple[ScrapeTarget, ...] = ()
+    tasks: tuple[dict[str, Any], ...] = ()
+    settings: dict[str, Any] = {}
+
+    def to_json(self) -> bytes:
+        """Canonical JSON: sorted keys, two-space indent, newline at the end, UTF-8."""
+        return orjson.dumps(
+            self.model_dump(mode="json"),
+            option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
+        )

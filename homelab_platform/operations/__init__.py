@@ -1,0 +1,1 @@
+"""Backup, drill, restore, patch, retention: resumable steps over a journal."""

@@ -1,0 +1,35 @@
+"""Where things lie on this machine: the repository's data files, a site's data folder, the shared cache.
+
+Belongs here: path arithmetic only; nothing here creates, reads or writes a file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def project_path(*parts: str) -> Path:
+    """A file or folder of the project's own tree (`helm`, `examples`, `ansible`, …); HOMELAB_PROJECT overrides it."""
+    return Path(os.environ.get("HOMELAB_PROJECT", PROJECT)).joinpath(*parts)
+
+
+def data_home() -> Path:
+    """The folder that holds one folder per site; HOMELAB_DATA overrides the platform's user data folder."""
+    override = os.environ.get("HOMELAB_DATA")
+    return Path(override) if override else user_data_path("homelab-platform", appauthor=False)
+
+
+def site_path(lab: str) -> Path:
+    """The data folder of the embedded site of the lab named `lab`."""
+    return data_home() / lab
+
+
+def cache_home() -> Path:
+    """Downloads and builds that any checkout may share; HOMELAB_CACHE overrides `~/.cache/homelab-platform`."""
+    override = os.environ.get("HOMELAB_CACHE")
+    return Path(override) if override else Path.home() / ".cache" / "homelab-platform"

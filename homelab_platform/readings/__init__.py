@@ -1,0 +1,1 @@
+"""The sensor-data path: contract, sources, ingest, quality, marts. Knows no Dagster."""
