@@ -21,7 +21,7 @@ class PostgresEndpoint:
     password: str = field(repr=False)
 
     def url(self, driver: str = "postgresql") -> str:
-        """A connection URL; `driver` is `postgresql` (libpq, psycopg) or a SQLAlchemy name like `postgresql+psycopg`."""
+        """A connection URL; `driver` is `postgresql` (libpq) or a SQLAlchemy name like `postgresql+psycopg`."""
         secret = quote(self.password, safe="")
         return (
             f"{driver}://{quote(self.user, safe='')}:{secret}@{self.host}:{self.port}/{quote(self.database, safe='')}"
