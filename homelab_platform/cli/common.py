@@ -1,0 +1,86 @@
+"""What several commands share: finding the lab file, the options that every command has, loading the lab.
+
+Belongs here: helpers of two or more command families.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from homelab_platform.errors import HomelabError
+
+if TYPE_CHECKING:
+    from homelab_platform.catalog.load import Catalogue
+    from homelab_platform.lab.resolved import ResolvedLab
+    from homelab_platform.servers.site import Site
+
+LAB_FILE = "lab.yaml"
+
+LabArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[LAB]",
+        help="Lab file or the folder that holds it. Default: $HOMELAB_LAB, else lab.yaml here or in a folder above.",
+        show_default=False,
+    ),
+]
+LabOption = Annotated[
+    Path | None,
+    typer.Option("--lab", "-l", metavar="LAB", help="Lab file or its folder.", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
+
+
+def find_lab(given: Path | None) -> Path:
+    """The lab file that the user means.
+
+    Raises HomelabError that says where was looked when there is none.
+    """
+    if given is None and os.environ.get("HOMELAB_LAB"):
+        given = Path(os.environ["HOMELAB_LAB"])
+    if given is not None:
+        path = given / LAB_FILE if given.is_dir() else given
+        if path.is_file():
+            return path
+        raise HomelabError.of(str(given), "no lab file is here", f"Give the path of a {LAB_FILE} or of its folder.")
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / LAB_FILE).is_file():
+            return _short(folder / LAB_FILE)
+    raise HomelabError.of(
+        str(here),
+        f"no {LAB_FILE} here or in a folder above",
+        "Make one with `homelab init`, or name one: `homelab check examples/pi-cluster`.",
+    )
+
+
+def _short(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def catalogue_for(lab_file: Path) -> Catalogue:
+    """The project's catalogue with the workloads that lie beside the lab file added."""
+    from homelab_platform.catalog.load import load_catalogue
+
+    extra = lab_file.parent / "helm"
+    return load_catalogue(extra if extra.is_dir() else None)
+
+
+def resolved_lab(lab_file: Path) -> ResolvedLab:
+    """The lab, checked and resolved; raises HomelabError with every problem."""
+    from homelab_platform.lab.check import load_resolved
+
+    return load_resolved(lab_file, catalogue_for(lab_file))
+
+
+def running_site(lab_file: Path) -> Site:
+    """The running embedded site of the lab; raises HomelabError that says how to start it."""
+    from homelab_platform.lab.load import load_lab
+    from homelab_platform.servers.site import open_site
+
+    return open_site(load_lab(lab_file).lab.lab)

@@ -1,0 +1,89 @@
+"""The `homelab` command's entry: which commands there are, and how an error leaves the process.
+
+Belongs here: wiring, exit codes. Not here: what the commands do (one module per family beside this one).
+Exit codes: 0 nothing to do or done, 1 error, 2 changes pending, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from homelab_platform import __version__
+from homelab_platform.cli import lab_commands, plan_commands, readings_commands, site_commands
+from homelab_platform.cli.output import count, note, print_problems, write_json
+from homelab_platform.errors import HomelabError
+
+app = typer.Typer(
+    name="homelab",
+    help="One typed file describes your lab; homelab makes it real, keeps it real and proves it.",
+    epilog="Start with `homelab init`, then `homelab check` and `homelab up`. Exit codes: 0 done, 1 error, 2 changes "
+    "pending.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"homelab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Root of all commands."""
+
+
+for _family in (lab_commands, plan_commands, site_commands, readings_commands):
+    _family.register(app)
+
+
+def _report(error: HomelabError) -> int:
+    if "--json" in sys.argv:
+        write_json({"problems": [p.to_dict() for p in error.problems]})
+    else:
+        closing = f"{count(len(error.problems), 'error')}. Nothing was changed." if len(error.problems) > 1 else ""
+        print_problems(error.problems, closing=closing)
+    return 1
+
+
+def _main() -> int:
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(standalone_mode=False, prog_name="homelab")
+    except HomelabError as error:
+        return _report(error)
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        note("Stopped. Nothing that was acknowledged is lost; run the same command again to go on.")
+        return 130
+    except typer.TyperException as error:
+        # A wrong option or argument. Its own exit code would be 2, which here means `changes pending`.
+        show = getattr(error, "show", None)
+        if show is not None:
+            show()
+        return 0 if type(error).__name__ == "NoArgsIsHelpError" else 1
+    return result if isinstance(result, int) else 0
+
+
+def run() -> None:
+    """Console entry point; never shows a traceback for what a user can cause."""
+    try:
+        code = _main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our pipe (`| head`) went away: not an error of ours. Point stdout elsewhere so that the
+        # interpreter's own flush at exit stays quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
