@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, order=True)
@@ -53,6 +54,6 @@ class HomelabError(Exception):
         super().__init__("\n".join(str(p) for p in self.problems))
 
     @classmethod
-    def of(cls, where: Position | str, what: str, remedy: str = "", rule: str = "") -> HomelabError:
+    def of(cls, where: Position | str, what: str, remedy: str = "", rule: str = "") -> Self:
         """An error with a single problem."""
         return cls(Problem(where, what, remedy, rule))
