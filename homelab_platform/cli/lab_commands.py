@@ -37,8 +37,12 @@ def init(
     folder: Annotated[Path, typer.Argument(help="Where the lab file goes; made if it does not exist.")] = Path(),
     example: Annotated[
         str | None,
-        typer.Option("--from", metavar="EXAMPLE", help="Start from an example lab instead of the small template.",
-                     autocompletion=_examples),
+        typer.Option(
+            "--from",
+            metavar="EXAMPLE",
+            help="Start from an example lab instead of the small template.",
+            autocompletion=_examples,
+        ),
     ] = None,
 ) -> None:
     """Write a first lab.yaml, with the schema that makes editors check and complete it."""
@@ -123,7 +127,8 @@ def _show_why(path: Path, what: str | None, as_json: bool) -> None:
     head, dot, tail = prefix.partition(".")
     prefix = f"{singular.get(head, head)}{dot}{tail}"
     rows = [
-        row for row in explain(load_lab(path), common.catalogue_for(path))
+        row
+        for row in explain(load_lab(path), common.catalogue_for(path))
         if not prefix or row[0] == prefix or row[0].startswith(prefix + ".")
     ]
     if not rows:
@@ -140,8 +145,18 @@ def _short(value: Any, limit: int = 60) -> str:
 
 
 def _pick(document: dict[str, Any], what: str, path: Path) -> Any:
-    plurals = {"host": "hosts", "workload": "workloads", "stream": "streams", "backup": "backups", "person": "people",
-               "bucket": "buckets", "table": "tables", "mart": "marts", "target": "targets", "dns": "network"}
+    plurals = {
+        "host": "hosts",
+        "workload": "workloads",
+        "stream": "streams",
+        "backup": "backups",
+        "person": "people",
+        "bucket": "buckets",
+        "table": "tables",
+        "mart": "marts",
+        "target": "targets",
+        "dns": "network",
+    }
     head, _, name = what.partition("/")
     section = document.get(plurals.get(head, head))
     if section is None:
@@ -184,8 +199,14 @@ def _listing(lab: ResolvedLab, section: str) -> str:
         return output.table(("host", "board", "os", "address", "role", "memory"), rows, right=frozenset({5}))
     if section == "workloads":
         rows = [
-            (w.name, w.app_version or w.chart_version or "", ", ".join(w.placement), output.size(w.memory),
-             w.hostname or w.address or "", ", ".join(w.needs))
+            (
+                w.name,
+                w.app_version or w.chart_version or "",
+                ", ".join(w.placement),
+                output.size(w.memory),
+                w.hostname or w.address or "",
+                ", ".join(w.needs),
+            )
             for w in lab.workloads.values()
         ]
         return output.table(("workload", "version", "on", "memory", "reached at", "needs"), rows, right=frozenset({3}))

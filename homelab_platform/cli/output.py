@@ -30,7 +30,9 @@ def console(*, stderr: bool = False) -> Console:
 def write_json(value: Any) -> None:
     """Print one JSON document, UTF-8, two-space indent."""
     sys.stdout.buffer.write(
-        orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS, default=str)
+        orjson.dumps(
+            value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS, default=str
+        )
     )
     sys.stdout.flush()
 

@@ -1,0 +1,182 @@
+"""`homelab plan` and `homelab apply`: what would change, and changing it.
+
+Belongs here: screens, confirmation, exit codes. Not here: what differs (plan/) or how it is applied (graph/).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from homelab_platform.cli import common, output
+from homelab_platform.errors import HomelabError, Problem
+
+if TYPE_CHECKING:
+    from homelab_platform.graph.apply import ApplyReport
+    from homelab_platform.lab.resolved import ResolvedLab
+    from homelab_platform.plan.plan import Plan, Step
+    from homelab_platform.servers.site import Site
+
+RefreshOption = Annotated[
+    bool, typer.Option(help="Look at the outside world first; without it the plan trusts the last observation.")
+]
+OnlyOption = Annotated[
+    list[str] | None, typer.Option("--only", metavar="ASSET", help="Just this asset, like mart/gaps. Repeatable.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    app.command()(plan)
+    app.command()(apply)
+
+
+def plan(
+    lab: common.LabArgument = None,
+    refresh: RefreshOption = True,
+    only: OnlyOption = None,
+    all_changes: Annotated[bool, typer.Option("--all", help="Show every changed value of every asset.")] = False,
+    as_json: common.JsonOption = False,
+) -> None:
+    """Show what applying the lab would change. Changes nothing. Exits 2 when changes are pending."""
+    from homelab_platform.plan.render import render
+
+    started = time.monotonic()
+    resolved = common.resolved_lab(common.find_lab(lab))
+    made = current_plan(resolved, refresh=refresh, only=only)
+    if as_json:
+        output.write_json(made.to_dict())
+    else:
+        output.say(f"{render(made, all_changes=all_changes)}    {output.duration(time.monotonic() - started)}")
+    raise typer.Exit(2 if made.pending else 0)
+
+
+def current_plan(resolved: ResolvedLab, *, refresh: bool, only: list[str] | None) -> Plan:
+    """The plan of the lab against its embedded site, running or not, cut down to the assets in `only`."""
+    from homelab_platform.plan.desired import desired_states
+    from homelab_platform.plan.layers import EMBEDDED
+    from homelab_platform.plan.plan import make_plan
+    from homelab_platform.plan.plan import only as cut
+    from homelab_platform.servers.site import running
+    from homelab_platform.tools.state import observed_states
+
+    desired = desired_states(resolved)
+    wanted = known_keys(only, desired)
+    site = running(resolved.name)
+    states = observed_states(site.lakehouse, desired, refresh=refresh) if site else {}
+    made = make_plan(desired, states, site=EMBEDDED, lab=resolved.name)
+    return cut(made, wanted) if wanted else made
+
+
+def known_keys(wanted: list[str] | None, known: Iterable[str]) -> set[str]:
+    """The asset keys that the user named; raises HomelabError for each that the lab does not have."""
+    names = list(known)
+    problems = [
+        Problem(key, "the lab has no such asset", did_you_mean(key, names)) for key in wanted or () if key not in names
+    ]
+    if problems:
+        raise HomelabError(problems)
+    return set(wanted or ())
+
+
+def did_you_mean(wrong: str, names: Iterable[str]) -> str:
+    """A remedy that names the nearest of `names`."""
+    from rapidfuzz import process
+
+    near = process.extractOne(wrong, list(names), score_cutoff=60)
+    return f"Did you mean {near[0]}?" if near else "`homelab plan` lists what there is."
+
+
+def apply(
+    lab: common.LabArgument = None,
+    only: OnlyOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, unless data would be lost.")] = False,
+    confirm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ASSET", help="Allow the loss of this asset's data, without asking. Repeatable."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    as_json: common.JsonOption = False,
+) -> None:
+    """Make the lab real: apply exactly what differs, then look whether it took."""
+    path = common.find_lab(lab)
+    if dry_run:
+        plan(path, only=only, as_json=as_json)
+    resolved = common.resolved_lab(path)
+    made = current_plan(resolved, refresh=True, only=only)
+    if not made.pending:
+        _say_nothing_to_do(made, as_json)
+        return
+    site = common.running_site(path)
+    keys = _agreed(made, yes=yes or as_json, confirmed=set(confirm or ()), quiet=as_json)
+    with output.steps(quiet=as_json) as progress:
+        report = apply_to(site, resolved, keys=keys, progress=progress)
+    if as_json:
+        output.write_json(report.to_dict())
+    else:
+        say_report(report, site)
+    raise typer.Exit(1 if report.failed else 0)
+
+
+def _say_nothing_to_do(made: Plan, as_json: bool) -> None:
+    if as_json:
+        output.write_json({"applied": [], "failed": [], "plan": made.to_dict()})
+    else:
+        from homelab_platform.plan.render import render
+
+        output.say(render(made))
+
+
+def _agreed(made: Plan, *, yes: bool, confirmed: set[str], quiet: bool) -> list[str]:
+    """The keys to apply, after the user agreed; asks only where somebody can answer."""
+    from homelab_platform.plan.render import render
+
+    if not quiet:
+        output.note(render(made))
+    losing = [step for step in made.pending if step.danger == "data-loss" and step.key not in confirmed]
+    interactive = sys.stdin.isatty() and not quiet
+    if losing and not interactive:
+        raise HomelabError(
+            Problem(s.key, f"{s.action} would lose its data", f"If that is meant: homelab apply --confirm {s.key}")
+            for s in losing
+        )
+    for step in losing:
+        _ask_by_name(step)
+    if not yes and interactive and not typer.confirm("Apply this?"):
+        raise typer.Exit(0)
+    return [step.key for step in made.pending]
+
+
+def _ask_by_name(step: Step) -> None:
+    answer = typer.prompt(f"{step.key}: {step.action} loses its data. Type its name to go on")
+    if answer.strip() != step.key:
+        raise HomelabError.of(step.key, "the name did not match; nothing was changed", "")
+
+
+def apply_to(
+    site: Site, resolved: ResolvedLab, *, keys: list[str] | None = None, progress: Callable[[str], None]
+) -> ApplyReport:
+    """Apply the assets `keys` (default: whatever differs) on the running site, through the graph."""
+    from homelab_platform.graph.apply import apply_assets
+
+    chosen = keys
+    if chosen is None:
+        made = current_plan(resolved, refresh=True, only=None)
+        chosen = [step.key for step in made.pending if step.danger != "data-loss"]
+    return apply_assets(site, resolved, chosen, progress=progress)
+
+
+def say_report(report: ApplyReport, site: Site) -> None:
+    """What was applied, what failed and why, and where to look."""
+    width = max((len(r.key) for r in report.results), default=0)
+    for result in report.results:
+        output.say(f"  {result.key:<{width}}  {result.status:<8}  {result.summary}  {output.duration(result.seconds)}")
+        for problem in result.problems:
+            output.print_problems([problem])
+    done = len(report.results) - len(report.failed)
+    where = f" Open {site.dagster_url}/assets/{report.results[0].key}" if len(report.results) == 1 else ""
+    output.say(f"Applied {done} of {len(report.results)}.{where}")

@@ -1,0 +1,127 @@
+"""`homelab up`, `down`, `status`, `open`: the embedded site as a person sees it.
+
+Belongs here: the screens of starting, stopping and looking. Not here: how servers run (servers/) or what is applied
+(plan_commands).
+"""
+
+from __future__ import annotations
+
+import webbrowser
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from homelab_platform.cli import common, output, plan_commands
+from homelab_platform.errors import HomelabError
+
+if TYPE_CHECKING:
+    from homelab_platform.servers.site import Site, SiteStatus
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    app.command()(up)
+    app.command()(down)
+    app.command()(status)
+    app.command("open")(open_page)
+
+
+def up(
+    lab: common.LabArgument = None,
+    port: Annotated[int | None, typer.Option(help="Port of the UI; chosen when not given, then kept.")] = None,
+    apply: Annotated[bool, typer.Option(help="Apply the lab once the servers run.")] = True,
+    as_json: common.JsonOption = False,
+) -> None:
+    """Start the lab's embedded site in the background and make the lab real on it. Safe to repeat."""
+    from homelab_platform.cli.first_readings import first_answer
+    from homelab_platform.servers.site import open_site
+    from homelab_platform.servers.site import up as start
+
+    path = common.find_lab(lab)
+    resolved = common.resolved_lab(path)
+    with output.steps(quiet=as_json) as progress:
+        state = start(path, lab_name=resolved.name, progress=progress, dagster_port=port)
+        site = open_site(resolved.name)
+        report = plan_commands.apply_to(site, resolved, progress=progress) if apply else None
+        answer = first_answer(site, progress) if apply else None
+    if as_json:
+        output.write_json(
+            {
+                "site": state.to_dict(),
+                "applied": report.to_dict() if report else None,
+                "first_query": answer.to_dict() if answer else None,
+            }
+        )
+    else:
+        _say_up(site, state)
+        if report:
+            plan_commands.say_report(report, site)
+        if answer:
+            output.say(f"\n{answer.text()}")
+        output.say(f"\nStop it with `homelab down {lab or ''}".rstrip() + "`; the data stays.")
+    raise typer.Exit(1 if report is not None and report.failed else 0)
+
+
+def _say_up(site: Site, state: SiteStatus) -> None:
+    output.say(f"Site of lab {site.lab_name} is up ({output.size(state.rss)} in memory).")
+    output.say(f"  UI    {site.dagster_url}")
+    output.say(f"  data  {site.root}")
+
+
+def down(lab: common.LabArgument = None, as_json: common.JsonOption = False) -> None:
+    """Stop the embedded site. Its data stays; `homelab up` goes on where it was."""
+    from homelab_platform.lab.load import load_lab
+    from homelab_platform.paths import site_path
+    from homelab_platform.servers.site import down as stop
+
+    root = site_path(load_lab(common.find_lab(lab)).lab.lab)
+    with output.steps(quiet=as_json) as progress:
+        progress("stopping the servers")
+        stopped = stop(root)
+    if as_json:
+        output.write_json({"stopped": stopped, "data": str(root)})
+    else:
+        output.say(f"Stopped. The data stays in {root}." if stopped else "It was not running. Nothing was done.")
+
+
+def status(lab: common.LabArgument = None, as_json: common.JsonOption = False) -> None:
+    """How the lab is: servers, what is in sync, streams, and what needs your attention."""
+    from homelab_platform.cli.status_screen import gather
+
+    path = common.find_lab(lab)
+    resolved = common.resolved_lab(path)
+    report = gather(resolved)
+    if as_json:
+        output.write_json(report.to_dict())
+    else:
+        for line in report.lines():
+            output.say(line)
+    raise typer.Exit(report.exit_code)
+
+
+def open_page(
+    what: Annotated[str | None, typer.Argument(help="An asset like table/sensor_data, or nothing for the UI.")] = None,
+    lab: common.LabOption = None,
+    as_json: common.JsonOption = False,
+) -> None:
+    """Open the Dagster UI, or the page of one asset, in the browser; prints the address."""
+    site = common.running_site(common.find_lab(lab))
+    url = site.dagster_url
+    if what is not None:
+        keys = _asset_keys(site)
+        if what not in keys:
+            hint = plan_commands.did_you_mean(what, keys)
+            raise HomelabError.of(what, "no asset of this lab has this name", hint)
+        url = f"{url}/assets/{what}"
+    if as_json:
+        output.write_json({"url": url})
+        return
+    output.say(url)
+    webbrowser.open(url)
+
+
+def _asset_keys(site: Site) -> list[str]:
+    from homelab_platform.plan.desired import desired_states
+
+    states: dict[str, Any] = dict(desired_states(common.resolved_lab(site.lab_path)))
+    return sorted(states)
