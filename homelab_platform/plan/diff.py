@@ -1,0 +1,158 @@
+"""What differs between two documents, said by the path of what a person wrote.
+
+Belongs here: comparing JSON-able documents and writing the difference as text or Markdown. Not here: what a difference
+does to a running lab (danger.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+\Z")
+
+
+class Absent:
+    """The value of something that is not there."""
+
+    def __repr__(self) -> str:
+        return "–"
+
+
+ABSENT = Absent()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One value that differs: `path` in dotted form, `old` and `new` as JSON data, ABSENT where there is none."""
+
+    path: str
+    old: Any
+    new: Any
+
+    def to_dict(self) -> dict[str, Any]:
+        """The change as JSON-ready data; a side that is absent is left out."""
+        sides = {"old": self.old, "new": self.new}
+        return {"path": self.path, **{name: side for name, side in sides.items() if side is not ABSENT}}
+
+    def line(self) -> str:
+        """The change as `old → new`, `+ added` or `- removed`."""
+        if self.old is ABSENT:
+            return f"+ {shown(self.new)}"
+        if self.new is ABSENT:
+            return f"- {shown(self.old)}"
+        return f"{shown(self.old)} → {shown(self.new)}"
+
+
+def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
+    """Every value that differs between two JSON-able documents, in the order of their paths.
+
+    Lists of names are compared as sets: what was added, what was taken away; their order only if nothing else differs.
+    """
+    return tuple(_maps("", old, new))
+
+
+def _join(path: str, name: str) -> str:
+    if not _PLAIN.match(name):
+        return f"{path}[{orjson.dumps(name).decode()}]"
+    return f"{path}.{name}" if path else name
+
+
+def _values(path: str, old: Any, new: Any) -> Iterator[Change]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        yield from _maps(path, old, new)
+    elif isinstance(old, list | tuple) and isinstance(new, list | tuple):
+        yield from _lists(path, old, new)
+    elif not _same(old, new):
+        yield Change(path, old, new)
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Equal in JSON: `1`, `1.0` and `true` are three different values there."""
+    if isinstance(old, int | float | bool) and isinstance(new, int | float | bool):
+        return type(old) is type(new) and old == new
+    return bool(old == new)
+
+
+def _maps(path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+    if not old and not new:
+        return
+    for name in sorted({*old, *new}):
+        here = _join(path, name)
+        if name not in old:
+            yield from _one_sided(here, new[name], added=True)
+        elif name not in new:
+            yield from _one_sided(here, old[name], added=False)
+        else:
+            yield from _values(here, old[name], new[name])
+
+
+def _one_sided(path: str, value: Any, *, added: bool) -> Iterator[Change]:
+    """Something that came or went: a map shows its members, so that each path says one thing."""
+    if isinstance(value, Mapping) and value:
+        for name in sorted(value):
+            yield from _one_sided(_join(path, name), value[name], added=added)
+    else:
+        yield Change(path, ABSENT, value) if added else Change(path, value, ABSENT)
+
+
+def _names(value: Sequence[Any]) -> bool:
+    return all(isinstance(item, str) for item in value) and len(set(value)) == len(value)
+
+
+def _lists(path: str, old: Sequence[Any], new: Sequence[Any]) -> Iterator[Change]:
+    if not (_names(old) and _names(new)):
+        if len(old) == len(new):
+            for index, (before, after) in enumerate(zip(old, new, strict=True)):
+                yield from _values(f"{path}[{index}]", before, after)
+        else:
+            yield Change(path, list(old), list(new))
+        return
+    gone, come = [n for n in old if n not in set(new)], [n for n in new if n not in set(old)]
+    for name in gone:
+        yield Change(path, name, ABSENT)
+    for name in come:
+        yield Change(path, ABSENT, name)
+    if not gone and not come and list(old) != list(new):
+        yield Change(path, list(old), list(new))
+    if not old and new == [] and list(old) != list(new):
+        yield Change(path, list(old), list(new))
+
+
+def shown(value: Any, limit: int = 60) -> str:
+    """A value for people on one line, cut after `limit` characters."""
+    if value is None or isinstance(value, bool):
+        text = {None: "null", True: "true", False: "false"}[value]
+    elif isinstance(value, str):
+        text = " ".join(value.split()) or '""'
+    elif isinstance(value, int | float):
+        text = str(value)
+    elif isinstance(value, Sequence) and _names(value):
+        text = ", ".join(value) or "[]"
+    else:
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def as_lines(changes: Sequence[Change]) -> list[str]:
+    """The changes as aligned text, one a line: the path, then what became of it."""
+    width = min(max((len(c.path) for c in changes), default=0), 48)
+    return [f"{c.path:<{width}}   {c.line()}" for c in changes]
+
+
+def as_markdown(changes: Sequence[Change]) -> str:
+    """The changes as a Markdown diff block, as an asset's page shows it."""
+    if not changes:
+        return "No difference."
+    lines: list[str] = []
+    for change in changes:
+        if change.old is not ABSENT:
+            lines.append(f"- {change.path}: {shown(change.old, 200)}")
+        if change.new is not ABSENT:
+            lines.append(f"+ {change.path}: {shown(change.new, 200)}")
+    body = "\n".join(line.replace("```", "ʼʼʼ") for line in lines)
+    return f"```diff\n{body}\n```"

@@ -1,0 +1,80 @@
+"""The facts that a workload takes from the rest of the lab.
+
+Belongs here: which kinds of workload are told what about their neighbours (a monitoring system its scrape targets, a
+DNS server its records). A change of such a fact changes these workloads and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
+
+
+def workloads_of(lab: ResolvedLab, *catalogue: str) -> tuple[str, ...]:
+    """The names of the lab's workloads that are made from one of these catalogue entries."""
+    return tuple(name for name, workload in lab.workloads.items() if workload.catalogue in catalogue)
+
+
+def _scrape_targets(lab: ResolvedLab, _: ResolvedWorkload) -> Any:
+    rows = [target.model_dump(mode="json") for target in lab.scrape_targets]
+    return {f"{row['job']}/{row['instance']}": f"{row['address']}{row['path']}" for row in rows}
+
+
+def _dns_records(lab: ResolvedLab, _: ResolvedWorkload) -> Any:
+    return dict(lab.network.dns_records)
+
+
+def _address_pool(lab: ResolvedLab, _: ResolvedWorkload) -> Any:
+    return lab.network.load_balancers
+
+
+def _certificates(lab: ResolvedLab, _: ResolvedWorkload) -> Any:
+    return {"domain": lab.network.domain, "tls": lab.network.tls, "dns": lab.network.dns}
+
+
+def _clients(lab: ResolvedLab, workload: ResolvedWorkload) -> Any:
+    return {
+        other.name: {"hostname": other.hostname, "sso": other.sso, "roles": sorted(other.roles)}
+        for other in lab.workloads.values()
+        if other.sso != "none" and other.name != workload.name
+    }
+
+
+def _people(lab: ResolvedLab, _: ResolvedWorkload) -> Any:
+    return {name: {"role": person.role, "groups": sorted(person.groups)} for name, person in lab.people.items()}
+
+
+def _hostnames(lab: ResolvedLab, workload: ResolvedWorkload) -> Any:
+    others = (w for w in lab.workloads.values() if w.name != workload.name)
+    return {other.name: other.hostname for other in others if other.hostname and other.exposure != "none"}
+
+
+_Fact = Callable[["ResolvedLab", "ResolvedWorkload"], Any]
+
+_TOLD: dict[str, tuple[_Fact, frozenset[str]]] = {
+    "scrape_targets": (
+        _scrape_targets,
+        frozenset({"monitoring", "prometheus", "kube-prometheus-stack", "victoria-metrics"}),
+    ),
+    "dns_records": (
+        _dns_records,
+        frozenset({"pihole", "adguard", "blocky", "unbound", "coredns", "dnsmasq", "external-dns", "bind"}),
+    ),
+    "address_pool": (_address_pool, frozenset({"metallb", "kube-vip"})),
+    "certificates": (_certificates, frozenset({"cert-manager", "traefik", "acme"})),
+    "clients": (
+        _clients,
+        frozenset({"authentik", "authelia", "keycloak", "oauth2-proxy", "krakend", "lldap", "openldap"}),
+    ),
+    "people": (_people, frozenset({"authentik", "authelia", "keycloak", "lldap", "openldap"})),
+    "hostnames": (_hostnames, frozenset({"homarr", "homepage", "uptime-kuma", "traefik", "krakend"})),
+}
+
+
+def facts_for(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, Any]:
+    """What `workload` is told about the rest of the lab; empty for most."""
+    told = {name: tell(lab, workload) for name, (tell, kinds) in _TOLD.items() if workload.catalogue in kinds}
+    return {name: fact for name, fact in told.items() if fact}

@@ -1,0 +1,35 @@
+"""What is known of an asset that was applied before.
+
+Belongs here: the value type that plans and the reconciler read. Where it is stored is tools/state.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Status = Literal["ok", "failed", "drifted", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedState:
+    """What was last applied to and observed of one asset.
+
+    `fingerprint` and `document` are those of the last state that was observed after it was applied; empty if none ever
+    was. `attempted` is the fingerprint of the last attempt, whatever came of it. `failures` counts attempts that failed
+    in a row; after one, `next_retry_at` says when the next may start. `reason` is a line for people.
+    """
+
+    key: str
+    fingerprint: str = ""
+    document: Mapping[str, Any] = field(default_factory=dict)
+    applied_at: datetime | None = None
+    observed_at: datetime | None = None
+    status: Status = "ok"
+    failures: int = 0
+    next_retry_at: datetime | None = None
+    attempted: str = ""
+    reason: str = ""
+    run_id: str = ""
