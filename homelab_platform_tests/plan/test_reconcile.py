@@ -14,7 +14,7 @@ from homelab_platform.lab.resolved import ResolvedBucket, ResolvedLab
 from homelab_platform.plan.desired import DesiredState, desired_states
 from homelab_platform.plan.layers import EMBEDDED, EVERYTHING
 from homelab_platform.plan.reconcile import LONGEST_RETRY, Decision, back_off, decide
-from homelab_platform.plan.state import AppliedState
+from homelab_platform.plan.state import AppliedState, Status
 from homelab_platform_tests.plan.labs import small_lab, with_values
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -196,7 +196,7 @@ class World(RuleBasedStateMachine):
     def succeed(self, state: DesiredState) -> None:
         key = state.key
         self.real[key] = state.fingerprint
-        status = "drifted" if key in self.stale_while_running else "ok"
+        status: Status = "drifted" if key in self.stale_while_running else "ok"
         self.stale_while_running.discard(key)
         self.states[key] = AppliedState(
             key, state.fingerprint, state.document, self.now, self.now, status, attempted=state.fingerprint
