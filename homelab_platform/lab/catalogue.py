@@ -1,0 +1,138 @@
+"""What the lab needs to know about a catalogue, as protocols: the catalogue itself lies to the right and is passed in.
+
+Belongs here: the read-only shape of a catalogue and its entries. Not here: reading `helm/<workload>/workload.yaml`.
+
+Units: memory and sizes in bytes, CPU in millicores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, Protocol
+
+from homelab_platform.lab.settings import SettingSpec
+
+
+class PortSpec(Protocol):
+    """A port that a workload listens on. `expose` names the port that a hostname leads to when there are several."""
+
+    @property
+    def port(self) -> int: ...
+    @property
+    def protocol(self) -> Literal["tcp", "udp"]: ...
+
+
+class VolumeSpec(Protocol):
+    """A volume: its default size, access mode and where it is mounted.
+
+    `kind` is `data` (the lab's default storage class), `local` (never NFS: databases), `media` (the lab's one shared
+    media folder) or `object` (a bucket instead of a volume).
+    """
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def access(self) -> str: ...
+    @property
+    def mount(self) -> str | None: ...
+    @property
+    def kind(self) -> Literal["data", "local", "media", "object"]: ...
+
+
+class ExporterSpec(Protocol):
+    """A Prometheus endpoint of the workload."""
+
+    @property
+    def port(self) -> int: ...
+    @property
+    def path(self) -> str: ...
+
+
+class BackupSpec(Protocol):
+    """How the workload's state is saved: the method's name, the volumes it covers, and why there is none."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def volumes(self) -> tuple[str, ...]: ...
+
+
+class Entry(Protocol):
+    """One workload of the catalogue (`helm/<name>/workload.yaml`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Old names that lead here, each with the sentence that says why."""
+
+    @property
+    def kind(self) -> Literal["helm", "kustomize", "host", "builtin"]: ...
+    @property
+    def tier(self) -> Literal["infrastructure", "storage", "core", "media", "extras"]: ...
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def chart(self) -> str | None: ...
+    @property
+    def chart_version(self) -> str | None: ...
+    @property
+    def app_version(self) -> str | None: ...
+    @property
+    def image(self) -> str | None: ...
+    @property
+    def arch(self) -> tuple[str, ...]:
+        """Processor architectures that its images exist for: amd64, arm64, armv7, armv6."""
+
+    @property
+    def cpu(self) -> int: ...
+    @property
+    def memory(self) -> int:
+        """Request of the main pod (all replicas of everything else that does not scale included)."""
+
+    @property
+    def per_node(self) -> bool:
+        """Whether one copy runs on every node (a DaemonSet); cpu and memory then count on each."""
+
+    @property
+    def replicas(self) -> int: ...
+    @property
+    def ports(self) -> Mapping[str, PortSpec]: ...
+    @property
+    def volumes(self) -> Mapping[str, VolumeSpec]: ...
+    @property
+    def buckets(self) -> Mapping[str, Any]: ...
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Workloads it cannot run without; `a|b` is satisfied by either, `a?` orders after it only if it is there."""
+
+    @property
+    def exposure(self) -> Literal["none", "cluster", "lan", "ingress", "vpn"]: ...
+    @property
+    def hostname(self) -> str | None:
+        """The first label of its DNS name when that is not the workload's name."""
+
+    @property
+    def sso(self) -> tuple[str, ...]:
+        """Ways it can be signed in to, best first: oidc, ldap, forward-auth; empty when there is none."""
+
+    @property
+    def exporters(self) -> Mapping[str, ExporterSpec]: ...
+    @property
+    def backup(self) -> BackupSpec | None: ...
+    @property
+    def stateful(self) -> bool: ...
+    @property
+    def settings(self) -> Mapping[str, SettingSpec]: ...
+
+
+class Catalogue(Protocol):
+    """All entries by name."""
+
+    def __getitem__(self, name: str) -> Entry: ...
+    def __contains__(self, name: object) -> bool: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def resolve_name(self, name: str) -> str | None:
+        """The entry that a name or an old name means; None when nobody knows it."""

@@ -1,0 +1,84 @@
+"""Everything that is wrong with a lab, all at once, before anything is touched.
+
+Belongs here: the order of checks (load, names and settings against the catalogue, resolve, rules). The rules are in
+lab/rules/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from homelab_platform.errors import HomelabError, Problem
+from homelab_platform.lab import quantities as q
+from homelab_platform.lab.catalogue import Catalogue
+from homelab_platform.lab.context import RuleContext
+from homelab_platform.lab.host_services import setting_problems
+from homelab_platform.lab.load import LoadedLab, load_lab, sort_problems
+from homelab_platform.lab.model_workloads import Workload
+from homelab_platform.lab.resolve import resolve
+from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.lab.rules import ALL_RULES
+
+
+def check_lab(path: Path, catalog: Catalogue) -> list[Problem]:
+    """Every problem of the lab file, in the order of the file; an empty list when there is none."""
+    try:
+        loaded = load_lab(path)
+    except HomelabError as error:
+        return list(error.problems)
+    return check_loaded(loaded, catalog)[0]
+
+
+def load_resolved(path: Path, catalog: Catalogue) -> ResolvedLab:
+    """The lab, checked and resolved; raises HomelabError with every problem."""
+    problems, resolved = check_loaded(load_lab(path), catalog)
+    if problems or resolved is None:
+        raise HomelabError(problems)
+    return resolved
+
+
+def check_loaded(loaded: LoadedLab, catalog: Catalogue) -> tuple[list[Problem], ResolvedLab | None]:
+    """The problems of a loaded lab, and what it resolves to when it can be resolved at all."""
+    problems = list(catalogue_problems(loaded, catalog))
+    resolved: ResolvedLab | None = None
+    try:
+        resolved = resolve(loaded, catalog)
+    except HomelabError as error:
+        problems += error.problems
+    context = RuleContext(loaded, catalog, resolved)
+    for rule in ALL_RULES:
+        problems += rule(context)
+    return sort_problems(problems), resolved
+
+
+def catalogue_problems(loaded: LoadedLab, catalog: Catalogue) -> Iterator[Problem]:
+    """Workloads that nobody knows, and settings that their entries do not declare or that cannot be read."""
+    positions = loaded.positions
+    for name, workload in loaded.lab.workloads.items():
+        path = ("workloads", name)
+        asked = workload.catalogue or name
+        found = catalog.resolve_name(asked)
+        if found is None and not is_own(workload):
+            where = positions.at(*path, "catalogue") if workload.catalogue else positions.key(*path)
+            remedy = q.did_you_mean(asked, catalog)
+            own = "Of your own one give chart:, kustomize: or image:."
+            yield Problem(where, f"no workload is called {asked}", f"{remedy} {own}", "unknown-workload")
+            continue
+        declared = dict(catalog[found].settings) if found is not None else {}
+        for problem in setting_problems(declared, workload.settings, path, positions):
+            yield _with_common_keys(problem, workload, declared, name)
+
+
+def is_own(workload: Workload) -> bool:
+    """Whether the lab itself says what runs, without the catalogue."""
+    return bool(workload.chart or workload.kustomize or workload.image)
+
+
+def _with_common_keys(problem: Problem, workload: Workload, declared: Mapping[str, object], name: str) -> Problem:
+    prefix = f"{name}: unknown key "
+    if problem.rule != "unknown-key" or not problem.what.startswith(prefix):
+        return problem
+    fields = {info.alias or field for field, info in type(workload).model_fields.items()}
+    return replace(problem, remedy=q.did_you_mean(problem.what.removeprefix(prefix), {*fields, *declared}, "Keys"))
