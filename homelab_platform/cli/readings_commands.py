@@ -1,0 +1,205 @@
+"""`homelab ingest`, `query`, `readings`: sensor data in and out.
+
+Belongs here: options, progress and how answers are printed. Not here: what a reading is or how it gets into the table
+(readings/).
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from homelab_platform.cli import common, output
+from homelab_platform.errors import HomelabError, Problem
+
+if TYPE_CHECKING:
+    from homelab_platform.readings.ingest import IngestReport
+    from homelab_platform.readings.mapping import Mapping
+
+
+class Format(StrEnum):
+    """How a query's rows are written."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    app.command()(ingest)
+    app.command()(query)
+    family = typer.Typer(
+        help="Look into the readings: what was rejected, what a simulation would give.", no_args_is_help=True
+    )
+    family.command()(rejected)
+    family.command()(simulate)
+    app.add_typer(family, name="readings")
+
+
+def ingest(
+    files: Annotated[list[Path] | None, typer.Argument(help="NDJSON, CSV or Parquet, gzip or not.")] = None,
+    stream: Annotated[str, typer.Option(help="Stream that the files belong to.")] = "files",
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", "-m", metavar="FIELD=COLUMN", help="ts, device, sensor, value, unit, site. Repeatable."),
+    ] = None,
+    constant: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="FIELD=VALUE", help="A field that is the same in every row. Repeatable."),
+    ] = None,
+    melt: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Columns that are sensors of their own. Repeatable.")
+    ] = None,
+    timezone: Annotated[str | None, typer.Option("--tz", help="Time zone of times without one.")] = None,
+    time_format: Annotated[str | None, typer.Option("--time-format", help="strptime format of the time.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how the files would be read and stop.")] = False,
+    lab: common.LabOption = None,
+    as_json: common.JsonOption = False,
+) -> None:
+    """Bring files of readings into the table; without files, whatever waits in the bucket.
+
+    Safe to repeat: a reading counts once, however often it is delivered.
+    """
+    from homelab_platform.readings.ingest import ingest_pending
+    from homelab_platform.readings.sources.files import describe, put_files
+
+    path = common.find_lab(lab)
+    chosen = _mapping(mapping or [], constant or [], melt or [], timezone, time_format)
+    paths = list(files or ())
+    if dry_run:
+        plans = describe(paths, mapping=chosen)
+        output.write_json([p.to_dict() for p in plans]) if as_json else output.say("\n".join(map(str, plans)))
+        return
+    site = common.running_site(path)
+    streams = common.resolved_lab(path).streams
+    with output.steps(quiet=as_json) as progress:
+        uploaded = put_files(site.lakehouse, paths, stream=stream, mapping=chosen, progress=progress)
+        report = ingest_pending(site.lakehouse, streams, progress=progress)
+    if as_json:
+        output.write_json({"uploaded": [u.to_dict() for u in uploaded], **report.to_dict()})
+    else:
+        _say_ingest(report)
+    raise typer.Exit(1 if report.problems else 0)
+
+
+def _mapping(
+    columns: list[str], constants: list[str], melt: list[str], timezone: str | None, time_format: str | None
+) -> Mapping | None:
+    """The mapping that the options describe, or None when there are none; raises HomelabError for a bad one."""
+    from homelab_platform.readings.mapping import Mapping
+
+    data: dict[str, Any] = {}
+    problems = []
+    for kind, options in (("column", columns), ("const", constants)):
+        for option in options:
+            name, equals, value = option.partition("=")
+            if not equals or not value:
+                problems.append(Problem(option, "is not FIELD=VALUE", "For example --map value=temperature."))
+            data[name] = {kind: _number(value) if kind == "const" and name == "value" else value}
+    if timezone or time_format:
+        source = data.setdefault("ts", {"column": "ts"})
+        source.update({k: v for k, v in (("tz", timezone), ("format", time_format)) if v})
+    if melt:
+        data["melt"] = melt
+    if problems:
+        raise HomelabError(problems)
+    return Mapping.parse(data) if data else None
+
+
+def _number(text: str) -> float | str:
+    with suppress(ValueError):
+        return float(text)
+    return text
+
+
+def _say_ingest(report: IngestReport) -> None:
+    output.say(
+        f"{output.count(report.rows, 'reading')} from {output.count(report.objects, 'object')} in "
+        f"{output.duration(report.seconds)}; {report.duplicates:,} already there, {report.rejected:,} rejected."
+    )
+    if report.rejected:
+        output.say("See why: homelab readings rejected")
+    if report.problems:
+        output.print_problems(report.problems)
+
+
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT, in DuckDB's or Trino's dialect; - reads it from stdin.")],
+    form: Annotated[
+        Format | None, typer.Option("--format", "-f", help="Default: table on a terminal, else CSV.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many rows.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0.1, help="Stop after this many seconds.")] = None,
+    lab: common.LabOption = None,
+    as_json: common.JsonOption = False,
+) -> None:
+    """Ask the lab's tables: hive.default.sensor_data, hive.marts.readings_hourly and the others."""
+    from homelab_platform.readings import query_output
+    from homelab_platform.readings.query import run_query
+
+    text = sys.stdin.read() if sql == "-" else sql
+    site = common.running_site(common.find_lab(lab))
+    chosen = Format.json if as_json else form or (Format.table if sys.stdout.isatty() else Format.csv)
+    writers = {
+        Format.table: query_output.format_table,
+        Format.csv: query_output.format_csv,
+        Format.json: query_output.format_json,
+    }
+    with run_query(site.lakehouse, text, limit=limit, timeout=timeout) as result:
+        written = writers[chosen](result, sys.stdout)
+        if result.truncated:
+            output.note(f"Only the first {output.count(written, 'row')}; there are more (--limit).")
+
+
+REJECTED = (
+    "SELECT ingested_at, source, line, reason, left(raw, 200) AS raw FROM hive.default.sensor_data_rejected "
+    "ORDER BY ingested_at DESC, source, line"
+)
+
+
+def rejected(
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
+    form: Annotated[Format | None, typer.Option("--format", "-f", help="table, csv or json.")] = None,
+    lab: common.LabOption = None,
+    as_json: common.JsonOption = False,
+) -> None:
+    """Lines that were not readings: where they came from, which line, and why."""
+    query(REJECTED, form=form, limit=limit, timeout=None, lab=lab, as_json=as_json)
+
+
+def simulate(
+    stream: Annotated[str, typer.Argument(help="Stream of the lab whose sensors are simulated.")],
+    span: Annotated[str, typer.Option("--for", help="How much time, ending now: 1h, 7d.")] = "1h",
+    seed: Annotated[int, typer.Option(help="Same seed, same readings.")] = 1,
+    lab: common.LabOption = None,
+    as_json: common.JsonOption = False,
+) -> None:
+    """Write simulated readings of a stream, marked as simulated (quality = 'simulated'), and ingest them."""
+    from datetime import UTC, datetime, timedelta
+
+    from homelab_platform.lab.quantities import duration
+    from homelab_platform.readings.ingest import ingest_pending
+    from homelab_platform.readings.sources.simulator import put_simulated
+
+    path = common.find_lab(lab)
+    streams = common.resolved_lab(path).streams
+    if stream not in streams:
+        raise HomelabError.of(stream, "the lab has no such stream", f"It has: {', '.join(streams) or 'none'}.")
+    site = common.running_site(path)
+    end = datetime.now(UTC)
+    with output.steps(quiet=as_json) as progress:
+        progress(f"simulating {stream}")
+        put_simulated(
+            site.lakehouse, streams[stream], start=end - timedelta(seconds=duration(span)), end=end, seed=seed
+        )
+        report = ingest_pending(site.lakehouse, streams, progress=progress)
+    if as_json:
+        output.write_json(report.to_dict())
+    else:
+        _say_ingest(report)
