@@ -25,7 +25,6 @@ def servers(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterato
     # not below pytest's own folder: another session of pytest shuts that one to other users, PostgreSQL's among them
     name = f"homelab-tests-{hashlib.sha256(bytes(session)).hexdigest()[:12]}"
     folder = Path(tempfile.gettempdir()) / name
-    folder.mkdir(exist_ok=True, mode=0o700)
     with scratch_servers(folder) as running:
         yield running
 

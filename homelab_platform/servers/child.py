@@ -15,12 +15,13 @@ import time
 from pathlib import Path
 
 from homelab_platform.servers import processes
-from homelab_platform.servers.spec import ChildState, Health, ProcessSpec, RunPlan
+from homelab_platform.servers.spec import Answer, ChildState, Health, ProcessSpec, RunPlan
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds of back-off after a process ended on its own
 CALM = 120.0  # seconds of running after which the back-off starts anew
 KEPT_LOGS = 3
 COPY = 1 << 20
+LONGEST_ANSWER = 1 << 20
 
 
 class Child:
@@ -108,6 +109,7 @@ class Child:
         if self._process is not None:
             processes.send(self._process.pid, signal.SIGKILL, group=True)
         self._process = None
+        self._sweep()
         self.state.ended += 1
         if self._began and time.monotonic() - self._began > CALM:
             self._pause = FIRST_PAUSE
@@ -145,8 +147,13 @@ class Child:
             processes.send(self._process.pid, signal.SIGKILL, group=True)
             self._process.wait()
         self._process = None
+        self._sweep()
         self.state.pid, self.state.start = 0, ""
         self._become("stopped")
+
+    def _sweep(self) -> None:
+        for file in self.spec.litter:
+            Path(file).unlink(missing_ok=True)
 
 
 def _main_group(user: str | None) -> int | None:
@@ -167,18 +174,22 @@ def is_healthy(health: Health) -> bool:
         except (subprocess.TimeoutExpired, OSError):
             return False
         return done.returncode == 0
-    return not health.port or _http_ok(health.port, health.path)
+    return all(_comes(answer) for answer in health.answers)
 
 
-def _http_ok(port: int, path: str) -> bool:
-    """Whether GET on a port of this machine gives 2xx (without http.client, which costs 4 MiB)."""
+def _comes(answer: Answer) -> bool:
+    """Whether GET gives 2xx and the wanted text (HTTP/1.0 by hand: http.client would cost 4 MiB)."""
+    request = f"GET {answer.path} HTTP/1.0\r\nHost: 127.0.0.1:{answer.port}\r\n\r\n".encode()
+    body = b""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
-            answer = connection.recv(64).split()
+        with socket.create_connection(("127.0.0.1", answer.port), timeout=5) as connection:
+            connection.sendall(request)
+            while len(body) < LONGEST_ANSWER and (piece := connection.recv(65536)):
+                body += piece
     except OSError:
         return False
-    return len(answer) > 1 and answer[1].startswith(b"2")
+    status = body[:64].split()
+    return len(status) > 1 and status[1].startswith(b"2") and answer.text.encode() in body
 
 
 def roll(log_file: Path, limit: int) -> None:

@@ -29,18 +29,39 @@ def exclusive(file: Path, waiting: Callable[[], None] = lambda: None, timeout: f
 
     Calls `waiting` once when somebody else holds it; raises HomelabError after `timeout` seconds.
     """
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = _open_and_lock(file, waiting, timeout)
     try:
-        if not _locked(descriptor):
-            waiting()
-            if not processes.wait_until(lambda: _locked(descriptor), timeout):
-                holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
-                raise HomelabError.of(str(file), f"held by another process ({holder})", "Wait for it, or end it.")
         os.truncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()}".encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def _open_and_lock(file: Path, waiting: Callable[[], None], timeout: float) -> int:
+    told = False
+    deadline = time.monotonic() + timeout
+    while True:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+        if _locked(descriptor) and _still_there(file, descriptor):
+            return descriptor
+        holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        if not told:
+            told = True
+            waiting()
+        if time.monotonic() > deadline:
+            raise HomelabError.of(str(file), f"held by another one ({holder})", "Wait for it, or end it.")
+        time.sleep(0.05)
+
+
+def _still_there(file: Path, descriptor: int) -> bool:
+    """Whether the locked file is the one under this name: its folder may have been removed while we waited."""
+    try:
+        return file.stat().st_ino == os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def _locked(descriptor: int) -> bool:

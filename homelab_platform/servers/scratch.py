@@ -38,12 +38,12 @@ class ScratchServers:
 def scratch_servers(folder: Path) -> Iterator[ScratchServers]:
     """Scratch servers in `folder`, started unless another process has; stopped once no process is inside any more.
 
-    Also stopped, within half a minute, when every process that was inside is killed.
+    The folder is removed then. All this happens too, within half a minute, when those processes are killed.
     """
     run = folder / "run"
-    launch.make_run_folder(run)
     me = run / USERS_FOLDER / str(os.getpid())
     with launch.exclusive(folder / "lock"):
+        launch.make_run_folder(run)
         me.write_text(processes.start_of(os.getpid()) or "")
         servers = _running(folder) or _start(folder)
     try:
@@ -53,15 +53,7 @@ def scratch_servers(folder: Path) -> Iterator[ScratchServers]:
             me.unlink(missing_ok=True)
             if not any((run / USERS_FOLDER).iterdir()):
                 launch.stop_supervisor(run, _mark(folder), timeout=30)
-                for name in (*NAMES, ENDPOINTS_FILE):
-                    _remove(folder / name)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _mark(folder: Path) -> str:
@@ -85,7 +77,7 @@ def _start(folder: Path) -> ScratchServers:
     seaweedfs.prepare(folder / "objects", access, secret)
     port, chosen = ports.choose(1)[0], seaweedfs.SeaweedPorts.choose()
     specs = (postgres.process(folder / "postgres", port), seaweedfs.process(folder / "objects", chosen))
-    plan = RunPlan(_mark(folder), str(logs), None, specs, while_users=True)
+    plan = RunPlan(_mark(folder), str(logs), None, specs, while_users=True, remove=str(folder))
     launch.start_supervisor(run, plan)
     launch.wait_for(run, logs, NAMES, timeout=120)
     made = ScratchServers(

@@ -9,17 +9,24 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sysconfig
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.servers import ports
-from homelab_platform.servers.spec import Health, ProcessSpec
+from homelab_platform.servers.spec import Answer, Health, ProcessSpec
 
 GRPC_OFFSET = 10000  # SeaweedFS derives each gRPC port from the HTTP port
 VOLUME_MIB = 1024
 ADDRESS = "127.0.0.1"
+SIGNING = (
+    "WEED_JWT_SIGNING_KEY",
+    "WEED_JWT_SIGNING_READ_KEY",
+    "WEED_JWT_FILER_SIGNING_KEY",
+    "WEED_JWT_FILER_SIGNING_READ_KEY",
+)
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,11 @@ def prepare(folder: Path, access_key: str, secret_key: str) -> None:
         json.dump({"identities": [identity]}, file)
 
 
-def process(folder: Path, chosen: SeaweedPorts) -> ProcessSpec:
+def process(folder: Path, chosen: SeaweedPorts, *, signing_key: str | None = None) -> ProcessSpec:
     """The server as the supervisor runs it.
+
+    `signing_key` names the secret that its parts prove themselves to each other with: without it anybody on this
+    machine could read every object past the S3 gateway, straight from filer or volume server.
 
     Telemetry is off, and so is everything that listens without being used (Iceberg, Lance, WebDAV, metrics). Volumes
     grow one at a time and only as data comes, and a write fails while the disk has less than 256 MiB left. HOME is
@@ -97,6 +107,7 @@ def process(folder: Path, chosen: SeaweedPorts) -> ProcessSpec:
         "s3.port.iceberg": 0,
         "s3.port.lance": 0,
         "s3.localSocket": "s3.sock",
+        "s3.allowDeleteBucketNotEmpty": "false",
         "s3.config": str(folder / "s3.json"),
         "s3.cacheCapacityMB": 0,
         "s3.readerCacheSizeMB": 32,
@@ -113,7 +124,12 @@ def process(folder: Path, chosen: SeaweedPorts) -> ProcessSpec:
             "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",
             "WEED_MASTER_MAINTENANCE_SLEEP_MINUTES": "17",
         },
+        secrets={variable: signing_key for variable in SIGNING if signing_key},
         port=chosen.s3,
-        health=Health(port=chosen.s3, path="/healthz"),
-        stop_timeout=20,
+        # the gateway answers seconds before the master knows a place to write to: ask for both
+        health=Health((Answer(chosen.s3, "/healthz"), Answer(chosen.master, "/dir/status", '"DataNodes"'))),
+        litter=tuple(f"/tmp/seaweedfs-{part}-grpc-{port + GRPC_OFFSET}.sock" for part, port in asdict(chosen).items()),  # noqa: S108
+        # SIGTERM always takes 15 s here, which it waits for a stream to itself. Each acknowledged write has reached the
+        # kernel by then, and a kill is what it must survive anyway (tested), so nothing is won by waiting.
+        stop_signal=signal.SIGKILL,
     )

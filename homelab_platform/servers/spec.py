@@ -21,14 +21,22 @@ USERS_FOLDER = "users"
 
 
 @dataclass(frozen=True)
+class Answer:
+    """A URL path on a port of 127.0.0.1 that should give 2xx, and a body that holds `text`."""
+
+    port: int
+    path: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class Health:
-    """How to see that a process answers: `http` (a URL path on `port` gives 2xx), or a `command` that exits with 0.
+    """How to see that a process answers: every one of `answers` comes, or a `command` exits with 0.
 
     With neither, running is all that is asked.
     """
 
-    port: int = 0
-    path: str = ""
+    answers: tuple[Answer, ...] = ()
     command: tuple[str, ...] = ()
 
 
@@ -38,7 +46,7 @@ class ProcessSpec:
 
     `after` names processes that must answer first, `gate` a file that must exist first. `environment` is added to the
     supervisor's own; `secrets` maps a variable to a key of the secrets file, so that no value stands in this file.
-    `user` is a system user to run as (only root can). Times in seconds.
+    `user` is a system user to run as (only root can); `litter` are files to remove once it has ended. Times in seconds.
     """
 
     name: str
@@ -51,6 +59,7 @@ class ProcessSpec:
     after: tuple[str, ...] = ()
     gate: str | None = None
     port: int | None = None
+    litter: tuple[str, ...] = ()
     stop_signal: int = signal.SIGTERM
     start_timeout: float = 120
     stop_timeout: float = 20
@@ -60,7 +69,8 @@ class ProcessSpec:
 class RunPlan:
     """Everything one supervisor runs. `mark` (`NAME=value`) is set in the environment of each process.
 
-    With `while_users`, the supervisor ends once no process named in the folder `users` runs any more.
+    With `while_users`, the supervisor ends once no process named in the folder `users` runs any more, and then removes
+    the folder `remove`.
     """
 
     mark: str
@@ -68,6 +78,7 @@ class RunPlan:
     secrets_file: str | None
     processes: tuple[ProcessSpec, ...]
     while_users: bool = False
+    remove: str | None = None
     log_limit: int = 8 << 20
 
     def save(self, run: Path) -> None:
@@ -84,8 +95,13 @@ class RunPlan:
 
 def _spec(entry: dict[str, Any]) -> ProcessSpec:
     health = entry["health"]
-    health["command"] = tuple(health["command"])
-    made = entry | {"health": Health(**health), "command": tuple(entry["command"]), "after": tuple(entry["after"])}
+    answers = tuple(Answer(**answer) for answer in health["answers"])
+    made = entry | {
+        "health": Health(answers, tuple(health["command"])),
+        "command": tuple(entry["command"]),
+        "after": tuple(entry["after"]),
+        "litter": tuple(entry["litter"]),
+    }
     return ProcessSpec(**made)
 
 

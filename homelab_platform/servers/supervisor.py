@@ -50,6 +50,7 @@ class Supervisor:
             {c.spec.name: c.state for c in self.children},
         )
         self.ending = False
+        self.unused = False
         self._said = ""
         self._next_upkeep = 0.0
         self._wake, self._waker = socket.socketpair()
@@ -103,7 +104,7 @@ class Supervisor:
             child.look_after(self.plan.log_limit)
         if self.plan.while_users and not users(self.run):
             say("nobody uses these servers any more")
-            self.ending = True
+            self.ending = self.unused = True
 
     def _serve_restarts(self) -> None:
         folder = self.run / RESTART_FOLDER
@@ -129,6 +130,10 @@ class Supervisor:
             self._say()
         processes.end_carrying(self.plan.mark)
         say("everything is stopped")
+        if self.unused and self.plan.remove:
+            import shutil
+
+            shutil.rmtree(self.plan.remove, ignore_errors=True)
 
 
 def users(run: Path) -> list[int]:
