@@ -1,0 +1,218 @@
+"""DuckDB as the SQL engine over the lake: offline extensions, the S3 secret, and the catalog `hive` as views.
+
+Belongs here: opening a connection that sees every Iceberg table of the SQL catalog at one moment, and saying which
+statements it may run. Not here: running a person's query and showing its rows (readings/query.py).
+
+The Iceberg tables are views over `iceberg_scan` of the metadata file that the catalog points at when the connection is
+opened: delete files are respected, new columns appear with the next connection, and one connection reads one state
+of all tables however long it lives. Nothing is ever fetched from DuckDB's extension server.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import uuid
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from homelab_platform.errors import HomelabError
+from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+CATALOG = "hive"
+EXTENSIONS = ("avro", "httpfs", "iceberg")
+MEMORY_LIMIT = "512MB"
+_READING = frozenset({"SELECT", "EXPLAIN"})
+_EXPLAIN = re.compile(r"^\s*explain(\s+analyze)?(\s*\([^)]*\))?\s+", re.IGNORECASE)
+_PIVOT = re.compile(r"\bpivot", re.IGNORECASE)
+
+
+class StateGone(HomelabError):
+    """A table's metadata file is not there: it expired after the catalog was asked, or it is lost."""
+
+
+@dataclass(frozen=True)
+class TablePointer:
+    """A table of the catalog and the metadata file that holds its current state."""
+
+    namespace: str
+    name: str
+    metadata: str
+
+    @property
+    def identifier(self) -> str:
+        """`namespace.name`."""
+        return f"{self.namespace}.{self.name}"
+
+
+def table_pointers(lakehouse: Lakehouse) -> tuple[TablePointer, ...]:
+    """Every table of the catalog with its current metadata file, all read in one statement; empty on a new site.
+
+    Raises PostgresUnreachable or PostgresRefused.
+    """
+    from psycopg import errors
+
+    from homelab_platform.tools.postgres import connect as connect_postgres
+
+    with closing(connect_postgres(lakehouse.postgres, autocommit=True, application="homelab sql")) as connection:
+        try:
+            rows = connection.execute(
+                "SELECT table_namespace, table_name, metadata_location FROM iceberg_tables t "
+                "WHERE catalog_name = %s AND metadata_location IS NOT NULL "
+                "AND coalesce(to_jsonb(t) ->> 'iceberg_type', 'TABLE') = 'TABLE' ORDER BY 1, 2",
+                (CATALOG,),
+            ).fetchall()
+        except errors.UndefinedTable:
+            return ()
+    return tuple(TablePointer(*row) for row in rows)
+
+
+def connect(
+    lakehouse: Lakehouse,
+    *,
+    memory_limit: str = MEMORY_LIMIT,
+    threads: int | None = None,
+    spill: Path | None = None,
+    pointers: Sequence[TablePointer] | None = None,
+) -> DuckDBPyConnection:
+    """A connection whose catalog `hive` shows every Iceberg table as it is now; `default` is the current schema.
+
+    `memory_limit` as DuckDB writes it; `spill` is the folder for what does not fit (none: one of the system's
+    temporary folder, which DuckDB makes when it needs it and removes when the connection closes);
+    `pointers` pins the tables to states read earlier. The time zone is UTC. The caller closes it.
+    Raises PostgresUnreachable, StateGone, or HomelabError naming the table whose state cannot be read.
+    """
+    found = table_pointers(lakehouse) if pointers is None else tuple(pointers)
+    connection = open_offline(memory_limit=memory_limit, threads=threads, spill=spill)
+    try:
+        add_secret(connection, lakehouse.objects)
+        _add_catalog(connection, found)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_offline(
+    *, memory_limit: str = MEMORY_LIMIT, threads: int | None = None, spill: Path | None = None
+) -> DuckDBPyConnection:
+    """An in-memory DuckDB with the extensions of this environment, which never asks the network for another one."""
+    import duckdb
+
+    connection = duckdb.connect(
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "memory_limit": memory_limit,
+            "threads": threads or min(4, os.cpu_count() or 1),
+            "temp_directory": str(spill or Path(tempfile.gettempdir()) / f"homelab-sql-{uuid.uuid4().hex}"),
+        }
+    )
+    for name in EXTENSIONS:
+        connection.execute(f"LOAD {_text(str(extension_path(name)))}")
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET http_timeout = 60")
+    connection.execute("SET http_retries = 3")
+    return connection
+
+
+def extension_path(name: str) -> Path:
+    """The file of an extension, from its wheel `duckdb-extension-<name>`; raises HomelabError if it is missing."""
+    import duckdb
+
+    remedy = f"Install duckdb-extension-{name} of the version of duckdb ({duckdb.__version__}): run `make setup`."
+    try:
+        module = import_module(f"duckdb_extension_{name}")
+    except ImportError:
+        raise HomelabError.of("DuckDB", f"the extension {name} is not installed", remedy) from None
+    folder = Path(str(module.__file__)).parent / "extensions" / f"v{duckdb.__version__}"
+    file = folder / f"{name}.duckdb_extension"
+    if not file.is_file():
+        raise HomelabError.of("DuckDB", f"the extension {name} was built for another version", remedy)
+    return file
+
+
+def add_secret(connection: DuckDBPyConnection, objects: ObjectsEndpoint) -> None:
+    """Give the connection the key of the S3 server, for this connection only and kept in memory."""
+    parts = urlsplit(objects.url)
+    connection.execute(
+        "CREATE OR REPLACE SECRET lake (TYPE s3, PROVIDER config, "
+        f"KEY_ID {_text(objects.access_key)}, SECRET {_text(objects.secret_key)}, REGION {_text(objects.region)}, "
+        f"ENDPOINT {_text(parts.netloc)}, URL_STYLE 'path', USE_SSL {str(parts.scheme == 'https').lower()})"
+    )
+
+
+def _add_catalog(connection: DuckDBPyConnection, pointers: Sequence[TablePointer]) -> None:
+    connection.execute(f"ATTACH ':memory:' AS {CATALOG}")
+    for namespace in sorted({"default", *(p.namespace for p in pointers)}):
+        connection.execute(f"CREATE SCHEMA {CATALOG}.{_name(namespace)}")
+    for pointer in pointers:
+        _add_view(connection, pointer)
+    connection.execute(f"USE {CATALOG}.{_name('default')}")
+
+
+def _add_view(connection: DuckDBPyConnection, pointer: TablePointer) -> None:
+    import duckdb
+
+    target = f"{CATALOG}.{_name(pointer.namespace)}.{_name(pointer.name)}"
+    view = f"CREATE VIEW {target} AS SELECT * FROM iceberg_scan({_text(pointer.metadata)})"  # noqa: S608 - both quoted
+    try:
+        connection.execute(view)
+    except (duckdb.IOException, duckdb.HTTPException) as error:
+        kind = StateGone if "404" in str(error) else HomelabError
+        raise kind.of(
+            f"table {pointer.identifier}",
+            f"its state {pointer.metadata} cannot be read: {_first_line(error)}",
+            "See that the S3 server runs (`homelab status`); if it does, restore the object from a backup.",
+        ) from None
+
+
+def refuse_writes(connection: DuckDBPyConnection, sql: str) -> None:
+    """Raise HomelabError unless `sql` is exactly one statement that only reads (SELECT, SHOW, DESCRIBE, EXPLAIN …).
+
+    A statement that cannot be parsed passes: running it gives the better message.
+    """
+    import duckdb
+
+    try:
+        kinds = [statement.type.name for statement in connection.extract_statements(sql)]
+        if kinds == ["EXPLAIN"]:
+            kinds = [s.type.name for s in connection.extract_statements(_EXPLAIN.sub("", sql, count=1))]
+    except duckdb.ParserException:
+        return
+    if not kinds:
+        raise HomelabError.of("query", "there is no statement in it", "Write one, e.g. SELECT * FROM sensor_data.")
+    if kinds == ["CREATE", "SELECT"] and _PIVOT.search(sql):
+        return  # DuckDB splits a dynamic PIVOT into a temporary type and the query itself
+    writing = [kind for kind in kinds if kind not in _READING]
+    if writing:
+        raise HomelabError.of(
+            "query",
+            f"{writing[0]} is refused: SQL only reads here",
+            "Readings enter through `homelab ingest`; tables change with the lab file and `homelab apply`.",
+        )
+    if len(kinds) > 1:
+        raise HomelabError.of("query", f"{len(kinds)} statements were given", "Run one statement at a time.")
+
+
+def _first_line(error: Any) -> str:
+    return str(error).strip().splitlines()[0][:300]
+
+
+def _text(value: str) -> str:
+    """A SQL string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _name(value: str) -> str:
+    """A quoted SQL identifier."""
+    return '"' + value.replace('"', '""') + '"'
