@@ -83,8 +83,8 @@ def check(lab: common.LabArgument = None, as_json: common.JsonOption = False) ->
 
 
 def _inventory(lab: ResolvedLab) -> str:
-    parts = [(lab.hosts, "host"), (lab.workloads, "workload"), (lab.streams, "stream"), (lab.backups, "backup")]
-    return ", ".join(output.count(len(things), noun) for things, noun in parts)
+    counts = {"host": lab.hosts, "workload": lab.workloads, "stream": lab.streams, "backup": lab.backups}
+    return ", ".join(output.count(len(things), noun) for noun, things in counts.items())
 
 
 def show(
@@ -102,7 +102,7 @@ def show(
         return
     resolved = common.resolved_lab(path)
     if as_json and what is None:
-        output.sys.stdout.buffer.write(resolved.to_json())
+        output.write_bytes(resolved.to_json())
         return
     document = resolved.model_dump(mode="json", exclude_defaults=not as_json)
     if what is None:
@@ -232,7 +232,7 @@ def schema(
 
     data = _schema_bytes(json_schema())
     if out is None:
-        output.sys.stdout.buffer.write(data)
+        output.write_bytes(data)
         return
     out.write_bytes(data)
     if as_json:

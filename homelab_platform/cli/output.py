@@ -29,11 +29,13 @@ def console(*, stderr: bool = False) -> Console:
 
 def write_json(value: Any) -> None:
     """Print one JSON document, UTF-8, two-space indent."""
-    sys.stdout.buffer.write(
-        orjson.dumps(
-            value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS, default=str
-        )
-    )
+    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+    write_bytes(orjson.dumps(value, option=option, default=str))
+
+
+def write_bytes(data: bytes) -> None:
+    """Print bytes as they are."""
+    sys.stdout.buffer.write(data)
     sys.stdout.flush()
 
 

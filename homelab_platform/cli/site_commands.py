@@ -43,7 +43,7 @@ def up(
         state = start(path, lab_name=resolved.name, progress=progress, dagster_port=port)
         site = open_site(resolved.name)
         report = plan_commands.apply_to(site, resolved, progress=progress) if apply else None
-        answer = first_answer(site, progress) if apply else None
+        answer = first_answer(site, resolved.streams, progress) if apply else None
     if as_json:
         output.write_json(
             {
