@@ -5,7 +5,7 @@ Belongs here: RuleContext only. The rules are in lab/rules/.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from homelab_platform.errors import Position, Problem
@@ -23,6 +23,7 @@ class RuleContext:
     loaded: LoadedLab
     catalog: Catalogue
     resolved: ResolvedLab | None = None
+    shared: dict[str, object] = field(default_factory=dict, compare=False, repr=False)  # what rules derived once
 
     @property
     def lab(self) -> Lab:

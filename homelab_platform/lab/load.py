@@ -173,9 +173,9 @@ def _join_file(joined: _Joined, path: Path) -> None:
     for section, value in data.items():
         if section in ("include", "version", "lab"):
             mark = document.marks[(section,)]
-            joined.problems.append(
-                Problem(Position(mark.file, *mark.key), f"{section} stands in an included file", f"Put {section} in the lab file.", "include")
-            )  # fmt: skip
+            where = Position(mark.file, *mark.key)
+            remedy = f"Put {section} in the lab file."
+            joined.problems.append(Problem(where, f"{section} stands in an included file", remedy, "include"))
             continue
         _join_section(joined, document, section, value)
 

@@ -45,7 +45,7 @@ DiskKind = Literal["sd", "ssd", "nvme", "hdd", "usb", "emmc", "virtual"]
 
 
 class Disk(Node):
-    """A disk, or in short its size: `ssd: 500Gi`. Its kind is its name's beginning when not said (ssd, nvme1, hdd-a)."""
+    """A disk, or in short its size: `ssd: 500Gi`. Its kind is the beginning of its name when not said."""
 
     short: ClassVar[str | None] = "size"
     size: Size = Field(description="How large it is.", examples=["500Gi"])

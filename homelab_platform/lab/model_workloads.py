@@ -106,7 +106,9 @@ class Workload(Node):
     )
     kustomize: str | None = Field(None, description="Kustomize folder of your own.")
     image: str | None = Field(None, description="Image; on its own it runs with the generic chart.")
-    version: Version | None = Field(None, description="Version of the chart, where the catalogue's is not wanted.")
+    chart_version: Version | None = Field(
+        None, description="Version of the chart, where the catalogue's is not wanted."
+    )
     app_version: Version | None = Field(None, description="Version of the application.")
     ports: Named[WorkloadPort] = Field({}, description="Ports of a workload of your own.", examples=[{"http": 8080}])
     env: dict[str, str] = Field({}, description="Environment; secrets as references.")

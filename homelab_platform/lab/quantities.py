@@ -23,7 +23,7 @@ _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 _VERSION = re.compile(r"v?\d+(?:\.\d+)*(?:[-+][0-9A-Za-z.+-]+)?")
 _DOMAIN = re.compile(r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
-SECRET_WAYS = "sops:secrets/NAME.yaml#key, env:NAME, file:path or vault:path#key"
+REFERENCES = "sops:secrets/NAME.yaml#key, env:NAME, file:path or vault:path#key"
 
 
 class Bad(ValueError):
@@ -180,7 +180,7 @@ def secret(value: Any) -> str:
     near = re.match(r"(sops|vault):", text)
     if near:
         raise Bad(f"this {near[1]} reference names no key", f"End it with #key: {near[1]}:path#key.")
-    raise Bad("a secret stands here in plain text", f"Put it away and refer to it: {SECRET_WAYS}.")
+    raise Bad("a secret stands here in plain text", f"Put it away and refer to it: {REFERENCES}.")
 
 
 def mac(value: Any) -> str:

@@ -29,6 +29,7 @@ class ResolvedPerson(Frozen):
     ssh_keys: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     email: str | None = None
+    settings: dict[str, Any] = {}
 
 
 class ResolvedDisk(Frozen):
@@ -104,6 +105,7 @@ class ResolvedNetwork(Frozen):
     firewall: tuple[dict[str, Any], ...] = ()
     wifi: dict[str, Any] = {}
     tls: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
 
 
 class ResolvedCluster(Frozen):
@@ -248,6 +250,7 @@ class ResolvedTarget(Frozen):
     name: str
     url: str
     credentials: dict[str, str] = {}
+    settings: dict[str, Any] = {}
 
 
 class ScrapeTarget(Frozen):

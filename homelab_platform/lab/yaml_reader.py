@@ -197,8 +197,8 @@ def read_yaml(raw: bytes, file: str) -> Document:
     try:
         reader.events = yaml.parse(text, Loader=yaml.CSafeLoader)
         data = _document(reader)
-    except yaml.reader.ReaderError as error:
-        raise HomelabError([*reader.problems, _unreadable(text, file, error)]) from None
+    except yaml.reader.ReaderError:
+        raise HomelabError([*reader.problems, _unreadable(text, file)]) from None
     except yaml.MarkedYAMLError as error:
         raise HomelabError([*reader.problems, _syntax(error, text, file)]) from None
     if reader.problems:
@@ -224,15 +224,13 @@ def _document(reader: _Reader) -> Any:
     return data
 
 
-def _unreadable(text: str, file: str, error: yaml.reader.ReaderError) -> Problem:
+def _unreadable(text: str, file: str) -> Problem:
     found = re.search("[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", text)
     offset = found.start() if found else 0
     line = text.count("\n", 0, offset) + 1
     column = offset - text.rfind("\n", 0, offset)
-    return Problem(
-        Position(file, line, column), "a character that YAML does not allow stands here", "Remove it; it cannot be seen.",
-        "yaml",
-    )  # fmt: skip
+    what = "a character that YAML does not allow stands here"
+    return Problem(Position(file, line, column), what, "Remove it; it cannot be seen.", "yaml")
 
 
 def _syntax(error: yaml.MarkedYAMLError, text: str, file: str) -> Problem:
