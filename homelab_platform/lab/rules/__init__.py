@@ -1,4 +1,8 @@
-"""One module per cross-field rule family; each rule is one function that yields Problems."""
+"""One module per cross-field rule family; each rule is one function that yields Problems.
+
+Belongs here: the list of all rules. A rule reads its RuleContext and nothing else, says in its docstring why it exists
+in a user's words, and bears with any lab that the loader lets through.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,10 @@ from collections.abc import Callable, Iterable
 
 from homelab_platform.errors import Problem
 from homelab_platform.lab.context import RuleContext
+from homelab_platform.lab.rules import addresses, cluster, networks
 
 Rule = Callable[[RuleContext], Iterable[Problem]]
 
-ALL_RULES: tuple[Rule, ...] = ()
+ALL_RULES: tuple[Rule, ...] = (*addresses.RULES, *networks.RULES, *cluster.RULES)
 
 __all__ = ["ALL_RULES", "Rule", "RuleContext"]
