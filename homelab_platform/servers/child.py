@@ -179,6 +179,8 @@ def is_healthy(health: Health) -> bool:
 
 def _comes(answer: Answer) -> bool:
     """Whether GET gives 2xx and the wanted text (HTTP/1.0 by hand: http.client would cost 4 MiB)."""
+    if not answer.path:
+        return _listens(answer.port)
     request = f"GET {answer.path} HTTP/1.0\r\nHost: 127.0.0.1:{answer.port}\r\n\r\n".encode()
     body = b""
     try:
@@ -190,6 +192,14 @@ def _comes(answer: Answer) -> bool:
         return False
     status = body[:64].split()
     return len(status) > 1 and status[1].startswith(b"2") and answer.text.encode() in body
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def roll(log_file: Path, limit: int) -> None:

@@ -179,6 +179,11 @@ def tail(file: Path, lines: int) -> list[str]:
         return []
 
 
+def wake(state: RunState) -> None:
+    """Have the supervisor look at once instead of at its next turn."""
+    processes.send(state.pid, signal.SIGUSR1)
+
+
 def stop_supervisor(run: Path, mark: str, timeout: float = 120) -> bool:
     """Stop the supervisor and all it runs, and whatever a killed one left; returns whether anything ran.
 

@@ -175,6 +175,30 @@ def _initialise(data: Path, password: str, user: str | None) -> None:
     fresh.replace(data)
 
 
+def reset_password(data: Path, password: str) -> None:
+    """Give our role a new password while the server is stopped, through single-user mode (postgres(1)).
+
+    Raises HomelabError with PostgreSQL's words when that fails.
+    """
+    if not all(letter.isalnum() or letter in "-_" for letter in password):
+        raise ValueError("a password of letters, digits, - and _ only")
+    user = run_as()
+    done = subprocess.run(
+        [str(binaries() / "postgres"), "--single", "-D", str(data), "-c", "listen_addresses=", "postgres"],
+        input=f"ALTER ROLE {SUPERUSER} PASSWORD '{password}'\n",
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise HomelabError.of(f"PostgreSQL data {data}", f"the password could not be reset: {last}")
+
+
 def _write_settings(data: Path, durable: bool) -> None:
     """Our settings in a file of their own, included from the one that initdb wrote."""
     settings = SETTINGS | ({} if durable else VOLATILE)

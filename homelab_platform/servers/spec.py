@@ -22,7 +22,10 @@ USERS_FOLDER = "users"
 
 @dataclass(frozen=True)
 class Answer:
-    """A URL path on a port of 127.0.0.1 that should give 2xx, and a body that holds `text`."""
+    """A URL path on a port of 127.0.0.1 that should give 2xx, and a body that holds `text`.
+
+    With no path, it is enough that something listens.
+    """
 
     port: int
     path: str
@@ -134,6 +137,7 @@ class RunState:
     began: float
     children: dict[str, ChildState]
     stopping: bool = False
+    stopped: bool = False
 
     def save(self, run: Path) -> None:
         """Write the state into the `run` folder, at once or not at all."""

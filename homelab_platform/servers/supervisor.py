@@ -129,6 +129,8 @@ class Supervisor:
             child.stop()
             self._say()
         processes.end_carrying(self.plan.mark)
+        self.state.stopped = True
+        self._say()
         say("everything is stopped")
         if self.unused and self.plan.remove:
             import shutil

