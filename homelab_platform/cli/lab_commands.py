@@ -83,8 +83,13 @@ def check(lab: common.LabArgument = None, as_json: common.JsonOption = False) ->
 
 
 def _inventory(lab: ResolvedLab) -> str:
-    counts = {"host": lab.hosts, "workload": lab.workloads, "stream": lab.streams, "backup": lab.backups}
-    return ", ".join(output.count(len(things), noun) for noun, things in counts.items())
+    counts = {
+        "host": len(lab.hosts),
+        "workload": len(lab.workloads),
+        "stream": len(lab.streams),
+        "backup": len(lab.backups),
+    }
+    return ", ".join(output.count(number, noun) for noun, number in counts.items())
 
 
 def show(

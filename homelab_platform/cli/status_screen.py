@@ -1,0 +1,156 @@
+"""`homelab status`: the whole lab in a few lines, and what needs attention.
+
+Belongs here: gathering what the screen shows and its words. Not here: how anything is measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from homelab_platform.cli import output
+from homelab_platform.errors import HomelabError
+
+if TYPE_CHECKING:
+    from homelab_platform.lab.resolved import ResolvedLab
+    from homelab_platform.plan.plan import Plan
+    from homelab_platform.servers.site import Site, SiteStatus
+
+STREAMS = (
+    "SELECT split_part(source, '/', 1) AS stream, count(*) FILTER (date = (now() AT TIME ZONE 'UTC')::date) AS today, "
+    "max(ts) AS newest FROM hive.default.sensor_data "
+    "WHERE date >= (now() AT TIME ZONE 'UTC')::date - INTERVAL '7' DAY GROUP BY stream ORDER BY stream"
+)
+REJECTED = (
+    "SELECT split_part(source, '/', 1) AS stream, count(*) AS rejected FROM hive.default.sensor_data_rejected "
+    "WHERE ingested_at >= date_trunc('day', now() AT TIME ZONE 'UTC') GROUP BY stream"
+)
+
+
+@dataclass(frozen=True)
+class StreamStatus:
+    """Readings of one stream: how many came today (UTC), the newest one, how many lines were rejected today."""
+
+    name: str
+    today: int = 0
+    newest: datetime | None = None
+    rejected: int = 0
+
+    def line(self, now: datetime) -> str:
+        """One line for people."""
+        if self.newest is None:
+            return f"{self.name}: no readings in the last 7 days"
+        age = output.duration(max(0.0, (now - self.newest).total_seconds()))
+        tail = f", {self.rejected:,} rejected (see `homelab readings rejected`)" if self.rejected else ""
+        return f"{self.name} {self.today:,} readings today, newest {age} ago{tail}"
+
+
+@dataclass(frozen=True)
+class StatusReport:
+    """Everything that the screen shows. `exit_code`: 0 as it should be, 1 something is broken, 2 changes pending."""
+
+    lab: ResolvedLab
+    site: SiteStatus
+    plan: Plan | None = None
+    streams: tuple[StreamStatus, ...] = ()
+    attention: tuple[str, ...] = field(default=())
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of `homelab status`."""
+        if self.attention or not self.site.running:
+            return 1
+        return 2 if self.plan and self.plan.pending else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready data."""
+        return {
+            "lab": self.lab.name,
+            "site": self.site.to_dict(),
+            "plan": {"counts": self.plan.counts(), "external": len(self.plan.external or {})} if self.plan else None,
+            "streams": [
+                {"name": s.name, "today": s.today, "newest": s.newest, "rejected": s.rejected} for s in self.streams
+            ],
+            "attention": self.attention,
+        }
+
+    def lines(self) -> list[str]:
+        """The screen."""
+        now = datetime.now(UTC)
+        rows = [("site", self._site_line())]
+        if self.site.running:
+            rows.append(("open", self.site.dagster_url or ""))
+        if self.plan:
+            rows.append(("in sync", self._sync_line(self.plan)))
+            rows.append(("elsewhere", self._elsewhere_line(self.plan)))
+        rows.extend(("streams" if i == 0 else "", stream.line(now)) for i, stream in enumerate(self.streams))
+        rows.append(("backups", self._backup_line()))
+        rows.extend(("attention" if i == 0 else "", text) for i, text in enumerate(self.attention))
+        return [f"  {label:<10} {text}" for label, text in rows]
+
+    def _site_line(self) -> str:
+        servers = self.site.servers
+        up = sum(server.state == "running" for server in servers)
+        if not servers or not up:
+            return f"{self.lab.name} is down; start it with `homelab up`"
+        oldest = max(server.uptime for server in servers)
+        return (
+            f"{up} of {len(servers)} servers up for {output.duration(oldest)}, {output.size(self.site.rss)} in memory"
+        )
+
+    @staticmethod
+    def _sync_line(plan: Plan) -> str:
+        total, pending = len(plan.steps), len(plan.pending)
+        return f"{total - pending} of {total}" + ("; see `homelab plan`" if pending else "")
+
+    @staticmethod
+    def _elsewhere_line(plan: Plan) -> str:
+        count = len(plan.external or {})
+        return (
+            f"{output.count(count, 'asset')} that only a site with hosts and a cluster reaches; not applied from here"
+        )
+
+    def _backup_line(self) -> str:
+        total = len(self.lab.backups)
+        return f"{total} declared, none proven: this site does not reach their targets" if total else "none declared"
+
+
+def gather(resolved: ResolvedLab) -> StatusReport:
+    """Look at the site, the plan and the streams; what cannot be read becomes a line of attention, not an error."""
+    from homelab_platform.paths import site_path
+    from homelab_platform.servers.site import running, status
+
+    state = status(site_path(resolved.name))
+    attention = [
+        f"{server.name} is {server.state}: {server.detail or 'see its log in ' + str(state.root / 'logs')}"
+        for server in state.servers
+        if state.supervised and server.state != "running"
+    ]
+    site = running(resolved.name)
+    if site is None:
+        return StatusReport(resolved, state, attention=tuple(attention))
+    plan: Plan | None = None
+    streams: tuple[StreamStatus, ...] = ()
+    try:
+        plan, streams = _plan(resolved), _streams(site, resolved)
+    except HomelabError as error:
+        attention.extend(f"{p.where}: {p.what}. {p.remedy}" for p in error.problems)
+    return StatusReport(resolved, state, plan, streams, tuple(attention))
+
+
+def _plan(resolved: ResolvedLab) -> Plan:
+    from homelab_platform.cli.plan_commands import current_plan
+
+    return current_plan(resolved, refresh=True, only=None)
+
+
+def _streams(site: Site, resolved: ResolvedLab) -> tuple[StreamStatus, ...]:
+    from homelab_platform.readings.query import run_query
+
+    with run_query(site.lakehouse, REJECTED) as result:
+        rejected: dict[str, int] = dict(result.rows)
+    with run_query(site.lakehouse, STREAMS) as result:
+        found = {name: StreamStatus(name, today, newest, rejected.get(name, 0)) for name, today, newest in result.rows}
+    names = sorted({*found, *resolved.streams, *rejected})
+    return tuple(found.get(name, StreamStatus(name, rejected=rejected.get(name, 0))) for name in names)
