@@ -14,12 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.readings.sources.machine_stream import MachineStream, StreamOfLab
 from homelab_platform.readings.sources.reading import Reading, object_key, pack
 from homelab_platform.readings.sources.spool import Spool, content_name, day_of, whole_lines
 from homelab_platform.readings.sources.telemetry import Telemetry
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 
     from homelab_platform.tools.objects import ObjectStore
 
-STREAM = "machine"
-SAMPLE_EVERY = 10.0
 FLUSH_EVERY = 60.0
 FIRST_PAUSE = 1.0  # between the first two samples, so that rates exist and the first readings come soon
 UPLOAD_TIMEOUT = 8.0
@@ -67,7 +67,10 @@ class WallClock:
 
 
 class Collector:
-    """Samples, spools and uploads until stopped. `lakehouse` is asked for anew after each failure: ports may move."""
+    """Samples, spools and uploads until stopped.
+
+    `lakehouse` is asked for anew after each failure (ports may move), `stream` before each upload (the lab may change).
+    """
 
     def __init__(
         self,
@@ -75,16 +78,16 @@ class Collector:
         spool: Spool,
         telemetry: Telemetry,
         *,
-        stream: str = STREAM,
-        sample_every: float = SAMPLE_EVERY,
+        stream: Callable[[], MachineStream] = MachineStream,
         flush_every: float = FLUSH_EVERY,
         clock: WallClock | None = None,
     ) -> None:
         self._lakehouse = lakehouse
         self._spool = spool
         self._telemetry = telemetry
-        self._stream = stream
-        self._sample_every = sample_every
+        self._ask_stream = stream
+        self._stream = stream()
+        telemetry.site = self._stream.place
         self._flush_every = flush_every
         self._clock = clock or WallClock()
         self._store: tuple[Lakehouse, ObjectStore] | None = None
@@ -127,7 +130,7 @@ class Collector:
         data = whole_lines(path)
         if data:
             lakehouse, store = self._connected()
-            key = object_key(self._stream, day_of(path), self._telemetry.device, content_name(path, data))
+            key = object_key(self._stream.name, day_of(path), self._telemetry.device, content_name(path, data))
             try:
                 store.put(
                     lakehouse.raw_bucket, key, pack(data), if_none_match=True, content_type="application/x-ndjson"
@@ -159,21 +162,23 @@ class Collector:
         self._stop.wait(FIRST_PAUSE)
         self.take_sample()
         self._try_flush()
-        next_sample = time.monotonic() + self._sample_every
+        next_sample = time.monotonic() + self._stream.every
         next_flush = time.monotonic() + self._flush_every
         while not self._stop.wait(max(0.0, min(next_sample, next_flush) - time.monotonic())):
             now = time.monotonic()
             if now >= next_sample:
                 self.take_sample()
-                next_sample = _after(next_sample, self._sample_every, now)
+                next_sample = _after(next_sample, self._stream.every, now)
             if now >= next_flush:
                 done = self._try_flush()
-                next_flush = _after(next_flush, self._flush_every if done else self._sample_every, now)
+                next_flush = _after(next_flush, self._flush_every if done else self._stream.every, now)
         self.take_sample()
         self._try_flush()
         self.close()
 
     def _try_flush(self) -> bool:
+        self._stream = self._ask_stream()
+        self._telemetry.site = self._stream.place
         try:
             self.flush()
         except HomelabError as error:
@@ -220,14 +225,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from homelab_platform.servers.site import open_site
 
     try:
-        telemetry = Telemetry(device=options.device, site=options.place or open_site(root).lab_name)
-        with Spool(root / "spool" / options.stream) as spool:
+        with Spool(root / "spool" / "machine") as spool:
             collector = Collector(
                 lambda: open_site(root).lakehouse,
                 spool,
-                telemetry,
-                stream=options.stream,
-                sample_every=options.every,
+                Telemetry(device=options.device),
+                stream=_stream(options),
                 flush_every=options.flush,
             )
             with _stopped_by_signals(collector):
@@ -235,6 +238,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HomelabError as error:
         log(str(error))
         return 1
+
+
+def _stream(options: argparse.Namespace) -> Callable[[], MachineStream]:
+    """The lab's machine stream, with what the options say instead."""
+    of_lab = StreamOfLab(options.site)
+    given = {"name": options.stream, "every": options.every, "place": options.place}
+    said: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    return lambda: replace(of_lab(), **said)
 
 
 def _once(collector: Collector) -> int:
@@ -258,11 +269,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="homelab-collector", description="Readings of this machine into the lake.")
     parser.add_argument("--site", type=Path, required=True, help="the site's data folder")
     parser.add_argument("--once", action="store_true", help="two samples, one upload, done")
-    parser.add_argument("--every", type=_seconds, default=SAMPLE_EVERY, help="seconds between samples (10)")
+    parser.add_argument("--every", type=_seconds, help="seconds between samples (as the lab says, else 10)")
     parser.add_argument("--flush", type=_seconds, default=FLUSH_EVERY, help="seconds between uploads (60)")
-    parser.add_argument("--stream", default=STREAM, help="stream that the readings belong to (machine)")
+    parser.add_argument("--stream", help="stream that the readings belong to (the lab's machine stream)")
     parser.add_argument("--device", help="name of this machine (its host name)")
-    parser.add_argument("--place", help="column `site` of the readings (the lab's name)")
+    parser.add_argument("--place", help="column `site` of the readings (as the lab says)")
     return parser.parse_args(argv)
 
 

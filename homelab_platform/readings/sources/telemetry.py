@@ -1,5 +1,7 @@
 """What this machine says about itself: processor, memory, disks, temperatures, network; on a Raspberry Pi its power.
 
+The plain names (`cpu`, `memory`, `disk`, `temperature`, `throttled`) are the ones that a lab's machine stream lists.
+
 Belongs here: one probe per kind of value. Not here: when to sample and where readings go (machine.py). A probe whose
 value this machine lacks gives nothing; it never fails the sample.
 
@@ -27,6 +29,7 @@ from homelab_platform.readings.sources.reading import Reading, safe_name
 THROTTLE_BITS: Mapping[str, int] = {"under_voltage": 0, "frequency_capped": 1, "throttled": 2, "soft_limit": 3}
 _PSEUDO_DISKS = ("loop", "ram", "zram", "sr", "fd")
 _VIRTUAL_NETS = ("lo", "veth", "br-", "docker", "cni", "flannel", "cali", "virbr", "ifb", "dummy")
+_PROCESSOR_CHIPS = ("cpu", "coretemp", "k10temp", "zenpower", "soc", "acpitz")
 _MOST_DISKS = 16
 _ABSENT = (OSError, psutil.Error, ValueError, NotImplementedError, AttributeError, RuntimeError)
 
@@ -106,12 +109,12 @@ class Telemetry:
     def _raspberry_pi(self) -> Iterator[Value]:
         flags = self._throttled()
         if flags is not None:
-            yield Value("pi_throttled_flags", flags, "")
+            yield Value("throttled_flags", flags, "")
             for name, bit in THROTTLE_BITS.items():
-                yield Value(f"pi_{name}", flags >> bit & 1, "")
+                yield Value(name, flags >> bit & 1, "")
         volts = self._firmware("measure_volts", "core")
         if volts.startswith("volt="):
-            yield Value("pi_core_voltage", float(volts.removeprefix("volt=").removesuffix("V")), "V")
+            yield Value("core_voltage", float(volts.removeprefix("volt=").removesuffix("V")), "V")
 
     def _throttled(self) -> int | None:
         file = self._root / "sys/devices/platform/soc/soc:firmware/get_throttled"
@@ -139,7 +142,7 @@ def _safely(probe: Callable[[], Iterator[Value]]) -> list[Value]:
 
 
 def _processor() -> Iterator[Value]:
-    yield Value("cpu_used", psutil.cpu_percent(None), "%")
+    yield Value("cpu", psutil.cpu_percent(None), "%")
     for minutes, load in zip((1, 5, 15), os.getloadavg(), strict=True):
         yield Value(f"load_{minutes}m", load, "")
     yield Value("processes", len(psutil.pids()), "")
@@ -147,11 +150,11 @@ def _processor() -> Iterator[Value]:
 
 def _memory() -> Iterator[Value]:
     memory = psutil.virtual_memory()
-    yield Value("memory_used", memory.percent, "%")
+    yield Value("memory", memory.percent, "%")
     yield Value("memory_available", memory.available, "B")
     swap = psutil.swap_memory()
     if swap.total:
-        yield Value("swap_used", swap.percent, "%")
+        yield Value("swap", swap.percent, "%")
 
 
 def _disk_space() -> Iterator[Value]:
@@ -162,15 +165,22 @@ def _disk_space() -> Iterator[Value]:
         except OSError:
             continue  # a mount that went away, or that we may not look into
         if usage.total and Path(mount).is_dir():
-            yield Value(f"disk_used.{'root' if mount == '/' else safe_name(mount)}", usage.percent, "%")
+            yield Value("disk" if mount == "/" else f"disk.{safe_name(mount)}", usage.percent, "%")
 
 
 def _temperatures() -> Iterator[Value]:
-    for chip, entries in sorted(psutil.sensors_temperatures().items()):
+    """Each thermometer, and as `temperature` the processor's: of a chip known to be one, else the first there is."""
+    found: dict[str, float] = {}
+    for chip, entries in psutil.sensors_temperatures().items():
         for number, entry in enumerate(entries):
             label = entry.label or (str(number) if len(entries) > 1 else "")
             if entry.current is not None:
-                yield Value(f"temperature.{safe_name('-'.join(filter(None, (chip, label))))}", entry.current, "°C")
+                found[safe_name("-".join(filter(None, (chip, label))))] = entry.current
+    ordered = sorted(found, key=lambda name: (not name.startswith(_PROCESSOR_CHIPS), name))
+    if ordered:
+        yield Value("temperature", found[ordered[0]], "°C")
+    for name in sorted(found):
+        yield Value(f"temperature.{name}", found[name], "°C")
 
 
 def _uptime() -> Iterator[Value]:

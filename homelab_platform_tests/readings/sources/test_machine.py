@@ -18,6 +18,7 @@ import pytest
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.readings.sources.machine import Collector, WallClock, sample
+from homelab_platform.readings.sources.machine_stream import MachineStream, StreamOfLab, machine_stream
 from homelab_platform.readings.sources.spool import Spool, whole_lines
 from homelab_platform.readings.sources.telemetry import Telemetry
 from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint, PostgresEndpoint
@@ -41,9 +42,12 @@ def _lines(lakehouse: Lakehouse) -> dict[str, list[dict[str, Any]]]:
         }
 
 
-def _collector(lakehouse: Lakehouse | Callable[[], Lakehouse], spool: Spool, **settings: Any) -> Collector:
+def _collector(
+    lakehouse: Lakehouse | Callable[[], Lakehouse], spool: Spool, *, every: float = 10, **settings: Any
+) -> Collector:
     get = lakehouse if callable(lakehouse) else lambda: lakehouse
-    return Collector(get, spool, Telemetry(device="pi-1", site="home"), **settings)
+    stream = MachineStream("machine", every, "home")
+    return Collector(get, spool, Telemetry(device="pi-1"), stream=lambda: stream, **settings)
 
 
 # What is measured
@@ -51,11 +55,9 @@ def _collector(lakehouse: Lakehouse | Callable[[], Lakehouse], spool: Spool, **s
 
 def test_a_sample_tells_processor_memory_disk_and_uptime_of_this_machine() -> None:
     found = {reading.sensor: reading for reading in sample(NOW, device="pi-1", site="home")}
-    assert {"cpu_used", "load_1m", "processes", "memory_used", "memory_available", "disk_used.root", "uptime"} <= set(
-        found
-    )
+    assert {"cpu", "load_1m", "processes", "memory", "memory_available", "disk", "uptime"} <= set(found)
     assert all(reading.ts == NOW and reading.device == "pi-1" and reading.site == "home" for reading in found.values())
-    assert 0 <= found["memory_used"].value <= 100
+    assert 0 <= found["memory"].value <= 100
     assert found["memory_available"].unit == "B"
 
 
@@ -77,9 +79,9 @@ def test_a_pi_tells_throttling_and_voltage(tmp_path: Path, monkeypatch: pytest.M
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
     found = {r.sensor: r.value for r in Telemetry(device="pi", root=tmp_path).sample(NOW)}
-    assert found["pi_throttled_flags"] == 0x50005
-    assert (found["pi_under_voltage"], found["pi_frequency_capped"], found["pi_throttled"]) == (1, 0, 1)
-    assert found["pi_core_voltage"] == 0.85
+    assert found["throttled_flags"] == 0x50005
+    assert (found["under_voltage"], found["frequency_capped"], found["throttled"]) == (1, 0, 1)
+    assert found["core_voltage"] == 0.85
 
 
 def test_a_pi_whose_tool_fails_still_gives_everything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,12 +90,43 @@ def test_a_pi_whose_tool_fails_still_gives_everything_else(tmp_path: Path, monke
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     found = {r.sensor for r in Telemetry(device="pi", root=tmp_path).sample(NOW)}
-    assert "memory_used" in found
-    assert not any(name.startswith("pi_") for name in found)
+    assert "memory" in found
+    assert not {"throttled", "core_voltage"} & found
 
 
 def test_a_host_name_becomes_a_name_that_keys_may_hold() -> None:
     assert Telemetry(device="Büro Pi/1").device == "B-ro-Pi-1"
+
+
+# Which stream
+
+LAB = {
+    "name": "pi-cluster",
+    "streams": {
+        "air": {"source": "mqtt", "sensors": {}},
+        "machines": {
+            "source": "machine",
+            "source_settings": {"site": "cellar"},
+            "sensors": {"cpu": {"every": 15.0}, "temperature": {"every": 30.0}},
+        },
+    },
+}
+
+
+def test_the_labs_machine_stream_gives_name_pace_and_place(tmp_path: Path) -> None:
+    (tmp_path / "lab.json").write_text(json.dumps(LAB))
+    of_lab = StreamOfLab(tmp_path)
+    assert of_lab() == MachineStream("machines", 15.0, "cellar")
+    (tmp_path / "lab.json").write_text(json.dumps({"name": "pi-cluster", "streams": {}}))
+    assert of_lab() == MachineStream("machine", 10.0, "pi-cluster")
+    (tmp_path / "lab.json").write_text("{")
+    assert of_lab().name == "machine"
+
+
+def test_without_a_lab_the_readings_have_a_stream_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOMELAB_LAB", raising=False)
+    assert StreamOfLab(tmp_path)() == MachineStream("machine", 10.0, tmp_path.name)
+    assert machine_stream({}) == MachineStream()
 
 
 # Clocks
@@ -167,7 +200,7 @@ def test_a_full_disk_costs_the_sample_and_not_the_collector(
 
 def test_a_dead_bucket_makes_few_files_and_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Spool(tmp_path) as spool:
-        collector = _collector(DEAD, spool, sample_every=0.05, flush_every=0.05)
+        collector = _collector(DEAD, spool, every=0.05, flush_every=0.05)
         runner = threading.Thread(target=collector.run)
         runner.start()
         time.sleep(2.5)
@@ -263,7 +296,7 @@ def test_the_first_readings_arrive_within_three_seconds_and_stopping_sends_the_r
     lakehouse: Lakehouse, tmp_path: Path
 ) -> None:
     with Spool(tmp_path) as spool:
-        collector = _collector(lakehouse, spool, sample_every=0.2)
+        collector = _collector(lakehouse, spool, every=0.2)
         runner = threading.Thread(target=collector.run)
         begin = time.monotonic()
         runner.start()
