@@ -1,1 +1,1 @@
-"""The Dagster side: assets per layer, checks, sensors, schedules, resources. The only folder that imports dagster."""
+"""The Dagster graph of a lab; the only folder that imports dagster."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.plan.desired import DesiredState
-from homelab_platform.plan.facts import facts_for, workloads_of
+from homelab_platform.plan.facts import facts_for, providers
 from homelab_platform.plan.layers import make_key
 
 if TYPE_CHECKING:
@@ -224,13 +224,16 @@ def flow_state(lab: ResolvedLab, stream: ResolvedStream) -> DesiredState:
     """The way of a stream's readings into its bucket."""
     document = _present(stream.model_dump(mode="json", exclude={"keep_raw", "keep_table", "table"}))
     _sorted_names(document, "devices")
-    entrances = workloads_of(lab, *_ENTRANCES.get(stream.source, ()))
+    if stream.source == "machine":
+        entrances = tuple(make_key("host", name) for name, host in lab.hosts.items() if host.os != "external")
+    else:
+        entrances = providers(lab, *_ENTRANCES.get(stream.source, ()))
     sensors = ", ".join(stream.sensors) or "whatever arrives"
     return DesiredState(
         make_key("flow", stream.name),
         "flow",
         document,
-        deps=tuple(make_key("workload", name) for name in entrances),
+        deps=entrances,
         title=f"Flow {stream.name}",
         description=f"{sensors} from {stream.source} into s3://{stream.bucket}/{stream.prefix}.",
         kinds=(stream.source,),
@@ -240,7 +243,7 @@ def flow_state(lab: ResolvedLab, stream: ResolvedStream) -> DesiredState:
 
 def bucket_states(lab: ResolvedLab) -> Iterator[DesiredState]:
     """The buckets, each after the object store and after whoever fills it."""
-    stores = tuple(make_key("workload", name) for name in workloads_of(lab, *_OBJECT_STORES))
+    stores = providers(lab, *_OBJECT_STORES)
     for name, bucket in lab.buckets.items():
         writers = tuple(make_key("flow", s.name) for s in lab.streams.values() if s.bucket == name)
         yield DesiredState(
@@ -257,7 +260,7 @@ def bucket_states(lab: ResolvedLab) -> Iterator[DesiredState]:
 
 def table_states(lab: ResolvedLab) -> Iterator[DesiredState]:
     """The Iceberg tables, each after the buckets that it reads, the one that holds it, and its catalogue."""
-    catalogues = tuple(make_key("workload", name) for name in workloads_of(lab, *_CATALOGUES))
+    catalogues = providers(lab, *_CATALOGUES)
     for table in lab.tables.values():
         streams = [lab.streams[name] for name in table.streams if name in lab.streams]
         sources = {s.bucket for s in streams} | {table.bucket}

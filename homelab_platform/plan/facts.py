@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from homelab_platform.plan.layers import make_key
+
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
 
 
-def workloads_of(lab: ResolvedLab, *catalogue: str) -> tuple[str, ...]:
-    """The names of the lab's workloads that are made from one of these catalogue entries."""
-    return tuple(name for name, workload in lab.workloads.items() if workload.catalogue in catalogue)
+def providers(lab: ResolvedLab, *names: str) -> tuple[str, ...]:
+    """The keys of what provides one of these services: workloads of such a catalogue entry, else hosts that run it."""
+    found = tuple(make_key("workload", name) for name, workload in lab.workloads.items() if workload.catalogue in names)
+    return found or tuple(
+        make_key("host", name) for name, host in lab.hosts.items() if any(service in names for service in host.services)
+    )
 
 
 def _scrape_targets(lab: ResolvedLab, _: ResolvedWorkload) -> Any:

@@ -1,0 +1,10 @@
+"""The code location: the graph of the lab that $HOMELAB_LAB names (else the pi-cluster example).
+
+Belongs here: nothing but the way from the lab file to the definitions. A broken lab file shows the last good lab and
+its problems; it never leaves the UI blank.
+"""
+
+from homelab_platform.graph.build import definitions_of_file
+from homelab_platform.graph.labfile import lab_path
+
+defs = definitions_of_file(lab_path())

@@ -1,0 +1,78 @@
+"""Building the definitions of a lab.
+
+Belongs here: putting assets, jobs, sensors, schedules and resources together. Nothing here touches the network, so that
+a code location loads without its site.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from homelab_platform.errors import HomelabError, Problem
+from homelab_platform.graph.assets import build_assets
+from homelab_platform.graph.checks import lab_asset, lab_file_check, reading_checks
+from homelab_platform.graph.jobs import asset_jobs
+from homelab_platform.graph.labfile import LabWatch, load_or_last_good
+from homelab_platform.graph.resources import SITE, SiteResource
+from homelab_platform.graph.schedules import build_schedules
+from homelab_platform.graph.sensors import build_sensors
+from homelab_platform.graph.upkeep import upkeep_jobs
+from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.operations.adapters.sites import SiteKind, site_kind
+from homelab_platform.plan.desired import desired_states
+
+
+def build_definitions(
+    lab: ResolvedLab,
+    *,
+    site: str | SiteKind = "embedded",
+    resource_overrides: Mapping[str, Any] | None = None,
+    lab_file: Path | None = None,
+    problems: tuple[Problem, ...] = (),
+) -> dg.Definitions:
+    """The Dagster definitions of `lab` on a site, which is named or given as a SiteKind.
+
+    `resource_overrides` replaces resources (the seam for tests). With `lab_file` the reconcile sensor reads that file
+    at each tick; `problems` are shown by a failing check. Raises HomelabError if the lab's assets need each other in a
+    circle.
+    """
+    kind = site_kind(site) if isinstance(site, str) else site
+    desired = desired_states(lab)
+    here = {key: state for key, state in desired.items() if kind.capabilities.can(key, state.kinds)}
+    watch = LabWatch(lab_file) if lab_file is not None else None
+    jobs = {**asset_jobs(here), **upkeep_jobs(here)}
+    described = f"{lab.source} of {lab.name}: {len(lab.hosts)} hosts, {len(lab.workloads)} workloads."
+    return dg.Definitions(
+        assets=[lab_asset(lab.name, described), *build_assets(desired, kind.capabilities)],
+        asset_checks=[lab_file_check(lab.name, problems), *reading_checks(lab, here)],
+        jobs=list(jobs.values()),
+        schedules=build_schedules(lab.timezone, jobs),
+        sensors=build_sensors(lab, desired, kind.capabilities, jobs, watch),
+        resources={SITE: SiteResource(lab, kind.open), **(resource_overrides or {})},
+        executor=dg.in_process_executor,
+        metadata={"lab": lab.name, "site": kind.name},
+    )
+
+
+def definitions_of_file(path: Path, *, site: str | SiteKind = "embedded") -> dg.Definitions:
+    """The definitions of a lab file. If it is broken: of the last good lab, or of nothing but its failing check."""
+    loaded = load_or_last_good(path)
+    if loaded.lab is not None:
+        try:
+            return build_definitions(loaded.lab, site=site, lab_file=path, problems=loaded.problems)
+        except HomelabError as error:
+            return _broken(path, error.problems)
+    return _broken(path, loaded.problems)
+
+
+def _broken(path: Path, problems: tuple[Problem, ...]) -> dg.Definitions:
+    name = path.parent.name or "lab"
+    text = "\n\n".join(str(problem) for problem in problems)
+    return dg.Definitions(
+        assets=[lab_asset(name, f"{path} has errors, and no good lab is remembered.\n\n{text}")],
+        asset_checks=[lab_file_check(name, problems)],
+        executor=dg.in_process_executor,
+        metadata={"lab": name, "site": "none"},
+    )

@@ -1,0 +1,225 @@
+"""What an adapter is, and the one way in which an asset is applied: observe, change, observe again.
+
+Belongs here: the protocol between the graph and the outside world, and the rule that nothing is called applied that was
+not observed after it was applied. Not here: any layer's own probes and changes (one module each beside this one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from homelab_platform.errors import HomelabError
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.diff import Change
+from homelab_platform.plan.layers import Capabilities
+from homelab_platform.plan.plan import Step, judge
+from homelab_platform.plan.state import AppliedState
+
+Say = Callable[[str], None]
+
+UPKEEP = ("compact", "expire", "clean")
+"""Upkeep of tables: rewrite small files, drop old snapshots and rows, remove files that no snapshot knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a probe found.
+
+    `fingerprint` is the one that lies at the target, empty if none does. `differences` are lines that say where the
+    target is not as `desired` wants it, whatever fingerprint it carries. `facts` are for people and are JSON-able.
+    """
+
+    exists: bool
+    fingerprint: str = ""
+    differences: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def matches(self, desired: DesiredState) -> bool:
+        """Whether the target is as it should be."""
+        return self.exists and self.fingerprint == desired.fingerprint and not self.differences
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """Something to look at on an asset's page.
+
+    `kind` says how: `markdown` (text), `table` (a list of maps with equal keys), `png` (bytes), `number`, `text`,
+    `url`, `json`.
+    """
+
+    name: str
+    kind: str
+    value: Any
+
+
+class Adapter(Protocol):
+    """Probes that read and changes that write one layer of a site. Every change may be repeated without harm."""
+
+    def probe(self, desired: DesiredState) -> Observation:
+        """Look at the target; changes nothing. Raises HomelabError if it cannot be looked at."""
+        ...
+
+    def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
+        """Bring the target to the desired state and leave the fingerprint there."""
+        ...
+
+    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+        """Take the asset away, given its last applied document. A target that is gone already is no error."""
+        ...
+
+    def work(self, desired: DesiredState, request: Mapping[str, str], say: Say) -> Iterable[Exhibit]:
+        """Do what the asset does when it is run (ingest, compute), and yield what there is to see."""
+        ...
+
+
+class Store(Protocol):
+    """Where applied states are kept; see tools/state.py for what each call means."""
+
+    def load(self) -> dict[str, AppliedState]: ...
+
+    def turn(self) -> int: ...
+
+    def applied(
+        self,
+        key: str,
+        fingerprint: str,
+        document: Mapping[str, Any],
+        *,
+        turn: int,
+        followers: Iterable[str] = (),
+        run_id: str = "",
+    ) -> None: ...
+
+    def failed(self, key: str, attempted: str, reason: str, *, run_id: str = "") -> None: ...
+
+    def observed(
+        self,
+        key: str,
+        status: str,
+        *,
+        turn: int,
+        reason: str = "",
+        fingerprint: str = "",
+        document: Mapping[str, Any] | None = None,
+    ) -> None: ...
+
+    def forget(self, key: str) -> None: ...
+
+
+class World(Protocol):
+    """A site as the graph sees it: what it can do, its adapters, its memory."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def store(self) -> Store: ...
+
+    def adapter(self, layer: str) -> Adapter: ...
+
+    def reload_code(self) -> None:
+        """Have the servers of the UI and of the sensors load the lab anew; returns at once."""
+        ...
+
+    def upkeep(self, task: str, desired: Mapping[str, DesiredState], say: Say) -> Iterable[Exhibit]:
+        """Do one of UPKEEP over the site's assets, and yield what there is to see."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What applying one asset came to: the step it was, whether anything was written, what was observed afterwards."""
+
+    step: Step
+    wrote: bool
+    observation: Observation
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The differences between the last applied and the new document."""
+        return self.step.changes
+
+
+def apply_one(
+    world: World,
+    desired: DesiredState,
+    *,
+    followers: Iterable[str] = (),
+    confirmed: bool = False,
+    run_id: str = "",
+    say: Say = lambda _text: None,
+) -> Applied:
+    """Bring one asset to its desired state and record it once it was observed there.
+
+    `confirmed` says that a person agreed to a loss of data; without it such a change is refused before anything is
+    touched. Raises HomelabError if the change fails or if the target does not show it afterwards; the failed attempt is
+    then on record.
+    """
+    store, adapter = world.store, world.adapter(desired.layer)
+    turn = store.turn()
+    step = judge(desired, store.load().get(desired.key))
+    if step.danger == "data-loss" and not confirmed:
+        raise HomelabError.of(
+            desired.key,
+            f"this change would lose data: {'; '.join(f'{c.path} {c.line()}' for c in step.changes)}",
+            "Nothing was changed. `homelab apply` shows it and asks for your word.",
+        )
+    try:
+        # What follows another asset is made anew even if its target already carries the right fingerprint.
+        wrote, after = _bring(adapter, desired, say, anew=step.pending and bool(desired.follows))
+    except HomelabError as error:
+        store.failed(desired.key, desired.fingerprint, str(error), run_id=run_id)
+        raise
+    affected = followers if wrote or step.pending else ()
+    store.applied(desired.key, desired.fingerprint, desired.document, turn=turn, followers=affected, run_id=run_id)
+    return Applied(step, wrote, after)
+
+
+def _bring(adapter: Adapter, desired: DesiredState, say: Say, *, anew: bool) -> tuple[bool, Observation]:
+    before = adapter.probe(desired)
+    if before.matches(desired) and not anew:
+        say("is as it should be")
+        return False, before
+    say("changing" if before.exists else "creating")
+    adapter.change(desired, before, say)
+    after = adapter.probe(desired)
+    if not after.matches(desired):
+        found = "; ".join(after.differences) or ("it is not there" if not after.exists else "it carries another state")
+        raise HomelabError.of(
+            desired.key, f"was changed, but does not show it: {found}", "It will be tried again; look at its target."
+        )
+    return True, after
+
+
+def observe_one(world: World, desired: DesiredState, known: AppliedState | None) -> tuple[str, Observation]:
+    """Look at one asset and record what was found; returns its status (ok, drifted or missing) and the observation.
+
+    An asset without a record whose target carries the desired fingerprint is learnt back as applied.
+    """
+    turn = world.store.turn()
+    found = world.adapter(desired.layer).probe(desired)
+    status, reason = _status(desired, known, found)
+    if known is None and not found.matches(desired):
+        return ("missing" if not found.exists else "drifted"), found
+    world.store.observed(
+        desired.key,
+        status,
+        turn=turn,
+        reason=reason,
+        fingerprint=found.fingerprint,
+        document=desired.document if known is None else None,
+    )
+    return status, found
+
+
+def _status(desired: DesiredState, known: AppliedState | None, found: Observation) -> tuple[str, str]:
+    if not found.exists:
+        return "missing", "it is gone from where it was"
+    expected = known.fingerprint if known else desired.fingerprint
+    if found.fingerprint != expected:
+        return "drifted", "its target carries another state than was applied"
+    if found.differences and expected == desired.fingerprint:
+        return "drifted", "; ".join(found.differences)
+    return "ok", ""

@@ -1,0 +1,91 @@
+"""The embedded site: this machine's own servers as the graph sees them.
+
+Belongs here: which adapter serves which layer, and the site's state store. Not here: starting servers (servers/).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from homelab_platform.errors import HomelabError
+from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.operations.adapters.base import Adapter, Exhibit, Say
+from homelab_platform.operations.adapters.buckets import BucketAdapter
+from homelab_platform.operations.adapters.flows import FlowAdapter
+from homelab_platform.operations.adapters.tables import TableAdapter
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.layers import EMBEDDED, Capabilities
+from homelab_platform.tools.endpoints import Lakehouse
+from homelab_platform.tools.state import StateStore
+
+if TYPE_CHECKING:
+    from homelab_platform.servers.site import Site
+
+
+class EmbeddedWorld:
+    """The site of a lab on this machine. `root` is the site's data folder."""
+
+    def __init__(self, lab: ResolvedLab, lakehouse: Lakehouse, root: Path, site: Site | None = None) -> None:
+        self.lab = lab
+        self.lakehouse = lakehouse
+        self.root = root
+        self._site = site
+        self._store = StateStore(lakehouse.postgres)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What an embedded site can do."""
+        return EMBEDDED
+
+    @property
+    def store(self) -> StateStore:
+        """The applied states, in the lake's database."""
+        return self._store
+
+    @cached_property
+    def _adapters(self) -> dict[str, Adapter]:
+        return {
+            "bucket": BucketAdapter(self.lakehouse),
+            "table": TableAdapter(self.lakehouse),
+            "flow": FlowAdapter(self.lakehouse, self.root),
+        }
+
+    def adapter(self, layer: str) -> Adapter:
+        """The adapter of a layer. Raises HomelabError for a layer that this site cannot reach."""
+        found = self._adapters.get(layer)
+        if found is None:
+            raise HomelabError.of(layer, "the embedded site cannot reach this layer", "It takes the lab's own site.")
+        return found
+
+    def reload_code(self) -> None:
+        """Ask the running webserver to load the lab anew, without waiting for it."""
+        site = self._site
+        if site is None:
+            return
+        threading.Thread(target=_reload, args=(site,), name="reload", daemon=True).start()
+
+    def upkeep(self, task: str, desired: Mapping[str, DesiredState], say: Say) -> Iterable[Exhibit]:
+        """Tend the tables of readings."""
+        return ()
+
+
+def _reload(site: Site) -> None:
+    from homelab_platform.servers.site import reload_code
+
+    try:
+        reload_code(site)
+    except HomelabError as error:
+        # The reconcile sensor notices at its next tick that the old lab is still loaded, and asks again.
+        print(error)  # noqa: T201 (the log of the code server)
+
+
+def open_embedded(lab: ResolvedLab) -> EmbeddedWorld:
+    """The running embedded site of a lab. Raises HomelabError that says how to start it when it does not run."""
+    from homelab_platform.servers.site import open_site
+
+    site = open_site(lab.name)
+    return EmbeddedWorld(lab, site.lakehouse, site.root, site)

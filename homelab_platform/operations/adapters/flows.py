@@ -1,0 +1,89 @@
+"""Flows that start on this machine: the collector of its own telemetry, and files that people drop.
+
+Belongs here: what a flow of the embedded site is told (a file in the site's folder that the collector reads) and
+whether it runs. Not here: flows through NiFi or a broker, which the embedded site cannot reach.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from homelab_platform.operations.adapters.base import Exhibit, Observation, Say
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.tools.endpoints import Lakehouse
+
+if TYPE_CHECKING:
+    from homelab_platform.servers.site import ServerStatus
+
+COLLECTOR = "collector"
+FLOWS = "flows"
+
+
+class FlowAdapter:
+    """Flows by name. `root` is the site's folder; without one (a lakehouse alone) only the settings are kept."""
+
+    def __init__(self, lakehouse: Lakehouse, root: Path) -> None:
+        self._lakehouse = lakehouse
+        self._root = root
+
+    def _file(self, name: str) -> Path:
+        return self._root / FLOWS / f"{name}.json"
+
+    def _collector(self) -> ServerStatus | None:
+        """The collector's process, if this site has one."""
+        from homelab_platform.servers.site import status
+
+        return next((server for server in status(self._root).servers if server.name == COLLECTOR), None)
+
+    def probe(self, desired: DesiredState) -> Observation:
+        """The settings as they lie in the site's folder, and whether the collector runs with them."""
+        file = self._file(str(desired.document["name"]))
+        if not file.exists():
+            return Observation(exists=False)
+        fingerprint = str(orjson.loads(file.read_bytes()).get("fingerprint", ""))
+        if desired.document.get("source") != "machine":
+            return Observation(True, fingerprint, (), {"files are dropped in": str(self._root / "drop")})
+        process = self._collector()
+        if process is None:
+            return Observation(True, fingerprint, (), {"collector": "not part of this site"})
+        alive = process.state == "running"
+        differences = () if alive else (f"the collector is {process.state}",)
+        facts = {"collector": process.state, "restarts": process.restarts, "memory in bytes": process.rss}
+        return Observation(True, fingerprint, differences, facts)
+
+    def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
+        """Write the settings in one step, then have the collector start anew with them."""
+        file = self._file(str(desired.document["name"]))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        scratch = file.with_name(f".{file.name}.{os.getpid()}")
+        content = {"fingerprint": desired.fingerprint, "document": desired.document}
+        scratch.write_bytes(orjson.dumps(content, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2))
+        scratch.replace(file)
+        if desired.document.get("source") == "machine" and self._collector() is not None:
+            from homelab_platform.servers.site import restart
+
+            restart(self._root, COLLECTOR, progress=say)
+
+    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+        """Forget the settings; objects that were written stay."""
+        self._file(str(document["name"])).unlink(missing_ok=True)
+
+    def work(self, desired: DesiredState, request: Mapping[str, str], say: Say) -> Iterable[Exhibit]:
+        """The newest objects of the flow."""
+        from homelab_platform.tools.objects import NotFound, ObjectStore
+
+        prefix = str(desired.document["prefix"])
+        with ObjectStore(self._lakehouse.objects) as store:
+            try:
+                found = list(store.list(self._lakehouse.raw_bucket, prefix))
+            except NotFound:
+                found = []
+        yield Exhibit("objects", "number", len(found))
+        if found:
+            newest = max(found, key=lambda item: item.last_modified)
+            yield Exhibit("newest object", "text", f"{newest.key}, {newest.last_modified:%Y-%m-%d %H:%M:%S} UTC")

@@ -1,0 +1,40 @@
+"""The kinds of site that a graph can run on.
+
+Belongs here: for each kind what it can do and how it is opened. Opening imports the clients of its servers, so it
+happens only when a run or a sensor first needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from homelab_platform.errors import HomelabError
+from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.operations.adapters.base import World
+from homelab_platform.plan.layers import EMBEDDED, Capabilities
+
+
+@dataclass(frozen=True)
+class SiteKind:
+    """A kind of site: `open` gives the World of a lab, or raises HomelabError that says how to start it."""
+
+    name: str
+    capabilities: Capabilities
+    open: Callable[[ResolvedLab], World]
+
+
+def _embedded(lab: ResolvedLab) -> World:
+    from homelab_platform.operations.adapters.embedded import open_embedded
+
+    return open_embedded(lab)
+
+
+_KINDS = {"embedded": SiteKind("embedded", EMBEDDED, _embedded)}
+
+
+def site_kind(name: str) -> SiteKind:
+    """The kind of site of this name. Raises HomelabError that lists the names there are."""
+    if name not in _KINDS:
+        raise HomelabError.of(name, "no such kind of site", f"There are: {', '.join(sorted(_KINDS))}.")
+    return _KINDS[name]

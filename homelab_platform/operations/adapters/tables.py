@@ -1,0 +1,189 @@
+"""Iceberg tables of readings: probed and changed through the catalogue, filled by the ingest.
+
+Belongs here: a table's existence, declared columns and the property that carries its fingerprint. Not here: how
+readings become rows (readings/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from homelab_platform.errors import HomelabError
+from homelab_platform.operations.adapters.base import Exhibit, Observation, Say
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.tools.endpoints import Lakehouse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyiceberg.table.snapshots import Snapshot
+    from pyiceberg.table.update import TableUpdate
+
+    from homelab_platform.tools.iceberg import TableState
+
+FINGERPRINT_PROPERTY = "homelab.fingerprint"
+TYPES = {
+    "string": "string",
+    "text": "string",
+    "int": "int",
+    "long": "long",
+    "float": "float",
+    "double": "double",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamp": "timestamptz",
+    "timestamptz": "timestamptz",
+}
+"""Column types as a lab file says them, and as Iceberg does."""
+
+
+def load(lakehouse: Lakehouse, name: str) -> TableState | None:
+    """The table `namespace.table` as it is now, None if there is none."""
+    from homelab_platform.readings import ledger
+    from homelab_platform.tools import iceberg
+
+    with ledger.connect(lakehouse) as connection:
+        row = connection.execute("SELECT to_regclass('iceberg_tables')").fetchone()
+        if row is None or row[0] is None:
+            return None
+        namespace, _, table = name.partition(".")
+        found = connection.execute(
+            "SELECT 1 FROM iceberg_tables WHERE catalog_name = %s AND table_namespace = %s AND table_name = %s",
+            (iceberg.CATALOG, namespace, table),
+        ).fetchone()
+        return iceberg.load_table(connection, lakehouse, name) if found else None
+
+
+def update(lakehouse: Lakehouse, name: str, updates: Callable[[TableState], list[TableUpdate]]) -> None:
+    """Change a table's properties or columns, in the same order as ingests commit; `updates` may return none."""
+    from homelab_platform.readings import ledger
+    from homelab_platform.tools import iceberg
+
+    io = iceberg.open_io(lakehouse)
+    try:
+        with ledger.connect(lakehouse) as connection, ledger.commit_lock(connection):
+            state = iceberg.load_table(connection, lakehouse, name)
+            wanted = updates(state)
+            if not wanted:
+                return
+            staged = iceberg.stage(state, iceberg.Change(updates=wanted), io)
+            iceberg.swap(connection, staged)
+            seq = ledger.record_change(connection, "settings", staged.after.snapshot_id, ())
+            ledger.record_state(connection, name, staged.after.location, staged.after.snapshot_id, seq)
+            ledger.add_garbage(connection, list(staged.garbage))
+    finally:
+        io.store.close()
+
+
+def set_fingerprint(lakehouse: Lakehouse, name: str, fingerprint: str) -> None:
+    """Leave the fingerprint at the table itself."""
+    from pyiceberg.table.update import SetPropertiesUpdate
+
+    update(lakehouse, name, lambda _state: [SetPropertiesUpdate(updates={FINGERPRINT_PROPERTY: fingerprint})])
+
+
+class TableAdapter:
+    """The tables of readings and of what was rejected."""
+
+    def __init__(self, lakehouse: Lakehouse) -> None:
+        self.lakehouse = lakehouse
+
+    def probe(self, desired: DesiredState) -> Observation:
+        """Existence, fingerprint, declared columns."""
+        name = str(desired.document["name"])
+        state = load(self.lakehouse, name)
+        if state is None:
+            return Observation(exists=False)
+        have = {field.name: str(field.field_type) for field in state.schema().fields}
+        differences = tuple(
+            f"column {column} is {have[column]}, not {wanted}" if column in have else f"column {column} is missing"
+            for column, wanted in _columns(desired.document).items()
+            if have.get(column) != wanted
+        )
+        facts = {"columns": ", ".join(have), "snapshots": len(state.metadata.snapshots), "metadata": state.location}
+        return Observation(True, state.metadata.properties.get(FINGERPRINT_PROPERTY, ""), differences, facts)
+
+    def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
+        """Make the tables of the contract, add declared columns, leave the fingerprint."""
+        from homelab_platform.readings import contract
+
+        name = str(desired.document["name"])
+        if name not in (contract.READINGS, contract.REJECTED):
+            raise HomelabError.of(
+                desired.key,
+                f"readings go to {contract.READINGS} only, not to {name}",
+                "Leave `table:` out of the stream.",
+            )
+        contract.ensure_tables(self.lakehouse)
+        columns = _columns(desired.document)
+        if columns:
+            update(self.lakehouse, name, lambda state: _new_columns(state, columns))
+        set_fingerprint(self.lakehouse, name, desired.fingerprint)
+        say(f"{name} is set up")
+
+    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+        """Drop the table from the catalogue and delete its files."""
+        from homelab_platform.tools import iceberg
+
+        name = str(document["name"])
+        if load(self.lakehouse, name) is not None:
+            iceberg.open_catalog(self.lakehouse).purge_table(name)
+        say(f"{name} is dropped")
+
+    def work(self, desired: DesiredState, request: Mapping[str, str], say: Say) -> Iterable[Exhibit]:
+        """How large the table is and what became of it lately."""
+        state = load(self.lakehouse, str(desired.document["name"]))
+        if state is not None:
+            yield from exhibits(state)
+
+
+def exhibits(state: TableState) -> Iterable[Exhibit]:
+    """Rows, files and the newest commits of a table."""
+    current = state.metadata.current_snapshot()
+    totals = _summary(current)
+    yield Exhibit("dagster/row_count", "number", int(totals.get("total-records", 0)))
+    yield Exhibit("data files", "number", int(totals.get("total-data-files", 0)))
+    yield Exhibit("bytes", "number", int(totals.get("total-files-size", 0)))
+    newest = sorted(state.metadata.snapshots, key=lambda snapshot: snapshot.timestamp_ms, reverse=True)[:10]
+    rows = [
+        {
+            "committed": f"{datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}",
+            "operation": str(_summary(snapshot).get("operation", "")),
+            "rows added": int(_summary(snapshot).get("added-records", 0)),
+            "rows in all": int(_summary(snapshot).get("total-records", 0)),
+        }
+        for snapshot in newest
+    ]
+    yield Exhibit("commits", "table", rows)
+
+
+def _summary(snapshot: Snapshot | None) -> Mapping[str, Any]:
+    if snapshot is None or snapshot.summary is None:
+        return {}
+    return {**snapshot.summary.additional_properties, "operation": snapshot.summary.operation.value}
+
+
+def _columns(document: Mapping[str, Any]) -> dict[str, str]:
+    return {name: TYPES.get(kind, kind) for name, kind in (document.get("columns") or {}).items()}
+
+
+def _new_columns(state: TableState, wanted: Mapping[str, str]) -> list[TableUpdate]:
+    """The updates that add missing columns; a column of another type is left for the probe to name."""
+    from pyiceberg.schema import Schema
+    from pyiceberg.table.update import AddSchemaUpdate, SetCurrentSchemaUpdate
+    from pyiceberg.types import NestedField
+
+    schema = state.schema()
+    have = {field.name for field in schema.fields}
+    number = state.metadata.last_column_id
+    fields = list(schema.fields)
+    for name in sorted(set(wanted) - have):
+        number += 1
+        fields.append(NestedField(number, name, wanted[name], required=False))
+    if len(fields) == len(schema.fields):
+        return []
+    number_of_schema = max(existing.schema_id for existing in state.metadata.schemas) + 1
+    new = Schema(*fields, schema_id=number_of_schema, identifier_field_ids=schema.identifier_field_ids)
+    return [AddSchemaUpdate(schema_=new), SetCurrentSchemaUpdate(schema_id=-1)]

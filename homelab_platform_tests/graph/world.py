@@ -1,0 +1,147 @@
+"""A world made of files, so that every layer can be applied, observed, broken and lost in a test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from homelab_platform.errors import HomelabError
+from homelab_platform.operations.adapters.base import Exhibit, Observation, Say
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.layers import EVERYTHING, Capabilities
+from homelab_platform.plan.reconcile import back_off
+from homelab_platform.plan.state import AppliedState
+
+
+class MemoryStore:
+    """A state store in memory, with the rules of the real one."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, AppliedState] = {}
+        self.turns = 0
+        self.began: dict[str, int] = {}
+        self.outdated: dict[str, int] = {}
+
+    def load(self) -> dict[str, AppliedState]:
+        return dict(self.states)
+
+    def turn(self) -> int:
+        self.turns += 1
+        return self.turns
+
+    def applied(
+        self,
+        key: str,
+        fingerprint: str,
+        document: Mapping[str, Any],
+        *,
+        turn: int,
+        followers: Iterable[str] = (),
+        run_id: str = "",
+    ) -> None:
+        now = datetime.now(UTC)
+        stale = self.outdated.get(key, 0) > turn
+        self.began[key] = turn
+        self.states[key] = AppliedState(
+            key, fingerprint, document, now, now, "drifted" if stale else "ok", attempted=fingerprint, run_id=run_id
+        )
+        for follower in followers:
+            self.outdated[follower] = self.turn()
+            if follower in self.states:
+                self.states[follower] = replace(self.states[follower], status="drifted", reason=f"follows {key}")
+
+    def failed(self, key: str, attempted: str, reason: str, *, run_id: str = "") -> None:
+        old = self.states.get(key, AppliedState(key))
+        failures = (old.failures if old.attempted == attempted else 0) + 1
+        retry = datetime.now(UTC) + back_off(key, failures)
+        self.states[key] = replace(
+            old, status="failed", failures=failures, next_retry_at=retry, attempted=attempted, reason=reason
+        )
+
+    def observed(
+        self,
+        key: str,
+        status: str,
+        *,
+        turn: int,
+        reason: str = "",
+        fingerprint: str = "",
+        document: Mapping[str, Any] | None = None,
+    ) -> None:
+        old = self.states.get(key, AppliedState(key, fingerprint, document or {}, attempted=fingerprint))
+        if old.status == "failed":
+            return
+        stale = status == "ok" and self.outdated.get(key, 0) > self.began.get(key, 0)
+        found: Any = "drifted" if stale else status
+        self.states[key] = replace(old, status=found, reason=reason, observed_at=datetime.now(UTC))
+
+    def forget(self, key: str) -> None:
+        self.states.pop(key, None)
+
+
+class FolderAdapter:
+    """Each asset is a file with its fingerprint and document."""
+
+    def __init__(self, world: FolderWorld) -> None:
+        self.world = world
+
+    def path(self, key: str) -> Path:
+        return self.world.root / f"{key}.json"
+
+    def probe(self, desired: DesiredState) -> Observation:
+        path = self.path(desired.key)
+        if not path.exists():
+            return Observation(exists=False)
+        found = json.loads(path.read_text())
+        return Observation(exists=True, fingerprint=found["fingerprint"], facts={"file": path.name})
+
+    def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
+        self.world.changed.append(desired.key)
+        if desired.key in self.world.broken:
+            raise HomelabError.of(desired.key, "the test broke it", "Mend it.")
+        if desired.key in self.world.lying:
+            return
+        path = self.path(desired.key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"fingerprint": desired.fingerprint, "document": desired.document}))
+
+    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+        self.path(key).unlink(missing_ok=True)
+
+    def work(self, desired: DesiredState, request: Mapping[str, str], say: Say) -> Iterable[Exhibit]:
+        self.world.worked.append((desired.key, dict(request)))
+        return [Exhibit("rows", "number", 3)]
+
+
+class FolderWorld:
+    """A site that reaches every layer. `broken` assets cannot be changed; `lying` ones claim to be and are not."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.memory = MemoryStore()
+        self.broken: set[str] = set()
+        self.lying: set[str] = set()
+        self.changed: list[str] = []
+        self.worked: list[tuple[str, dict[str, str]]] = []
+        self.reloads = 0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return EVERYTHING
+
+    @property
+    def store(self) -> MemoryStore:
+        return self.memory
+
+    def adapter(self, layer: str) -> FolderAdapter:
+        return FolderAdapter(self)
+
+    def reload_code(self) -> None:
+        self.reloads += 1
+
+    def upkeep(self, task: str, desired: Mapping[str, DesiredState], say: Say) -> Iterable[Exhibit]:
+        return [Exhibit(task, "number", len(desired))]
