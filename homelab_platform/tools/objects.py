@@ -287,6 +287,13 @@ class ObjectStore:
                 if not found.is_dir:
                     yield _info(str(found.object_name), found)
 
+    def folders(self, bucket: str, prefix: str = "") -> Iterator[str]:
+        """The parts of keys up to the next `/` after `prefix`, in order, each ending with `/`."""
+        with self._errors(bucket):
+            for found in self._client.list_objects(bucket, prefix=prefix or None, recursive=False):
+                if found.is_dir:
+                    yield str(found.object_name)
+
     def delete(self, bucket: str, keys: Iterable[str]) -> int:
         """Delete objects, 1,000 a request; missing ones are no error. Returns how many keys were asked for."""
         from minio.deleteobjects import DeleteObject

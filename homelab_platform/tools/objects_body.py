@@ -13,6 +13,7 @@ from typing import Any
 from homelab_platform.tools.objects_errors import Truncated
 
 CHUNK = 1 << 20
+USER_METADATA = "x-amz-meta-"
 PATIENCE = 30.0  # seconds before a slow answer is judged at all
 SLOWEST = 16 * 1024  # bytes a second, on average, below which a transfer counts as stuck
 
@@ -26,6 +27,11 @@ class ObjectReader(io.RawIOBase):
         self._place = place
         self.size = int(response.headers.get("content-length", -1))
         self.etag = str(response.headers.get("etag", "")).strip('"')
+        self.metadata = {
+            name[len(USER_METADATA) :].lower(): value
+            for name, value in response.headers.items()
+            if name.lower().startswith(USER_METADATA)
+        }
         self._hash = hashlib.md5(usedforsecurity=False) if _is_md5(self.etag) else None
         self._seen = 0
         self._done = False

@@ -1,0 +1,154 @@
+"""What a reading is: the two tables, their columns, their limits, and how a foreign field name becomes a column.
+
+Belongs here: names, schemas and limits that ingest, marts and queries share, and making the tables. Not here: how raw
+bytes become rows (record, decode) or how rows are committed (commit).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from homelab_platform.errors import HomelabError
+from homelab_platform.tools.endpoints import Lakehouse
+
+if TYPE_CHECKING:
+    from pyiceberg.schema import Schema
+
+CATALOG = "hive"
+NAMESPACE = "default"
+READINGS = "default.sensor_data"
+REJECTED = "default.sensor_data_rejected"
+
+# Columns that a producer may fill; `ts`, `device`, `sensor` and `value` are required of it.
+PRODUCER_COLUMNS = ("ts", "site", "device", "sensor", "value", "unit", "quality")
+# Columns that only the platform fills: a producer's field of that name is refused rather than silently overwritten.
+PLATFORM_COLUMNS = ("date", "source", "ingested_at")
+TEXT_COLUMNS = ("site", "device", "sensor", "unit", "quality")
+CONTRACT_COLUMNS = (*PRODUCER_COLUMNS, *PLATFORM_COLUMNS)
+
+QUALITY_OK = "ok"
+QUALITY_OUT_OF_RANGE = "out_of_range"
+QUALITY_SIMULATED = "simulated"
+
+MAX_TEXT = 255  # characters of site, device, sensor, unit, quality
+MAX_LINE = 1024 * 1024  # bytes of one NDJSON line or CSV row
+MAX_RAW = 8 * 1024  # bytes of a rejected line that are kept
+MAX_EXTRA_COLUMNS = 64  # columns beyond the contract, over the whole table
+MAX_COLUMN_NAME = 63
+FUTURE_TOLERANCE_SECONDS = 86_400  # a reading later than this after its ingest has a wrong clock
+
+TABLE_PROPERTIES: Mapping[str, str] = {
+    "format-version": "2",
+    "write.format.default": "parquet",
+    "write.parquet.compression-codec": "zstd",
+    "write.metadata.previous-versions-max": "16",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "homelab.contract": "1",
+}
+
+
+def readings_schema() -> Schema:
+    """The Iceberg schema of `default.sensor_data` as it is first made; later columns come from new fields."""
+    from pyiceberg.schema import Schema
+    from pyiceberg.types import DateType, DoubleType, NestedField, StringType, TimestamptzType
+
+    def doc(text: str) -> dict[str, Any]:
+        return {"doc": text}
+
+    return Schema(
+        NestedField(1, "ts", TimestamptzType(), required=True, **doc("when it was measured, UTC")),
+        NestedField(2, "date", DateType(), required=True, **doc("day of ts in UTC; the partition")),
+        NestedField(3, "site", StringType(), required=False, **doc("place")),
+        NestedField(4, "device", StringType(), required=True, **doc("what measured")),
+        NestedField(5, "sensor", StringType(), required=True, **doc("what was measured")),
+        NestedField(6, "value", DoubleType(), required=True, **doc("finite")),
+        NestedField(7, "unit", StringType(), required=False),
+        NestedField(8, "quality", StringType(), required=False, **doc("ok, out_of_range, simulated, …")),
+        NestedField(9, "source", StringType(), required=False, **doc("key of the raw object")),
+        NestedField(10, "ingested_at", TimestamptzType(), required=False),
+        identifier_field_ids=[1, 4, 5],
+    )
+
+
+def rejected_schema() -> Schema:
+    """The Iceberg schema of `default.sensor_data_rejected`."""
+    from pyiceberg.schema import Schema
+    from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
+
+    return Schema(
+        NestedField(1, "source", StringType(), required=True, doc="key of the raw object"),
+        NestedField(2, "line", LongType(), required=True, doc="counted from 1; 0 means the whole object"),
+        NestedField(3, "reason", StringType(), required=True),
+        NestedField(4, "raw", StringType(), required=False, doc="the line as it came, cut at 8 KiB"),
+        NestedField(5, "ingested_at", TimestamptzType(), required=True),
+        NestedField(6, "stream", StringType(), required=False),
+    )
+
+
+_EXTRA_NAME = re.compile(r"[^a-z0-9_]+")
+
+
+def column_name(field: str) -> str:
+    """The column that a producer's extra field becomes: lower case, `[a-z0-9_]`, at most 63 characters.
+
+    Raises ValueError with a reason when the name is empty, reserved or cannot be made into one.
+    """
+    name = _EXTRA_NAME.sub("_", field.strip().lower()).strip("_")[:MAX_COLUMN_NAME]
+    if not name:
+        raise ValueError(f"field {field[:64]!r} cannot be made into a column name")
+    if name[0].isdigit():
+        name = f"_{name}"[:MAX_COLUMN_NAME]
+    if name in CONTRACT_COLUMNS:
+        raise ValueError(f"field {field[:64]!r} would become the reserved column {name!r}")
+    return name
+
+
+def ensure_tables(lakehouse: Lakehouse) -> None:
+    """Make the catalog, both tables and the ledger where they are missing; check the contract's columns where not.
+
+    Idempotent and safe to call from several processes at once. Raises HomelabError if PostgreSQL or S3 does not
+    answer, or if an existing table no longer has a contract column.
+    """
+    from homelab_platform.readings import ledger
+    from homelab_platform.tools import iceberg
+
+    with ledger.connect(lakehouse) as connection:
+        ledger.ensure_ledger(connection)
+        with ledger.commit_lock(connection):
+            iceberg.ensure_table(
+                lakehouse,
+                READINGS,
+                readings_schema(),
+                partition_by="date",
+                sort_by=("device", "sensor", "ts"),
+                properties=TABLE_PROPERTIES,
+            )
+            iceberg.ensure_table(lakehouse, REJECTED, rejected_schema(), properties=TABLE_PROPERTIES)
+            for name, wanted in ((READINGS, readings_schema()), (REJECTED, rejected_schema())):
+                check_schema(name, iceberg.load_table(connection, lakehouse, name).schema(), wanted)
+
+
+def check_schema(table: str, found: Schema, wanted: Schema | None = None) -> None:
+    """Refuse a table whose contract columns were dropped, renamed or changed in type by somebody else.
+
+    Raises HomelabError that names each column; nothing is written to such a table.
+    """
+    from homelab_platform.errors import Problem
+
+    expected = wanted if wanted is not None else (readings_schema() if table == READINGS else rejected_schema())
+    by_name = {f.name: f for f in found.fields}
+    problems = []
+    for field in expected.fields:
+        other = by_name.get(field.name)
+        if other is None:
+            what = f"column {field.name} ({field.field_type}) is missing"
+        elif other.field_type != field.field_type:
+            what = f"column {field.name} is {other.field_type}, not {field.field_type}"
+        else:
+            continue
+        remedy = f"Put it back (ALTER TABLE {CATALOG}.{table} …) and ingest again; raw objects are kept until then."
+        problems.append(Problem(f"{CATALOG}.{table}", what, remedy, "contract"))
+    if problems:
+        raise HomelabError(problems)

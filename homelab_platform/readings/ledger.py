@@ -1,0 +1,250 @@
+"""What has been ingested: the ledger's tables in the lake's PostgreSQL database, and questions to it.
+
+Belongs here: the schema, the one lock under which tables and ledger change together, who holds which object, and
+reading back what happened. Not here: how rows are made or committed (ingest, commit), spans of series (spans).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from homelab_platform.errors import HomelabError
+from homelab_platform.tools import postgres
+from homelab_platform.tools.endpoints import Lakehouse
+
+if TYPE_CHECKING:
+    import psycopg
+
+LOCK_CLASS = 0x48_4C_41  # advisory locks of this platform; the object number says which
+COMMIT_LOCK, SCHEMA_LOCK, CLAIM_LOCK = 1, 2, 3
+WORKER_CLASS = 0x48_4C_57  # one lock per living worker, object number = the worker's id
+LOCK_TIMEOUT = "180s"
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS ingest_ledger (
+    bucket text NOT NULL, key text NOT NULL, etag text NOT NULL, size bigint NOT NULL, sha256 text NOT NULL,
+    status text NOT NULL CHECK (status IN ('ingested', 'quarantined')), problem text,
+    rows bigint NOT NULL, duplicates bigint NOT NULL, rejected bigint NOT NULL, dates date[] NOT NULL,
+    snapshot_id bigint, rejected_snapshot_id bigint, seq bigint NOT NULL,
+    worker text NOT NULL, committed_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (bucket, key, etag));
+CREATE INDEX IF NOT EXISTS ingest_ledger_seq ON ingest_ledger (seq);
+CREATE TABLE IF NOT EXISTS lake_changes (
+    seq bigserial PRIMARY KEY, kind text NOT NULL, snapshot_id bigint, dates date[] NOT NULL,
+    committed_at timestamptz NOT NULL DEFAULT now());
+CREATE TABLE IF NOT EXISTS lake_state (
+    table_name text PRIMARY KEY, metadata_location text NOT NULL, snapshot_id bigint, seq bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS series_span (
+    date date NOT NULL, device text NOT NULL, sensor text NOT NULL,
+    min_ts bigint NOT NULL, max_ts bigint NOT NULL, seq bigint NOT NULL, PRIMARY KEY (date, device, sensor));
+CREATE TABLE IF NOT EXISTS ingest_worker (
+    id serial PRIMARY KEY, name text NOT NULL, started timestamptz NOT NULL DEFAULT now());
+CREATE TABLE IF NOT EXISTS ingest_claim (
+    bucket text NOT NULL, key text NOT NULL, worker integer NOT NULL, PRIMARY KEY (bucket, key));
+CREATE TABLE IF NOT EXISTS ingest_cursor (
+    bucket text PRIMARY KEY, objects bigint NOT NULL, seconds double precision NOT NULL, swept_at timestamptz NOT NULL);
+CREATE TABLE IF NOT EXISTS lake_garbage (
+    path text PRIMARY KEY, since timestamptz NOT NULL DEFAULT now());
+"""
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One object as it was ingested: what became of it and in which commit (`seq`, rising in commit order)."""
+
+    bucket: str
+    key: str
+    etag: str
+    size: int
+    sha256: str
+    status: str
+    problem: str | None
+    rows: int
+    duplicates: int
+    rejected: int
+    dates: tuple[date, ...]
+    snapshot_id: int | None
+    seq: int
+    committed_at: datetime
+
+
+@contextmanager
+def connect(lakehouse: Lakehouse) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the lake's database in autocommit mode; errors of the server name it.
+
+    Raises PostgresUnreachable, PostgresRefused, or HomelabError when the server dies or refuses in between.
+    """
+    import psycopg
+
+    place = f"PostgreSQL {lakehouse.postgres.host}:{lakehouse.postgres.port}/{lakehouse.postgres.database}"
+    connection = postgres.connect(lakehouse.postgres, autocommit=True, application="homelab ingest")
+    try:
+        yield connection
+    except psycopg.errors.LockNotAvailable:
+        raise HomelabError.of(
+            place, f"another commit held the lock for {LOCK_TIMEOUT}", "Look for a hanging ingest; it is safe to retry."
+        ) from None
+    except psycopg.errors.UndefinedTable as error:
+        raise HomelabError.of(place, f"the lake is not set up: {_first(error)}", "`homelab apply` makes it.") from None
+    except psycopg.OperationalError as error:
+        raise postgres.PostgresUnreachable.of(
+            place, f"the connection broke off: {_first(error)}", "Nothing is lost: ingest again when it answers."
+        ) from None
+    finally:
+        connection.close()
+
+
+def _first(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def ensure_ledger(connection: psycopg.Connection[Any]) -> None:
+    """Make the ledger's tables where they are missing."""
+    if connection.execute("SELECT to_regclass('lake_garbage')").fetchone() == ("lake_garbage",):
+        return
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK_CLASS, SCHEMA_LOCK))
+        connection.execute(_TABLES)
+
+
+@contextmanager
+def commit_lock(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """A transaction in which nobody else changes the tables. Whatever is written inside becomes true together."""
+    with connection.transaction():
+        connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+        connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK_CLASS, COMMIT_LOCK))
+        yield
+
+
+class Worker:
+    """One ingesting process: holds an advisory lock for as long as it lives, and claims objects under its id.
+
+    The server drops the lock when the process dies, however it dies, so a dead worker's claims are known at once.
+    """
+
+    def __init__(self, lakehouse: Lakehouse, connection: psycopg.Connection[Any]) -> None:
+        self._bucket = lakehouse.raw_bucket
+        self._connection = connection
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        row = connection.execute("INSERT INTO ingest_worker (name) VALUES (%s) RETURNING id", (self.name,)).fetchone()
+        assert row is not None
+        self.id = int(row[0])
+        connection.execute("SELECT pg_advisory_lock(%s, %s)", (WORKER_CLASS, self.id))
+
+    def claim(self, keys: Sequence[str]) -> list[str]:
+        """Those of `keys` that are now ours: not held by a living worker."""
+        with self._connection.transaction():
+            self._connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK_CLASS, CLAIM_LOCK))
+            self._connection.execute(
+                "DELETE FROM ingest_claim WHERE bucket = %s AND key = ANY(%s) AND worker <> ALL(%s)",
+                (self._bucket, list(keys), [*living_workers(self._connection), self.id]),
+            )
+            rows = self._connection.execute(
+                "INSERT INTO ingest_claim (bucket, key, worker) SELECT %s, k, %s FROM unnest(%s::text[]) AS k"
+                " ON CONFLICT DO NOTHING RETURNING key",
+                (self._bucket, self.id, sorted(keys)),
+            ).fetchall()
+        ours = {row[0] for row in rows}
+        return [k for k in keys if k in ours]
+
+    def release(self) -> None:
+        """Give up every claim of this worker."""
+        self._connection.execute("DELETE FROM ingest_claim WHERE worker = %s", (self.id,))
+
+    def close(self) -> None:
+        """Give up claims and the name; dead workers that left nothing behind are forgotten too."""
+        self.release()
+        self._connection.execute("SELECT pg_advisory_unlock(%s, %s)", (WORKER_CLASS, self.id))
+        self._connection.execute("DELETE FROM ingest_worker WHERE id = %s", (self.id,))
+
+
+def living_workers(connection: psycopg.Connection[Any]) -> list[int]:
+    """The ids of workers whose process holds its lock now."""
+    rows = connection.execute(
+        "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        (WORKER_CLASS,),
+    ).fetchall()
+    return [int(row[0]) for row in rows]
+
+
+def known(connection: psycopg.Connection[Any], bucket: str, etags: dict[str, str]) -> set[str]:
+    """Those keys of `etags` (key → etag) that the ledger already holds with this etag."""
+    if not etags:
+        return set()
+    rows = connection.execute(
+        "SELECT l.key FROM unnest(%s::text[], %s::text[]) AS o (key, etag)"
+        " JOIN ingest_ledger l ON l.bucket = %s AND l.key = o.key AND l.etag = o.etag",
+        (list(etags), list(etags.values()), bucket),
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+def entries(lakehouse: Lakehouse, *, status: str | None = None, after_seq: int = 0) -> list[LedgerEntry]:
+    """The ledger in commit order, after `after_seq`; of one `status` (`ingested`, `quarantined`) if given."""
+    with connect(lakehouse) as connection:
+        rows = connection.execute(
+            "SELECT bucket, key, etag, size, sha256, status, problem, rows, duplicates, rejected, dates, snapshot_id,"
+            " seq, committed_at FROM ingest_ledger WHERE seq > %s AND (%s::text IS NULL OR status = %s)"
+            " ORDER BY seq, key",
+            (after_seq, status, status),
+        ).fetchall()
+    return [LedgerEntry(*row[:10], tuple(row[10]), *row[11:]) for row in rows]
+
+
+def dates_changed_since(lakehouse: Lakehouse, since: int | datetime = 0) -> tuple[tuple[date, ...], int]:
+    """The days whose readings changed after commit number `since` (or after a time), and the newest commit's number.
+
+    Pass the number back next time. Compaction changes no reading and is left out; changes by other engines count
+    from the first ingest after them.
+    """
+    by_time = isinstance(since, datetime)
+    with connect(lakehouse) as connection, connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        rows = connection.execute(
+            "SELECT DISTINCT unnest(dates) AS d FROM lake_changes WHERE kind IN ('ingest', 'foreign', 'retention') AND "
+            + ("committed_at > %s" if by_time else "seq > %s")
+            + " ORDER BY d",
+            (since,),
+        ).fetchall()
+        newest = connection.execute("SELECT coalesce(max(seq), 0) FROM lake_changes").fetchone()
+    assert newest is not None
+    return tuple(row[0] for row in rows), int(newest[0])
+
+
+def record_change(
+    connection: psycopg.Connection[Any], kind: str, snapshot_id: int | None, dates: Sequence[date]
+) -> int:
+    """Add a commit to the history, inside the caller's transaction; returns its number."""
+    row = connection.execute(
+        "INSERT INTO lake_changes (kind, snapshot_id, dates) VALUES (%s, %s, %s) RETURNING seq",
+        (kind, snapshot_id, sorted(dates)),
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def record_state(
+    connection: psycopg.Connection[Any], table: str, location: str, snapshot: int | None, seq: int
+) -> None:
+    """Remember, inside the caller's transaction, that the table's state is one that we made."""
+    connection.execute(
+        "INSERT INTO lake_state (table_name, metadata_location, snapshot_id, seq) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (table_name) DO UPDATE SET metadata_location = excluded.metadata_location,"
+        " snapshot_id = excluded.snapshot_id, seq = excluded.seq",
+        (table, location, snapshot, seq),
+    )
+
+
+def add_garbage(connection: psycopg.Connection[Any], paths: Sequence[str]) -> None:
+    """Remember files that nothing refers to once the caller's transaction commits; maintenance deletes them later."""
+    if paths:
+        connection.execute(
+            "INSERT INTO lake_garbage (path) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (list(paths),)
+        )
