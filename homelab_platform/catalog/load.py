@@ -55,6 +55,11 @@ class Catalogue(Mapping[str, CatalogueEntry]):
         found = self.aliases.get(name.strip().lower())
         return found[0] if found else None
 
+    def members(self, name: str) -> tuple[str, ...]:
+        """The workloads that a bundle's name stands for; empty for any other name."""
+        bundle = self.bundles.get(name)
+        return bundle.members if bundle else ()
+
     def warning(self, name: str) -> str | None:
         """What to tell somebody who used an old name; None for a name of today."""
         if name in self.entries:

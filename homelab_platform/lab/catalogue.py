@@ -136,3 +136,6 @@ class Catalogue(Protocol):
     def __iter__(self) -> Iterator[str]: ...
     def resolve_name(self, name: str) -> str | None:
         """The entry that a name or an old name means; None when nobody knows it."""
+
+    def members(self, name: str) -> tuple[str, ...]:
+        """The workloads that a bundle's name stands for; empty for any other name."""
