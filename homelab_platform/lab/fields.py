@@ -33,7 +33,9 @@ class Node(BaseModel):
     `short` names the field that a bare scalar stands for (`ssd: 500Gi` is `ssd: {size: 500Gi}`).
     """
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True, defer_build=True
+    )
     short: ClassVar[str | None] = None
 
     @model_validator(mode="before")

@@ -73,8 +73,8 @@ class Cluster(Node):
     disable: (
         Many[Literal["traefik", "servicelb", "local-storage", "metrics-server", "coredns", "network-policy"]] | None
     ) = Field(None, description="Bundled parts to leave out; what a workload of the lab replaces when not said.")
-    deploy: Deploy = Field(Deploy(), description="How workloads reach the cluster.")
-    api: Api = Field(Api(), description="The Kubernetes API.")
+    deploy: Deploy = Field(Deploy.model_construct(), description="How workloads reach the cluster.")
+    api: Api = Field(Api.model_construct(), description="The Kubernetes API.")
     token: Secret | None = Field(
         None, description="Reference to the join token; made at the first start when not said."
     )
@@ -180,7 +180,7 @@ class Storage(Node):
     default: Literal["local-path", "nfs", "longhorn"] | None = Field(
         None, description="Class of volumes that say nothing: longhorn, else nfs, else local-path when not said."
     )
-    local_path: LocalPath = Field(LocalPath(), description="Volumes in a folder of the node.")
+    local_path: LocalPath = Field(LocalPath.model_construct(), description="Volumes in a folder of the node.")
     nfs: Nfs | None = Field(None, description="Volumes on a NAS.")
     longhorn: Longhorn | None = Field(None, description="Replicated block volumes.")
     zfs: Named[Pool] = Field({}, description="ZFS pools by name.")
@@ -248,5 +248,5 @@ class Tooling(Node):
     configuration: Literal["ansible", "puppet"] = Field("ansible", description="For hosts that are not NixOS.")
     terraform: Terraform | None = Field(None, description="The lab as Terraform or OpenTofu modules.")
     puppet: Puppet | None = Field(None, description="Puppet and Bolt.")
-    ci: Ci = Field(Ci(), description="Where pull requests are checked.")
+    ci: Ci = Field(Ci.model_construct(), description="Where pull requests are checked.")
     images: str | None = Field(None, description="Registry that images of your own are pushed to.")

@@ -149,8 +149,8 @@ class Host(Node):
     runs_on: Name | None = Field(None, description="Host whose hypervisor it runs on.")
     needs: Many[Name] = Field((), description="Hosts that must be up before it.")
     dev: bool = Field(False, description="Whether it is the lab's test machine: regressions go there first.")
-    nix: HostNix = Field(HostNix(), description="What only a NixOS host has.")
-    patching: HostPatching = Field(HostPatching(), description="Where its patching differs.")
+    nix: HostNix = Field(HostNix.model_construct(), description="What only a NixOS host has.")
+    patching: HostPatching = Field(HostPatching.model_construct(), description="Where its patching differs.")
     settings: Free = Field({}, description="Anything else your own modules or roles read.")
 
     @model_validator(mode="after")

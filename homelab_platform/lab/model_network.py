@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from homelab_platform.lab import quantities as q
 from homelab_platform.lab.fields import Address, Cidr, Domain, Duration, Many, Name, Named, Node, Port, Range, Secret
@@ -140,7 +140,11 @@ def _ports(value: Any) -> str:
     return text if "/" in text else f"tcp/{text}"
 
 
-Ports = Annotated[str, BeforeValidator(_ports)]
+Ports = Annotated[
+    str,
+    BeforeValidator(_ports),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": f"^{_PORTS}$"}]}),
+]
 
 
 class FirewallRule(Node):
@@ -174,13 +178,13 @@ class Network(Node):
     services6: Cidr | None = Field(None, description="IPv6 addresses of services (dual stack).")
     node_mask: Annotated[int, Field(ge=16, le=28)] = Field(24, description="Size of each node's part of `pods`.")
     vlans: Named[Vlan] = Field({}, description="VLANs by name.", examples=[{"management": "10.0.0.0/24"}])
-    vpn: Vpn = Field(Vpn(), description="How people and far hosts come in.")
-    dns: Dns = Field(Dns(), description="Who answers which names.")
+    vpn: Vpn = Field(Vpn.model_construct(), description="How people and far hosts come in.")
+    dns: Dns = Field(Dns.model_construct(), description="Who answers which names.")
     zones: Annotated[
         dict[Literal["dmz", "internal", "restricted"], Many[Name]], BeforeValidator(lambda v: {} if v is None else v)
     ] = Field({}, description="Workloads by how exposed they are; all others are internal.")
-    node_ports: Annotated[str, BeforeValidator(_ports)] = Field("tcp/30000-32767", description="Range of NodePorts.")
+    node_ports: Ports = Field("tcp/30000-32767", description="Range of NodePorts.")
     firewall: Named[FirewallRule] = Field({}, description="Named rules for all hosts.")
     wifi: Named[Wifi] = Field({}, description="Wireless networks by name.")
-    tls: Tls = Field(Tls(), description="Certificates.")
+    tls: Tls = Field(Tls.model_construct(), description="Certificates.")
     ntp: Many[str] = Field((), description="Time servers.")

@@ -99,7 +99,7 @@ class BackupPlan(Node):
     every: Literal["hourly", "daily", "weekly", "monthly"] = Field("daily", description="How often.")
     day: Weekday | None = Field(None, description="Day of a weekly plan.", examples=["Sunday"])
     cron: Cron | None = Field(None, description="A cron line instead of `at` and `every`.")
-    keep: BackupKeep = Field(BackupKeep(daily=7), description="How many are kept.", examples=["7d"])
+    keep: BackupKeep = Field(BackupKeep.model_construct(daily=7), description="How many are kept.", examples=["7d"])
     drill: Literal["daily", "weekly", "monthly", "never"] = Field("weekly", description="How often one is restored.")
     to: Many[Name] | None = Field(None, description="Targets; all when not said.")
     what: Many[str] | None = Field(
@@ -112,7 +112,7 @@ class BackupPlan(Node):
 class Backups(Node):
     """`to:` names the places; every other key is a plan."""
 
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True, validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, BackupPlan]
     to: Named[Target] = Field({}, description="Places that backups go to, by name.")
     engine: Literal["restic", "velero", "rsync"] = Field("restic", description="Tool for files and volumes.")

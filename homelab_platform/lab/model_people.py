@@ -85,5 +85,5 @@ class Secrets(Node):
     host_keys: bool = Field(True, description="Whether each host may read its own secrets with its SSH host key.")
     nix: Literal["sops-nix", "agenix", "secrix"] = Field("sops-nix", description="Module that NixOS hosts use.")
     vault: Literal["vault", "openbao"] | None = Field(None, description="Workload that injects secrets into pods.")
-    unseal: Unseal = Field(Unseal(), description="How Vault or OpenBao opens after a restart.")
+    unseal: Unseal = Field(Unseal.model_construct(), description="How Vault or OpenBao opens after a restart.")
     named: Named[Secret] = Field({}, description="References by name, for values: ${secrets.NAME}.")

@@ -163,5 +163,5 @@ class Stream(Node):
     columns: dict[str, ColumnType] = Field({}, description="Further columns of its rows.")
     table: Annotated[str, Field(pattern=TABLE)] = Field("default.sensor_data", description="Table its rows go to.")
     bucket: Name | None = Field(None, description="Bucket of its raw objects; the lab's raw bucket when not said.")
-    keep: Keep = Field(Keep(), description="How long readings are kept.")
+    keep: Keep = Field(Keep.model_construct(), description="How long readings are kept.")
     site: Name = Field("home", description="Site that its readings carry.")

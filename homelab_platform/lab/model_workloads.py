@@ -84,7 +84,7 @@ class WorkloadPort(Node):
 class Workload(Node):
     """One workload. Keys that are not listed here are settings that its catalogue entry declares."""
 
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True, validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(extra="allow")
     catalogue: Name | None = Field(None, description="Catalogue entry, where its name here differs (a second one).")
     description: str | None = Field(None, description="One line for people.")
     on: Many[Name] = Field((), description="Hosts it may run on.", examples=["pi-worker-1"])
@@ -94,11 +94,11 @@ class Workload(Node):
     size: Size | None = Field(None, description="Size of its main volume.", examples=["20Gi"])
     volumes: Named[WorkloadVolume] = Field({}, description="Its volumes by name.")
     storage: Literal["local-path", "nfs", "longhorn"] | None = Field(None, description="Storage class of its volumes.")
-    expose: Expose = Field(Expose(), description="How it is reached.", examples=["lan", "my-app"])
+    expose: Expose = Field(Expose.model_construct(), description="How it is reached.", examples=["lan", "my-app"])
     for_: Many[Role] = Field((), alias="for", description="Roles that may use it.", examples=[["dev", "admin"]])
     sso: Literal["none", "oidc", "ldap", "forward-auth"] | None = Field(None, description="How people sign in to it.")
     zone: Literal["dmz", "internal", "restricted"] | None = Field(None, description="How exposed it is.")
-    backup: WorkloadBackup = Field(WorkloadBackup(), description="How it is backed up.")
+    backup: WorkloadBackup = Field(WorkloadBackup.model_construct(), description="How it is backed up.")
     needs: Many[Name] = Field((), description="Workloads that must run before it.", examples=[["postgresql"]])
     namespace: Name | None = Field(None, description="Kubernetes namespace.")
     chart: str | None = Field(

@@ -15,7 +15,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Mark:
-    """Where one node stands: `key` (line, column) of its key or dash, `value` of what it holds, `raw` as typed."""
+    """Where one node stands: `key` and `value` are (line, column), `raw` the scalar as typed."""
 
     file: str
     key: tuple[int, int]
@@ -40,11 +40,11 @@ class Positions:
         return (), self.marks.get(())
 
     def at(self, *path: str | int) -> Position:
-        """Where the value stands; of a path that is not written, where its nearest ancestor's key stands."""
+        """Where the value stands; of an unwritten path the scalar in its stead, or its ancestor's key."""
         found, mark = self.nearest(path)
         if mark is None:
             return Position(self.file, 1, 1)
-        line, column = mark.value if found == path else mark.key
+        line, column = mark.value if found == path or mark.raw else mark.key
         return Position(mark.file, line, column)
 
     def key(self, *path: str | int) -> Position:

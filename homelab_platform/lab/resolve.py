@@ -53,7 +53,7 @@ def resolve(loaded: LoadedLab, catalog: Catalogue) -> ResolvedLab:
         network=network_facts(draft, hosts, workloads, vpn),
         hosts=hosts,
         cluster=cluster,
-        people=people_facts(loaded),
+        people=people_facts(draft.loaded),
         identity=identity_facts(draft, workloads),
         storage=storage_facts(draft, hosts),
         secrets=dict(sorted(secret_references(lab.model_dump(by_alias=True)))),

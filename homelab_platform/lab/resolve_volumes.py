@@ -72,7 +72,7 @@ def _wanted(chosen: Chosen) -> list[tuple[str, WorkloadVolume, VolumeSpec | None
     return rows
 
 
-_NOTHING = WorkloadVolume()
+_NOTHING = WorkloadVolume.model_construct()
 
 
 def _main(chosen: Chosen) -> str | None:
