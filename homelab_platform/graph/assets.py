@@ -59,19 +59,26 @@ def asset_spec(state: DesiredState, *, external: bool) -> dg.AssetSpec:
     )
 
 
+def op_names(desired: Mapping[str, DesiredState], capabilities: Capabilities) -> dict[str, str]:
+    """The op of each asset that can be run; unlike its key, its name has no `-` and no `.`."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for key, state in desired.items():
+        if capabilities.can(key, state.kinds):
+            names[key] = _unused(key, taken)
+    return names
+
+
 def build_assets(
     desired: Mapping[str, DesiredState], capabilities: Capabilities
 ) -> list[dg.AssetSpec | dg.AssetsDefinition]:
     """One asset per desired state: external ones as they are, the others with what runs them."""
-    assets: list[dg.AssetSpec | dg.AssetsDefinition] = []
-    names: set[str] = set()
-    for key, state in desired.items():
-        if capabilities.can(key, state.kinds):
-            after = sorted(followers(desired, [key]))
-            assets.append(_executable(state, after, _unused(key, names)))
-        else:
-            assets.append(asset_spec(state, external=True))
-    return assets
+    names = op_names(desired, capabilities)
+    after: dict[str, list[str]] = {key: sorted(followers(desired, [key])) for key in names}
+    return [
+        _executable(state, after[key], names[key]) if key in names else asset_spec(state, external=True)
+        for key, state in desired.items()
+    ]
 
 
 def _unused(key: str, names: set[str]) -> str:
@@ -111,6 +118,7 @@ def materialize(
 
     def say(text: str) -> None:
         context.log.info("%s: %s", state.key, text)
+        site.tell(state.key, text)
 
     try:
         world = site.world
@@ -124,9 +132,11 @@ def materialize(
                 say=say,
             )
             exhibits += _applied_exhibits(done)
+            site.outcomes[state.key] = _outcome(done)
         request = {k.removeprefix(REQUEST_TAG): v for k, v in tags.items() if k.startswith(REQUEST_TAG)}
         exhibits += world.adapter(state.layer).work(state, request, say)
     except HomelabError as error:
+        site.problems[state.key] = error.problems
         raise failure(error) from None
     return dg.MaterializeResult(
         asset_key=asset_key(state.key),

@@ -6,6 +6,7 @@ Belongs here: what a run or a sensor is handed to reach its site. Nothing here t
 from collections.abc import Callable
 from functools import cached_property
 
+from homelab_platform.errors import Problem
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.operations.adapters.base import World
 
@@ -14,11 +15,23 @@ SITE = "site"
 
 
 class SiteResource:
-    """The site of a lab: opened at the first use, then kept for the life of the process."""
+    """The site of a lab: opened at the first use, then kept for the life of the process.
 
-    def __init__(self, lab: ResolvedLab, open_world: Callable[[ResolvedLab], World]) -> None:
+    `tell` hears what each asset says while it runs; `outcomes` and `problems` keep how each ended, for whoever runs a
+    job in its own process.
+    """
+
+    def __init__(
+        self,
+        lab: ResolvedLab,
+        open_world: Callable[[ResolvedLab], World],
+        tell: Callable[[str, str], None] = lambda _key, _text: None,
+    ) -> None:
         self._lab = lab
         self._open = open_world
+        self.tell = tell
+        self.outcomes: dict[str, str] = {}
+        self.problems: dict[str, tuple[Problem, ...]] = {}
 
     @cached_property
     def world(self) -> World:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.plan.danger import judge_delete
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.diff import Change
-from homelab_platform.plan.layers import Capabilities
+from homelab_platform.plan.layers import Capabilities, layer_of
 from homelab_platform.plan.plan import Step, judge
 from homelab_platform.plan.state import AppliedState
 
@@ -191,6 +192,26 @@ def _bring(adapter: Adapter, desired: DesiredState, say: Say, *, anew: bool) -> 
             desired.key, f"was changed, but does not show it: {found}", "It will be tried again; look at its target."
         )
     return True, after
+
+
+def delete_one(world: World, key: str, *, confirmed: bool = False, say: Say = lambda _text: None) -> None:
+    """Take away an asset that is no longer desired, and forget it once it was observed to be gone.
+
+    Raises HomelabError if that would lose data and nobody agreed, if it fails, or if it is still there afterwards.
+    """
+    known = world.store.load().get(key)
+    if known is None:
+        return
+    layer = layer_of(key)
+    if judge_delete(key, known.document) == "data-loss" and not confirmed:
+        raise HomelabError.of(
+            key, "taking it away would lose its data", "Nothing was changed. `homelab apply` asks for your word."
+        )
+    adapter = world.adapter(layer)
+    adapter.remove(key, known.document, say)
+    if adapter.probe(DesiredState(key, layer, known.document, fingerprint=known.fingerprint)).exists:
+        raise HomelabError.of(key, "was deleted, but is still there", "Look at its target; nothing was forgotten.")
+    world.store.forget(key)
 
 
 def observe_one(world: World, desired: DesiredState, known: AppliedState | None) -> tuple[str, Observation]:

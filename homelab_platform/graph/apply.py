@@ -1,0 +1,178 @@
+"""Applying assets from the command line: the same graph, against the same instance, in this process.
+
+Belongs here: what `homelab apply` calls. Whatever it does is in the site's event log, next to what the sensors did.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from homelab_platform.errors import HomelabError, Problem
+from homelab_platform.graph.assets import asset_key, op_names
+from homelab_platform.graph.build import build_definitions
+from homelab_platform.graph.resources import SITE, SiteResource
+from homelab_platform.graph.tags import CONFIRMED_TAG, PURPOSE_TAG
+from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.operations.adapters.base import World, delete_one
+from homelab_platform.operations.adapters.sites import SiteKind
+from homelab_platform.plan.desired import DesiredState, desired_states
+from homelab_platform.plan.layers import rank
+
+if TYPE_CHECKING:
+    from homelab_platform.servers.site import Site
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class AssetResult:
+    """What became of one asset. `status` is applied, deleted, failed or skipped; `summary` a line for people; `seconds`
+    the wall time of its step.
+    """
+
+    key: str
+    status: str
+    summary: str
+    seconds: float = 0.0
+    problems: tuple[Problem, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready data."""
+        return {
+            "key": self.key,
+            "status": self.status,
+            "summary": self.summary,
+            "seconds": round(self.seconds, 3),
+            "problems": [problem.to_dict() for problem in self.problems],
+        }
+
+
+@dataclass(frozen=True)
+class ApplyReport:
+    """What an apply came to, asset by asset in the order of the work. `run_id` is its run in the event log."""
+
+    results: tuple[AssetResult, ...] = ()
+    run_id: str = ""
+    url: str = field(default="")
+
+    @property
+    def applied(self) -> tuple[AssetResult, ...]:
+        """The assets that were applied, or deleted, and observed to be so."""
+        return tuple(result for result in self.results if result.status in ("applied", "deleted"))
+
+    @property
+    def failed(self) -> tuple[AssetResult, ...]:
+        """The assets whose change failed, and those that were not tried because of it."""
+        return tuple(result for result in self.results if result.status in ("failed", "skipped"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready data."""
+        return {"run_id": self.run_id, "url": self.url, "results": [result.to_dict() for result in self.results]}
+
+
+def apply_assets(
+    site: "Site",
+    lab: ResolvedLab,
+    keys: Iterable[str],
+    *,
+    progress: Progress = lambda _text: None,
+    confirmed: bool = True,
+) -> ApplyReport:
+    """Apply exactly the assets `keys` of `lab` on the running site, in this process and its event log.
+
+    Keys that the lab no longer has are deleted. `confirmed` says that a person agreed to whatever loses data. A failure
+    of one asset is in the report and stops only what depends on it. Raises HomelabError if the site or its instance
+    does not answer.
+    """
+    from homelab_platform.operations.adapters.embedded import EmbeddedWorld
+
+    world = EmbeddedWorld(lab, site.lakehouse, site.root, site)
+    with instance_of(site) as instance:
+        report = apply_to(world, instance, lab, keys, progress=progress, confirmed=confirmed)
+    url = f"{site.dagster_url}/runs/{report.run_id}" if report.run_id else site.dagster_url
+    return replace(report, url=url)
+
+
+@contextmanager
+def instance_of(site: "Site") -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance of a running site, as its own processes see it; Dagster's own log stays quiet."""
+    before = dict(os.environ)
+    os.environ.update(site.environment())
+    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+    try:
+        with dg.DagsterInstance.get() as instance:
+            yield instance
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def apply_to(
+    world: World,
+    instance: dg.DagsterInstance,
+    lab: ResolvedLab,
+    keys: Iterable[str],
+    *,
+    progress: Progress = lambda _text: None,
+    confirmed: bool = True,
+) -> ApplyReport:
+    """Apply assets in a world that is open already; see apply_assets."""
+    wanted = set(keys)
+    desired = desired_states(lab)
+    here = {k: s for k, s in desired.items() if k in wanted and world.capabilities.can(k, s.kinds)}
+    gone = sorted((key for key in wanted if key not in desired), key=rank, reverse=True)
+    report = _execute(world, instance, lab, here, progress=progress, confirmed=confirmed) if here else ApplyReport()
+    deleted = tuple(_delete(world, instance, key, progress, confirmed) for key in gone)
+    return replace(report, results=(*report.results, *deleted))
+
+
+def _execute(
+    world: World,
+    instance: dg.DagsterInstance,
+    lab: ResolvedLab,
+    states: dict[str, DesiredState],
+    *,
+    progress: Progress,
+    confirmed: bool,
+) -> ApplyReport:
+    kind = SiteKind("here", world.capabilities, lambda _lab: world)
+    site = SiteResource(lab, kind.open, lambda key, text: progress(f"{key}: {text}"))
+    job = build_definitions(lab, site=kind, resource_overrides={SITE: site}).resolve_job_def("apply")
+    tags = {PURPOSE_TAG: "apply", CONFIRMED_TAG: "yes" if confirmed else "no"}
+    result = job.execute_in_process(
+        instance=instance, asset_selection=[asset_key(key) for key in states], tags=tags, raise_on_error=False
+    )
+    names = op_names(desired_states(lab), world.capabilities)
+    return ApplyReport(tuple(_result(key, names[key], site, result) for key in states), result.run_id)
+
+
+def _result(key: str, step: str, site: SiteResource, result: dg.ExecuteInProcessResult) -> AssetResult:
+    for event in result.events_for_node(step):
+        if event.is_step_success:
+            seconds = event.step_success_data.duration_ms / 1000
+            return AssetResult(key, "applied", site.outcomes.get(key, "done"), seconds)
+        if event.is_step_failure:
+            problems = site.problems.get(key) or (_unforeseen(key, event.step_failure_data.error),)
+            return AssetResult(key, "failed", problems[0].what, problems=problems)
+    return AssetResult(key, "skipped", "not tried: something that it needs failed")
+
+
+def _unforeseen(key: str, error: Any) -> Problem:
+    message = str(error.message).strip().splitlines()[-1] if error else "the step ended without a word"
+    return Problem(key, message, "This is a fault of the platform; its run in the UI has the details.")
+
+
+def _delete(world: World, instance: dg.DagsterInstance, key: str, progress: Progress, confirmed: bool) -> AssetResult:
+    try:
+        delete_one(world, key, confirmed=confirmed, say=lambda text: progress(f"{key}: {text}"))
+    except HomelabError as error:
+        return AssetResult(key, "failed", error.problems[0].what, problems=error.problems)
+    note = dg.AssetObservation(asset_key(key), description="Deleted, and observed to be gone.")
+    instance.report_runless_asset_event(note)
+    return AssetResult(key, "deleted", "deleted, and observed to be gone")
