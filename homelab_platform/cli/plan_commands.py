@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +18,9 @@ from homelab_platform.errors import HomelabError, Problem
 if TYPE_CHECKING:
     from homelab_platform.graph.apply import ApplyReport
     from homelab_platform.lab.resolved import ResolvedLab
+    from homelab_platform.plan.desired import DesiredState
     from homelab_platform.plan.plan import Plan, Step
+    from homelab_platform.plan.state import AppliedState
     from homelab_platform.servers.site import Site
 
 RefreshOption = Annotated[
@@ -61,15 +63,29 @@ def current_plan(resolved: ResolvedLab, *, refresh: bool, only: list[str] | None
     from homelab_platform.plan.layers import EMBEDDED
     from homelab_platform.plan.plan import make_plan
     from homelab_platform.plan.plan import only as cut
-    from homelab_platform.servers.site import running
-    from homelab_platform.tools.state import observed_states
 
     desired = desired_states(resolved)
-    wanted = known_keys(only, desired)
-    site = running(resolved.name)
-    states = observed_states(site.lakehouse, desired, refresh=refresh) if site else {}
+    states = _states(resolved, desired, refresh)
+    wanted = known_keys(only, [*desired, *states])
     made = make_plan(desired, states, site=EMBEDDED, lab=resolved.name)
     return cut(made, wanted) if wanted else made
+
+
+def _states(resolved: ResolvedLab, desired: Mapping[str, DesiredState], refresh: bool) -> Mapping[str, AppliedState]:
+    """What is known of the lab's assets; nothing when its site does not run."""
+    from homelab_platform.servers.site import running
+
+    site = running(resolved.name)
+    if site is None:
+        return {}
+    if not refresh:
+        from homelab_platform.tools.state import StateStore
+
+        return StateStore(site.lakehouse.postgres).load()
+    from homelab_platform.operations.adapters.embedded import EmbeddedWorld
+    from homelab_platform.operations.observation import refreshed_states
+
+    return refreshed_states(EmbeddedWorld(resolved, site.lakehouse, site.root, site), desired)
 
 
 def known_keys(wanted: list[str] | None, known: Iterable[str]) -> set[str]:
@@ -118,7 +134,7 @@ def apply(
     if as_json:
         output.write_json(report.to_dict())
     else:
-        say_report(report, site)
+        say_report(report)
     raise typer.Exit(1 if report.failed else 0)
 
 
@@ -163,20 +179,18 @@ def apply_to(
     """Apply the assets `keys` (default: whatever differs) on the running site, through the graph."""
     from homelab_platform.graph.apply import apply_assets
 
-    chosen = keys
-    if chosen is None:
+    confirmed = keys is not None  # whoever named the keys agreed to the plan; an unasked apply never loses data
+    if keys is None:
         made = current_plan(resolved, refresh=True, only=None)
-        chosen = [step.key for step in made.pending if step.danger != "data-loss"]
-    return apply_assets(site, resolved, chosen, progress=progress)
+        keys = [step.key for step in made.pending if step.danger != "data-loss"]
+    return apply_assets(site, resolved, keys, progress=progress, confirmed=confirmed)
 
 
-def say_report(report: ApplyReport, site: Site) -> None:
+def say_report(report: ApplyReport) -> None:
     """What was applied, what failed and why, and where to look."""
-    width = max((len(r.key) for r in report.results), default=0)
+    width = max((len(result.key) for result in report.results), default=0)
     for result in report.results:
         output.say(f"  {result.key:<{width}}  {result.status:<8}  {result.summary}  {output.duration(result.seconds)}")
-        for problem in result.problems:
-            output.print_problems([problem])
-    done = len(report.results) - len(report.failed)
-    where = f" Open {site.dagster_url}/assets/{report.results[0].key}" if len(report.results) == 1 else ""
-    output.say(f"Applied {done} of {len(report.results)}.{where}")
+        output.print_problems(result.problems)
+    where = f" Open {report.url}" if report.results else ""
+    output.say(f"Applied {len(report.applied)} of {len(report.results)}.{where}")

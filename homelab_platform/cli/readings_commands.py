@@ -7,7 +7,9 @@ Belongs here: options, progress and how answers are printed. Not here: what a re
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -80,12 +82,20 @@ def ingest(
     streams = common.resolved_lab(path).streams
     with output.steps(quiet=as_json) as progress:
         uploaded = put_files(site.lakehouse, paths, stream=stream, mapping=chosen, progress=progress)
-        report = ingest_pending(site.lakehouse, streams, progress=progress)
+        report = ingest_pending(site.lakehouse, streams, progress=_committed(progress))
     if as_json:
-        output.write_json({"uploaded": [u.to_dict() for u in uploaded], **report.to_dict()})
+        output.write_json({"uploaded": [u.to_dict() for u in uploaded], **_ingest_dict(report)})
     else:
         _say_ingest(report)
-    raise typer.Exit(1 if report.problems else 0)
+    raise typer.Exit(1 if report.failed else 0)
+
+
+def _committed(progress: Callable[[str], None]) -> Callable[[IngestReport], None]:
+    return lambda report: progress(f"{report.rows:,} readings from {report.objects:,} objects committed")
+
+
+def _ingest_dict(report: IngestReport) -> dict[str, Any]:
+    return {**asdict(report), "failed": [{"object": key, **problem.to_dict()} for key, problem in report.failed]}
 
 
 def _mapping(
@@ -125,8 +135,8 @@ def _say_ingest(report: IngestReport) -> None:
     )
     if report.rejected:
         output.say("See why: homelab readings rejected")
-    if report.problems:
-        output.print_problems(report.problems)
+    if report.failed:
+        output.print_problems([problem for _key, problem in report.failed])
 
 
 def query(
@@ -173,6 +183,15 @@ def rejected(
     query(REJECTED, form=form, limit=limit, timeout=None, lab=lab, as_json=as_json)
 
 
+def _span(text: str) -> float:
+    from homelab_platform.lab.quantities import Bad, duration
+
+    try:
+        return duration(text)
+    except Bad as bad:
+        raise HomelabError.of(f"--for {text}", bad.what, bad.remedy) from None
+
+
 def simulate(
     stream: Annotated[str, typer.Argument(help="Stream of the lab whose sensors are simulated.")],
     span: Annotated[str, typer.Option("--for", help="How much time, ending now: 1h, 7d.")] = "1h",
@@ -183,7 +202,6 @@ def simulate(
     """Write simulated readings of a stream, marked as simulated (quality = 'simulated'), and ingest them."""
     from datetime import UTC, datetime, timedelta
 
-    from homelab_platform.lab.quantities import duration
     from homelab_platform.readings.ingest import ingest_pending
     from homelab_platform.readings.sources.simulator import put_simulated
 
@@ -194,12 +212,10 @@ def simulate(
     site = common.running_site(path)
     end = datetime.now(UTC)
     with output.steps(quiet=as_json) as progress:
-        progress(f"simulating {stream}")
-        put_simulated(
-            site.lakehouse, streams[stream], start=end - timedelta(seconds=duration(span)), end=end, seed=seed
-        )
-        report = ingest_pending(site.lakehouse, streams, progress=progress)
+        start = end - timedelta(seconds=_span(span))
+        put_simulated(site.lakehouse, streams[stream], start=start, end=end, seed=seed, progress=progress)
+        report = ingest_pending(site.lakehouse, streams, progress=_committed(progress))
     if as_json:
-        output.write_json(report.to_dict())
+        output.write_json(_ingest_dict(report))
     else:
         _say_ingest(report)

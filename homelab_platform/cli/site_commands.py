@@ -55,7 +55,7 @@ def up(
     else:
         _say_up(site, state)
         if report:
-            plan_commands.say_report(report, site)
+            plan_commands.say_report(report)
         if answer:
             output.say(f"\n{answer.text()}")
         output.say(f"\nStop it with `homelab down {lab or ''}".rstrip() + "`; the data stays.")
