@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from homelab_platform.catalog.load import Catalogue, load_catalogue
+from homelab_platform.catalog.model import CatalogueEntry
 from homelab_platform.catalog.table import TIERS
 from homelab_platform.lab.host_services import HOST_SERVICES
 from homelab_platform.lab.model_workloads import Workload
@@ -281,3 +282,13 @@ def test_the_page_of_the_docs_is_up_to_date(catalogue: Catalogue) -> None:
 
     page = Path(PROJECT / "docs" / "catalogue.md").read_text(encoding="utf-8")
     assert page == render_table(catalogue), "run scripts/catalogue-table"
+
+
+def test_the_readme_shows_an_entry_that_loads_and_every_key_there_is(tmp_path: Path) -> None:
+    text = (PROJECT / "helm" / "README.md").read_text(encoding="utf-8")
+    example = text.split("```yaml\n", 1)[1].split("```", 1)[0]
+    (tmp_path / "kiwix-2").mkdir()
+    (tmp_path / "kiwix-2" / "workload.yaml").write_text(example, encoding="utf-8")
+    assert load_catalogue(tmp_path)["kiwix-2"].title == "Kiwix"
+    keys = {info.alias or name for name, info in CatalogueEntry.model_fields.items()} - {"name", "licence_note"}
+    assert {key for key in keys if f"`{key}`" not in text and f"\n{key}:" not in example and key != "title"} == set()
