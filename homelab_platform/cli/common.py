@@ -6,12 +6,15 @@ Belongs here: helpers of two or more command families.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from homelab_platform.errors import HomelabError
+from homelab_platform.errors import HomelabError, Position, Problem
 
 if TYPE_CHECKING:
     from homelab_platform.catalog.load import Catalogue
@@ -75,12 +78,44 @@ def resolved_lab(lab_file: Path) -> ResolvedLab:
     """The lab, checked and resolved; raises HomelabError with every problem."""
     from homelab_platform.lab.check import load_resolved
 
-    return load_resolved(lab_file, catalogue_for(lab_file))
+    with places_from_here(lab_file):
+        return load_resolved(lab_file, catalogue_for(lab_file))
+
+
+def from_here(problems: Iterable[Problem], lab_file: Path) -> list[Problem]:
+    """The problems with their files named as seen from the current folder, so that a terminal can open them.
+
+    A lab names its files from its own folder, which makes its errors the same wherever it is checked from.
+    """
+    folder = lab_file.parent
+
+    def seen(where: Position | str) -> Position | str:
+        if isinstance(where, Position) and (folder / where.file).exists():
+            return replace(where, file=str(folder / where.file))
+        return where
+
+    return [replace(problem, where=seen(problem.where)) for problem in problems]
+
+
+@contextmanager
+def places_from_here(lab_file: Path) -> Iterator[None]:
+    """Errors that leave the block name their files as seen from the current folder."""
+    try:
+        yield
+    except HomelabError as error:
+        raise HomelabError(from_here(error.problems, lab_file)) from None
+
+
+def lab_name(lab_file: Path) -> str:
+    """The lab's name, which is its site's too. Raises HomelabError for a file that cannot be read as a lab."""
+    from homelab_platform.lab.load import load_lab
+
+    with places_from_here(lab_file):
+        return load_lab(lab_file).lab.lab
 
 
 def running_site(lab_file: Path) -> Site:
     """The running embedded site of the lab; raises HomelabError that says how to start it."""
-    from homelab_platform.lab.load import load_lab
     from homelab_platform.servers.site import open_site
 
-    return open_site(load_lab(lab_file).lab.lab)
+    return open_site(lab_name(lab_file))

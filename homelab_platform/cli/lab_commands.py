@@ -51,7 +51,7 @@ def init(
 
     target = folder / common.LAB_FILE
     if target.exists():
-        raise HomelabError.of(str(target), "is here already and was left as it is", "Choose another folder.")
+        raise HomelabError.of(str(target), "is here already; it was left as it was", "Choose another folder.")
     if example is not None and example not in _examples():
         raise HomelabError.of(f"--from {example}", "no such example", f"Examples: {', '.join(_examples())}.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def check(lab: common.LabArgument = None, as_json: common.JsonOption = False) ->
     from homelab_platform.lab.check import check_lab
 
     path = common.find_lab(lab)
-    problems = check_lab(path, common.catalogue_for(path))
+    problems = common.from_here(check_lab(path, common.catalogue_for(path)), path)
     if as_json:
         output.write_json({"lab": str(path), "problems": [p.to_dict() for p in problems]})
     elif problems:

@@ -70,11 +70,10 @@ def _say_up(site: Site, state: SiteStatus) -> None:
 
 def down(lab: common.LabArgument = None, as_json: common.JsonOption = False) -> None:
     """Stop the embedded site. Its data stays; `homelab up` goes on where it was."""
-    from homelab_platform.lab.load import load_lab
     from homelab_platform.paths import site_path
     from homelab_platform.servers.site import down as stop
 
-    root = site_path(load_lab(common.find_lab(lab)).lab.lab)
+    root = site_path(common.lab_name(common.find_lab(lab)))
     with output.steps(quiet=as_json) as progress:
         progress("stopping the servers")
         stopped = stop(root)
