@@ -79,6 +79,10 @@ def check(lab: common.LabArgument = None, as_json: common.JsonOption = False) ->
     else:
         resolved = common.resolved_lab(path)
         output.say(f"{path}: {_inventory(resolved)}. No errors.")
+        catalogue = common.catalogue_for(path)
+        for name in resolved.workloads:
+            if old_name := catalogue.warning(name):
+                output.say(f"  {name}: {old_name}")
     raise typer.Exit(1 if problems else 0)
 
 

@@ -53,6 +53,15 @@ def test_every_example_passes_check(homelab: Homelab, example: Path) -> None:
     assert said.json()["problems"] == []
 
 
+def test_check_says_what_took_the_place_of_an_old_name(homelab: Homelab, tmp_path: Path) -> None:
+    assert homelab("init", tmp_path, "--from", "single-nixos").code == 0
+    path = tmp_path / "lab.yaml"
+    write(tmp_path, path.read_text(encoding="utf-8").replace("  seerr:", "  jellyseerr:"))
+    said = homelab("check", tmp_path)
+    assert said.code == 0
+    assert "jellyseerr: Jellyseerr and Overseerr became Seerr" in said.out
+
+
 def test_check_says_every_error_with_its_place_and_leaves_with_1(homelab: Homelab, tmp_path: Path) -> None:
     path = write(
         tmp_path,
