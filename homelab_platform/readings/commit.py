@@ -108,13 +108,14 @@ def _commit_locked(
             )
             staged.append(step)
             iceberg.swap(connection, step)
-            ledger.add_garbage(connection, step.garbage)
+            ledger.add_garbage(connection, name, step.garbage)
             state = step.after
         snapshots[name] = state
     days = {p.day for p in parts}
     readings = snapshots[READINGS]
     seq = ledger.record_change(connection, "ingest", readings.snapshot_id, sorted(days))
     ledger.record_state(connection, READINGS, readings.location, readings.snapshot_id, seq)
+    ledger.count_files(connection, sorted(days))
     spans.widen(connection, [s for p in parts for s in p.spans], seq)
     kept: dict[int, int] = {}
     for part in parts:
@@ -269,9 +270,9 @@ def _add_columns_locked(session: Session, extra: ExtraColumns, names: Sequence[s
         schema_id=max(s.schema_id for s in state.metadata.schemas) + 1,
         identifier_field_ids=list(current.identifier_field_ids),
     )
-    updates: tuple[TableUpdate, ...] = (AddSchemaUpdate(schema=schema), SetCurrentSchemaUpdate(schema_id=-1))
+    updates: tuple[TableUpdate, ...] = (AddSchemaUpdate.model_validate({"schema": schema}), SetCurrentSchemaUpdate(schema_id=-1))
     staged = iceberg.stage(state, Change(updates=updates), session.io)
     iceberg.swap(session.connection, staged)
-    ledger.add_garbage(session.connection, staged.garbage)
+    ledger.add_garbage(session.connection, READINGS, staged.garbage)
     seq = ledger.record_change(session.connection, "schema", staged.after.snapshot_id, [])
     ledger.record_state(session.connection, READINGS, staged.after.location, staged.after.snapshot_id, seq)

@@ -154,6 +154,8 @@ def ingest_objects(
 def _ingest(session: Session, batch: Sequence[ObjectInfo], totals: _Totals, progress: Progress | None) -> None:
     """Claim and commit one batch; what another worker commits first is left out and the rest tried again."""
     from homelab_platform.readings.batch import Batch
+    from homelab_platform.readings.compaction import tidy
+    from homelab_platform.readings.maintenance import collect_garbage
 
     mine = set(session.worker.claim([o.key for o in batch]))
     objects = [o for o in batch if o.key in mine]
@@ -169,6 +171,8 @@ def _ingest(session: Session, batch: Sequence[ObjectInfo], totals: _Totals, prog
             objects = [o for o in objects if o.key not in error.keys]
             continue
         totals.add(list(step.results.values()), done, step.failed)
+        tidy(session)
+        collect_garbage(session)
         if progress is not None:
             progress(totals.report)
         break

@@ -50,7 +50,10 @@ CREATE TABLE IF NOT EXISTS ingest_claim (
 CREATE TABLE IF NOT EXISTS ingest_cursor (
     bucket text PRIMARY KEY, objects bigint NOT NULL, seconds double precision NOT NULL, swept_at timestamptz NOT NULL);
 CREATE TABLE IF NOT EXISTS lake_garbage (
-    path text PRIMARY KEY, since timestamptz NOT NULL DEFAULT now());
+    path text PRIMARY KEY, table_name text NOT NULL,
+    needed_until bigint NOT NULL, -- Iceberg sequence number: snapshots before it need the file
+    since timestamptz NOT NULL DEFAULT now());
+CREATE TABLE IF NOT EXISTS day_files (date date PRIMARY KEY, commits integer NOT NULL);
 """
 
 
@@ -242,9 +245,31 @@ def record_state(
     )
 
 
-def add_garbage(connection: psycopg.Connection[Any], paths: Sequence[str]) -> None:
-    """Remember files that nothing refers to once the caller's transaction commits; maintenance deletes them later."""
+def add_garbage(
+    connection: psycopg.Connection[Any], table: str, paths: Sequence[str], needed_until: int = 0
+) -> None:
+    """Remember, in the caller's transaction, files that nothing needs any more once no snapshot older than the
+    sequence number `needed_until` is kept; maintenance deletes them some time later, for readers still at work.
+    """
     if paths:
         connection.execute(
-            "INSERT INTO lake_garbage (path) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (list(paths),)
+            "INSERT INTO lake_garbage (path, table_name, needed_until) SELECT unnest(%s::text[]), %s, %s"
+            " ON CONFLICT DO NOTHING",
+            (list(paths), table, needed_until),
         )
+
+
+def count_files(connection: psycopg.Connection[Any], days: Sequence[date]) -> None:
+    """Note, in the caller's transaction, that each of these days got one more small file."""
+    if days:
+        connection.execute(
+            "INSERT INTO day_files AS f (date, commits) SELECT unnest(%s::date[]), 1"
+            " ON CONFLICT (date) DO UPDATE SET commits = f.commits + 1",
+            (sorted(days),),
+        )
+
+
+def crowded_days(connection: psycopg.Connection[Any], commits: int) -> list[date]:
+    """Days that have had this many commits since they were last tidied."""
+    rows = connection.execute("SELECT date FROM day_files WHERE commits >= %s ORDER BY date", (commits,)).fetchall()
+    return [row[0] for row in rows]

@@ -94,7 +94,7 @@ def _foreign_dates(connection: psycopg.Connection[Any], state: iceberg.TableStat
             if manifest.added_snapshot_id == snapshot.snapshot_id:
                 for entry in manifest.fetch_manifest_entry(io, discard_deleted=False):
                     if entry.snapshot_id == snapshot.snapshot_id:
-                        dates.add(_day(entry.data_file.partition[0]))
+                        dates.add(partition_day(entry.data_file.partition[0]))
         parent = snapshot.parent_snapshot_id
         if parent is None:
             return dates if ours is None else None
@@ -104,7 +104,8 @@ def _foreign_dates(connection: psycopg.Connection[Any], state: iceberg.TableStat
     return dates
 
 
-def _day(value: Any) -> date:
+def partition_day(value: Any) -> date:
+    """The day of a partition value, which PyIceberg gives as days since 1970."""
     return value if isinstance(value, date) else date.fromordinal(719_163 + int(value))
 
 
@@ -115,7 +116,7 @@ def _rebuild(
     from homelab_platform.tools import duckdb
 
     where = "" if dates is None else "WHERE date IN (SELECT unnest($days))"
-    engine = duckdb.connect(lakehouse, pointers=_pointers(location))
+    engine = duckdb.connect(lakehouse, pointers=pointers(location))
     try:
         rows = engine.execute(
             "SELECT date, device, sensor, epoch_us(min(ts)), epoch_us(max(ts)) FROM hive.default.sensor_data"  # noqa: S608 - no input in it
@@ -186,7 +187,7 @@ def already_there(
     """
     from homelab_platform.tools import duckdb
 
-    engine = duckdb.connect(lakehouse, pointers=_pointers(location) if location else [], threads=1)
+    engine = duckdb.connect(lakehouse, pointers=pointers(location) if location else [], threads=1)
     try:
         engine.register("ours", ours)
         low, high = engine.execute("SELECT make_timestamptz(min(ts)), make_timestamptz(max(ts)) FROM ours").fetchone()
