@@ -36,7 +36,7 @@ streams:
   machine:                           # readings of this very machine, to begin with
     from: machine
     sensors:
-      cpu_percent: {{unit: '%', range: [0, 100], every: 10s}}
+      cpu: {{unit: '%', range: [0, 100], every: 10s}}
     keep: {{raw: 30d, table: 2y}}
 
 # backups:
