@@ -125,6 +125,7 @@ def _said(*examples: str) -> WithJsonSchema:
 
 
 Name = Annotated[str, BeforeValidator(q.name), _like("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "pi-1")]
+SensorName = Annotated[str, BeforeValidator(q.sensor_name), _like("^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", "cpu_percent")]
 Domain = Annotated[str, BeforeValidator(q.domain), _said("lab.example.org")]
 Size = Annotated[int, BeforeValidator(q.size), _like(r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|Pi)$", "512Mi", "20Gi", "1Ti")]
 Duration = Annotated[int, BeforeValidator(_whole_duration), _like(r"^(\d+(s|m|h|d|w|y))+$", "15m", "30d", "2y")]
@@ -152,4 +153,5 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Many = Annotated[tuple[T, ...], BeforeValidator(_many), OneOrMany()]
 Named = Annotated[dict[Name, T], BeforeValidator(_empty)]
 NamedOrList = Annotated[dict[Name, T], BeforeValidator(_names_or_mapping), NamesOrMapping()]
+SensorsByName = Annotated[dict[SensorName, T], BeforeValidator(_names_or_mapping), NamesOrMapping()]
 Free = Annotated[dict[str, Any], BeforeValidator(_empty)]  # plain data of another tool, such as Helm values

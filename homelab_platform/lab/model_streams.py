@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from homelab_platform.lab import quantities as q
-from homelab_platform.lab.fields import Duration, Every, Many, Name, NamedOrList, Node, Port, Secret
+from homelab_platform.lab.fields import Duration, Every, Many, Name, Node, Port, Secret, SensorsByName
 
 
 class Mqtt(Node):
@@ -159,7 +159,7 @@ class Stream(Node):
         None, description="nifi when the lab has it and the source is outside."
     )
     devices: Many[Name] = Field((), description="Devices known ahead; others are welcome too.")
-    sensors: NamedOrList[Sensor] = Field({}, description="What is measured, by name.")
+    sensors: SensorsByName[Sensor] = Field({}, description="What is measured, by name.")
     columns: dict[str, ColumnType] = Field({}, description="Further columns of its rows.")
     table: Annotated[str, Field(pattern=TABLE)] = Field("default.sensor_data", description="Table its rows go to.")
     bucket: Name | None = Field(None, description="Bucket of its raw objects; the lab's raw bucket when not said.")

@@ -18,6 +18,7 @@ _SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(Ki|Mi|Gi|Ti|Pi)")
 _DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
 _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d|w|y)")
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_SENSOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SECRET = re.compile(r"(?:sops:[^#\s]+#[^\s]+|env:[A-Za-z_][A-Za-z0-9_]*|file:\S+|vault:[^#\s]+#\S+)")
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 _VERSION = re.compile(r"v?\d+(?:\.\d+)*(?:[-+][0-9A-Za-z.+-]+)?")
@@ -161,6 +162,17 @@ def name(value: Any) -> str:
     raise Bad(
         f"{shown(text) or 'an empty text'} cannot be a name",
         f"Names are DNS labels: lower-case letters, digits and hyphens inside.{hint}",
+    )
+
+
+def sensor_name(value: Any) -> str:
+    """A sensor's name as its producer writes it: letters, digits and `_ . -` inside, at most 64 characters."""
+    text = _text(value, "temperature") if isinstance(value, str) else str(value)
+    if _SENSOR.fullmatch(text):
+        return text
+    raise Bad(
+        f"{shown(text) or 'an empty text'} cannot be a sensor's name",
+        "Use the name that the readings carry: letters, digits, _ . or -, at most 64, starting with a letter or digit.",
     )
 
 
