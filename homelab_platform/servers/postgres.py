@@ -96,12 +96,18 @@ def let_pass(folder: Path, progress: Callable[[str], None] = lambda _: None) -> 
 
 
 def prepare(
-    data: Path, password: str, *, durable: bool = True, progress: Callable[[str], None] = lambda _: None
+    data: Path,
+    password: str,
+    *,
+    durable: bool = True,
+    mark: str = "",
+    progress: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Make the data folder unless it is there, and write the settings. Safe to repeat.
 
-    `durable=False` switches fsync off, for tests only. Raises HomelabError when the folder holds another major
-    version, belongs to somebody else, or cannot be made.
+    `durable=False` switches fsync off, for tests only. `mark` (`NAME=value`) is set in the environment of what this
+    starts, so that a later start finds and ends what a killed one left. Raises HomelabError when the folder holds
+    another major version, belongs to somebody else, or cannot be made.
     """
     user = run_as()
     check(data)
@@ -110,7 +116,7 @@ def prepare(
         let_pass(binaries() / "postgres", progress)
     if not (data / "PG_VERSION").exists():
         progress("making a new PostgreSQL data folder")
-        _initialise(data, password, user)
+        _initialise(data, password, user, mark)
     _write_settings(data, durable)
 
 
@@ -140,14 +146,14 @@ def _foreign(data: Path) -> HomelabError:
     )
 
 
-def _initialise(data: Path, password: str, user: str | None) -> None:
+def _initialise(data: Path, password: str, user: str | None, mark: str) -> None:
     """Run initdb beside the final place and move the result there, so that a half-made folder never counts."""
-    fresh = data.with_name(f"{data.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
     data.parent.mkdir(parents=True, exist_ok=True)
+    for abandoned in data.parent.glob(f"{data.name}.new-*"):
+        shutil.rmtree(abandoned, ignore_errors=True)
     if data.exists():
         data.rmdir()
-    fresh.mkdir(mode=0o700)
+    fresh = Path(tempfile.mkdtemp(prefix=f"{data.name}.new-", dir=data.parent))
     with tempfile.TemporaryDirectory() as safe:
         secret = Path(safe) / "password"
         secret.touch(mode=0o600)
@@ -163,7 +169,7 @@ def _initialise(data: Path, password: str, user: str | None) -> None:
             group=user,
             extra_groups=None if user is None else [],
             cwd="/",
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            env={**os.environ, "LC_ALL": "C.UTF-8", **dict([mark.split("=", 1)] if mark else [])},
             capture_output=True,
             text=True,
             check=False,

@@ -74,7 +74,8 @@ class Start:
             "dagster": version("dagster"),
         }
         credentials = self._credentials()
-        postgres.prepare(self.layout.postgres, credentials.postgres_password, progress=self.say)
+        password = credentials.postgres_password
+        postgres.prepare(self.layout.postgres, password, mark=self.layout.mark, progress=self.say)
         seaweedfs.prepare(self.layout.objects, credentials.objects_access_key, credentials.objects_secret_key)
         site.save(self.layout)
         if self.dagster:

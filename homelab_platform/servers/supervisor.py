@@ -29,7 +29,7 @@ from homelab_platform.servers.spec import (
 )
 
 BUSY, IDLE = 0.1, 2.0  # seconds between looks
-UPKEEP = 15.0  # seconds between looks at health, log sizes and users
+UPKEEP = 15.0  # seconds between looks at health and log sizes
 LOCK_PATIENCE = 10.0
 
 
@@ -96,15 +96,15 @@ class Supervisor:
         if time.monotonic() >= self._next_upkeep:
             self._next_upkeep = time.monotonic() + UPKEEP
             self._upkeep()
+        if self.plan.while_users and not users(self.run):
+            say("nobody uses these servers any more")
+            self.ending = self.unused = True
         return busy
 
     def _upkeep(self) -> None:
         os.utime(self.run / LOCK_FILE)
         for child in self.children:
             child.look_after(self.plan.log_limit)
-        if self.plan.while_users and not users(self.run):
-            say("nobody uses these servers any more")
-            self.ending = self.unused = True
 
     def _serve_restarts(self) -> None:
         folder = self.run / RESTART_FOLDER
@@ -159,9 +159,20 @@ def clean_up(run: Path, mark: str) -> bool:
             say(f"{child.name}: ended process {child.pid}, left by a supervisor that is gone")
             found = True
     others = processes.end_carrying(mark)
+    _sweep(run)
     if others:
         say(f"ended processes {others}, left by a supervisor that is gone")
     return found or bool(others)
+
+
+def _sweep(run: Path) -> None:
+    """Remove the files that processes of the former plan leave when they are killed."""
+    try:
+        plan = RunPlan.load(run)
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for file in (Path(name) for spec in plan.processes for name in spec.litter):
+        file.unlink(missing_ok=True)
 
 
 def take_lock(run: Path) -> int | None:
