@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,11 +28,12 @@ from homelab_platform.lab.quantities import nearest
 from homelab_platform.paths import cache_home, project_path
 
 CACHE_FORMAT = 1
+CACHE_DAYS = 90
 _ENTRIES = TypeAdapter(dict[str, CatalogueEntry])
 _BUNDLES = TypeAdapter(dict[str, Bundle])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Catalogue(Mapping[str, CatalogueEntry]):
     """All workloads by name, in alphabetical order, with the old names and bundles that lead to them."""
 
@@ -47,6 +49,9 @@ class Catalogue(Mapping[str, CatalogueEntry]):
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    def __repr__(self) -> str:
+        return f"Catalogue({len(self.entries)} workloads)"
 
     def resolve_name(self, name: str) -> str | None:
         """The entry that a name or an old name means; None when nobody knows it."""
@@ -162,3 +167,12 @@ def _write_cache(slot: Path, key: str, read: ReadEntries) -> None:
         except OSError:
             Path(temporary).unlink(missing_ok=True)
             raise
+        _prune(slot.parent)
+
+
+def _prune(folder: Path) -> None:
+    """Takes away what labs that are gone, or processes that were killed, have left behind."""
+    oldest = time.time() - CACHE_DAYS * 86_400
+    for entry in os.scandir(folder):
+        if entry.stat().st_mtime < oldest:
+            Path(entry.path).unlink(missing_ok=True)

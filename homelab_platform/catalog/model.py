@@ -69,9 +69,12 @@ class Part(BaseModel):
 
 
 class Chart(Part):
-    """Where a Helm chart comes from: a repository's address (`https://…` or `oci://…`), its name, its exact version."""
+    """Where a Helm chart comes from: a repository's address, the chart's name, its exact version.
 
-    repo: Annotated[str, StringConstraints(pattern=r"^(https|oci)://\S+[^/]$")]
+    The address is `https://…`, `oci://…`, or `git+https://…//folder` for a chart that lies in a source tree only.
+    """
+
+    repo: Annotated[str, StringConstraints(pattern=r"^(https|oci|git\+https)://\S+[^/]$")]
     name: Text
     version: Text
 

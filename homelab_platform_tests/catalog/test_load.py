@@ -195,6 +195,16 @@ def test_a_cut_off_cache_is_made_anew(write: Write, own_cache: Path) -> None:
         assert list(load_catalogue()) == ["thing"]
 
 
+def test_what_nobody_used_for_a_season_leaves_the_cache(write: Write, own_cache: Path) -> None:
+    old = own_cache / "catalogue" / "left-behind"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"cut off")
+    os.utime(old, (0, 0))
+    write("thing")
+    load_catalogue()
+    assert not old.exists()
+
+
 def test_without_a_writable_cache_it_is_only_slower(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write("thing")
     monkeypatch.setenv("HOMELAB_CACHE", str(path))  # a file where a folder should be
