@@ -15,6 +15,7 @@ from homelab_platform.graph.assets import build_assets
 from homelab_platform.graph.checks import lab_asset, lab_file_check, reading_checks
 from homelab_platform.graph.jobs import asset_jobs
 from homelab_platform.graph.labfile import LabWatch, load_or_last_good
+from homelab_platform.graph.reading_sensors import reading_sensors
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.schedules import build_schedules
 from homelab_platform.graph.sensors import build_sensors
@@ -49,7 +50,7 @@ def build_definitions(
         asset_checks=[lab_file_check(lab.name, problems), *reading_checks(lab, here)],
         jobs=list(jobs.values()),
         schedules=build_schedules(lab.timezone, jobs),
-        sensors=build_sensors(lab, desired, kind.capabilities, jobs, watch),
+        sensors=[*build_sensors(lab, desired, kind.capabilities, jobs, watch), *reading_sensors(jobs)],
         resources={SITE: SiteResource(lab, kind.open), **(resource_overrides or {})},
         executor=dg.in_process_executor,
         metadata={"lab": lab.name, "site": kind.name},

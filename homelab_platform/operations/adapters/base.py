@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from datetime import date
+from types import TracebackType
+from typing import Any, Protocol, cast
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.plan.danger import judge_delete
@@ -127,6 +129,41 @@ class World(Protocol):
     def upkeep(self, task: str, desired: Mapping[str, DesiredState], say: Say) -> Iterable[Exhibit]:
         """Do one of UPKEEP over the site's assets, and yield what there is to see."""
         ...
+
+
+class Inbox(Protocol):
+    """The raw objects of a site that no ingest has taken yet; open it with `with` for a few looks."""
+
+    def __enter__(self) -> Inbox: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def recent(self, start: Callable[[str], str]) -> list[str]:
+        """Pending objects of each folder after the key that `start` gives for it."""
+        ...
+
+    def everything(self) -> tuple[list[str], float]:
+        """Pending objects of the whole bucket, and the seconds that it took to list it."""
+        ...
+
+
+class ReadingsWorld(World, Protocol):
+    """A site that holds readings."""
+
+    def inbox(self) -> Inbox: ...
+
+    def changed_dates(self, since: int) -> tuple[tuple[date, ...], int]:
+        """The days whose readings changed after the commit number `since`, and the newest commit's number."""
+        ...
+
+
+def with_readings(world: World) -> ReadingsWorld:
+    """The same site, if it holds readings. Raises HomelabError if it does not."""
+    if not hasattr(world, "inbox"):
+        raise HomelabError.of(world.capabilities.name, "this site holds no readings")
+    return cast("ReadingsWorld", world)
 
 
 @dataclass(frozen=True, slots=True)

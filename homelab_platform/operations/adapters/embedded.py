@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.operations.adapters.base import Adapter, Exhibit, Say
 from homelab_platform.operations.adapters.buckets import BucketAdapter
 from homelab_platform.operations.adapters.flows import FlowAdapter
-from homelab_platform.operations.adapters.tables import TableAdapter
+from homelab_platform.operations.adapters.readings import Inbox, ReadingsAdapter, upkeep
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import EMBEDDED, Capabilities
 from homelab_platform.tools.endpoints import Lakehouse
@@ -50,8 +51,8 @@ class EmbeddedWorld:
     def _adapters(self) -> dict[str, Adapter]:
         return {
             "bucket": BucketAdapter(self.lakehouse),
-            "table": TableAdapter(self.lakehouse),
-            "flow": FlowAdapter(self.lakehouse, self.root),
+            "table": ReadingsAdapter(self.lab, self.lakehouse),
+            "flow": FlowAdapter(self.lab, self.lakehouse, self.root),
         }
 
     def adapter(self, layer: str) -> Adapter:
@@ -70,7 +71,17 @@ class EmbeddedWorld:
 
     def upkeep(self, task: str, desired: Mapping[str, DesiredState], say: Say) -> Iterable[Exhibit]:
         """Tend the tables of readings."""
-        return ()
+        return upkeep(self.lab, self.lakehouse, task, say)
+
+    def changed_dates(self, since: int) -> tuple[tuple[date, ...], int]:
+        """The days whose readings changed after the commit number `since`, and the newest commit's number."""
+        from homelab_platform.readings.ledger import dates_changed_since
+
+        return dates_changed_since(self.lakehouse, since)
+
+    def inbox(self) -> Inbox:
+        """The raw bucket as the sensor on new objects sees it."""
+        return Inbox(self.lakehouse)
 
 
 def _reload(site: Site) -> None:

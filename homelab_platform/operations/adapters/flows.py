@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.operations.adapters.base import Exhibit, Observation, Say
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.tools.endpoints import Lakehouse
@@ -24,10 +25,21 @@ COLLECTOR = "collector"
 FLOWS = "flows"
 
 
-class FlowAdapter:
-    """Flows by name. `root` is the site's folder; without one (a lakehouse alone) only the settings are kept."""
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file in one step, so that nobody ever reads half of it; nothing happens if it is as it should be."""
+    if file.exists() and file.read_bytes() == content:
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_name(f".{file.name}.{os.getpid()}")
+    scratch.write_bytes(content)
+    scratch.replace(file)
 
-    def __init__(self, lakehouse: Lakehouse, root: Path) -> None:
+
+class FlowAdapter:
+    """Flows by name. `root` is the site's folder; its `lab.json` tells the collector what to collect."""
+
+    def __init__(self, lab: ResolvedLab, lakehouse: Lakehouse, root: Path) -> None:
+        self._lab = lab
         self._lakehouse = lakehouse
         self._root = root
 
@@ -57,14 +69,17 @@ class FlowAdapter:
         return Observation(True, fingerprint, differences, facts)
 
     def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
-        """Write the settings in one step, then have the collector start anew with them."""
-        file = self._file(str(desired.document["name"]))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        scratch = file.with_name(f".{file.name}.{os.getpid()}")
+        """Give the collector the lab, wake it if it does not run, and only then leave the fingerprint."""
+        write_whole(self._root / "lab.json", self._lab.to_json())
+        if desired.document.get("source") == "machine":
+            self._wake(say)
         content = {"fingerprint": desired.fingerprint, "document": desired.document}
-        scratch.write_bytes(orjson.dumps(content, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2))
-        scratch.replace(file)
-        if desired.document.get("source") == "machine" and self._collector() is not None:
+        options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2
+        write_whole(self._file(str(desired.document["name"])), orjson.dumps(content, option=options))
+
+    def _wake(self, say: Say) -> None:
+        process = self._collector()
+        if process is not None and process.state != "running":
             from homelab_platform.servers.site import restart
 
             restart(self._root, COLLECTOR, progress=say)

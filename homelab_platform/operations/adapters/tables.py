@@ -10,15 +10,17 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from homelab_platform.errors import HomelabError
 from homelab_platform.operations.adapters.base import Exhibit, Observation, Say
 from homelab_platform.plan.desired import DesiredState
+from homelab_platform.readings.contract import CATALOG
 from homelab_platform.tools.endpoints import Lakehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyiceberg.table.snapshots import Snapshot
     from pyiceberg.table.update import TableUpdate
 
     from homelab_platform.tools.iceberg import TableState
@@ -39,10 +41,13 @@ TYPES = {
 """Column types as a lab file says them, and as Iceberg does."""
 
 
-def load(lakehouse: Lakehouse, name: str) -> TableState | None:
-    """The table `namespace.table` as it is now, None if there is none."""
+def load(lakehouse: Lakehouse, name: str) -> dict[str, Any] | None:
+    """The metadata of the table `namespace.table` as it is now, None if there is none.
+
+    Read as plain JSON: PyIceberg costs half a second to import, and `homelab plan` looks at every table.
+    """
     from homelab_platform.readings import ledger
-    from homelab_platform.tools import iceberg
+    from homelab_platform.tools.objects import ObjectStore
 
     with ledger.connect(lakehouse) as connection:
         row = connection.execute("SELECT to_regclass('iceberg_tables')").fetchone()
@@ -50,29 +55,45 @@ def load(lakehouse: Lakehouse, name: str) -> TableState | None:
             return None
         namespace, _, table = name.partition(".")
         found = connection.execute(
-            "SELECT 1 FROM iceberg_tables WHERE catalog_name = %s AND table_namespace = %s AND table_name = %s",
-            (iceberg.CATALOG, namespace, table),
+            "SELECT metadata_location FROM iceberg_tables"
+            " WHERE catalog_name = %s AND table_namespace = %s AND table_name = %s",
+            (CATALOG, namespace, table),
         ).fetchone()
-        return iceberg.load_table(connection, lakehouse, name) if found else None
+    if found is None:
+        return None
+    bucket, _, key = str(found[0]).partition("://")[2].partition("/")
+    with ObjectStore(lakehouse.objects) as store:
+        metadata: dict[str, Any] = orjson.loads(store.get(bucket, key))
+    return {**metadata, "metadata-location": found[0]}
+
+
+def columns_of(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """The columns of a table and their types, from its metadata."""
+    schemas = {schema["schema-id"]: schema for schema in metadata["schemas"]}
+    return {field["name"]: str(field["type"]) for field in schemas[metadata["current-schema-id"]]["fields"]}
 
 
 def update(lakehouse: Lakehouse, name: str, updates: Callable[[TableState], list[TableUpdate]]) -> None:
-    """Change a table's properties or columns, in the same order as ingests commit; `updates` may return none."""
-    from homelab_platform.readings import ledger
+    """Change a table's properties or columns, in turn with the commits of ingests; `updates` may return none."""
+    from homelab_platform.readings import ledger, spans
+    from homelab_platform.readings.contract import READINGS
     from homelab_platform.tools import iceberg
 
     io = iceberg.open_io(lakehouse)
     try:
         with ledger.connect(lakehouse) as connection, ledger.commit_lock(connection):
+            if name == READINGS:
+                spans.settle(connection, lakehouse, io)
             state = iceberg.load_table(connection, lakehouse, name)
             wanted = updates(state)
             if not wanted:
                 return
             staged = iceberg.stage(state, iceberg.Change(updates=wanted), io)
             iceberg.swap(connection, staged)
-            seq = ledger.record_change(connection, "settings", staged.after.snapshot_id, ())
-            ledger.record_state(connection, name, staged.after.location, staged.after.snapshot_id, seq)
-            ledger.add_garbage(connection, list(staged.garbage))
+            if name == READINGS:
+                seq = ledger.record_change(connection, "settings", staged.after.snapshot_id, [])
+                ledger.record_state(connection, name, staged.after.location, staged.after.snapshot_id, seq)
+            ledger.add_garbage(connection, name, sorted(staged.garbage))
     finally:
         io.store.close()
 
@@ -96,14 +117,19 @@ class TableAdapter:
         state = load(self.lakehouse, name)
         if state is None:
             return Observation(exists=False)
-        have = {field.name: str(field.field_type) for field in state.schema().fields}
+        have = columns_of(state)
         differences = tuple(
             f"column {column} is {have[column]}, not {wanted}" if column in have else f"column {column} is missing"
             for column, wanted in _columns(desired.document).items()
             if have.get(column) != wanted
         )
-        facts = {"columns": ", ".join(have), "snapshots": len(state.metadata.snapshots), "metadata": state.location}
-        return Observation(True, state.metadata.properties.get(FINGERPRINT_PROPERTY, ""), differences, facts)
+        facts = {
+            "columns": ", ".join(have),
+            "snapshots": len(state.get("snapshots") or ()),
+            "metadata": state["metadata-location"],
+        }
+        fingerprint = (state.get("properties") or {}).get(FINGERPRINT_PROPERTY, "")
+        return Observation(True, fingerprint, differences, facts)
 
     def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
         """Make the tables of the contract, add declared columns, leave the fingerprint."""
@@ -139,30 +165,24 @@ class TableAdapter:
             yield from exhibits(state)
 
 
-def exhibits(state: TableState) -> Iterable[Exhibit]:
-    """Rows, files and the newest commits of a table."""
-    current = state.metadata.current_snapshot()
-    totals = _summary(current)
+def exhibits(metadata: Mapping[str, Any]) -> Iterable[Exhibit]:
+    """Rows, files and the newest commits of a table, from its metadata."""
+    snapshots = sorted(metadata.get("snapshots") or (), key=lambda one: one["timestamp-ms"], reverse=True)
+    current = next((one for one in snapshots if one["snapshot-id"] == metadata.get("current-snapshot-id")), None)
+    totals = (current or {}).get("summary", {})
     yield Exhibit("dagster/row_count", "number", int(totals.get("total-records", 0)))
     yield Exhibit("data files", "number", int(totals.get("total-data-files", 0)))
     yield Exhibit("bytes", "number", int(totals.get("total-files-size", 0)))
-    newest = sorted(state.metadata.snapshots, key=lambda snapshot: snapshot.timestamp_ms, reverse=True)[:10]
     rows = [
         {
-            "committed": f"{datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}",
-            "operation": str(_summary(snapshot).get("operation", "")),
-            "rows added": int(_summary(snapshot).get("added-records", 0)),
-            "rows in all": int(_summary(snapshot).get("total-records", 0)),
+            "committed": f"{datetime.fromtimestamp(one['timestamp-ms'] / 1000, UTC):%Y-%m-%d %H:%M:%S}",
+            "operation": one["summary"].get("operation", ""),
+            "rows added": int(one["summary"].get("added-records", 0)),
+            "rows in all": int(one["summary"].get("total-records", 0)),
         }
-        for snapshot in newest
+        for one in snapshots[:10]
     ]
     yield Exhibit("commits", "table", rows)
-
-
-def _summary(snapshot: Snapshot | None) -> Mapping[str, Any]:
-    if snapshot is None or snapshot.summary is None:
-        return {}
-    return {**snapshot.summary.additional_properties, "operation": snapshot.summary.operation.value}
 
 
 def _columns(document: Mapping[str, Any]) -> dict[str, str]:

@@ -1,0 +1,146 @@
+"""The table of readings at work: ingest, what a person sees of it, its upkeep, and the inbox of new objects.
+
+Belongs here: calling readings/ for the graph. Not here: how readings become rows, or when this is asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from datetime import UTC, date, datetime, timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.operations.adapters.base import Exhibit, Say
+from homelab_platform.operations.adapters.tables import TableAdapter, exhibits, load
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.readings.contract import READINGS
+from homelab_platform.tools.endpoints import Lakehouse
+
+if TYPE_CHECKING:
+    from homelab_platform.readings.ingest import IngestReport
+    from homelab_platform.tools.objects import ObjectInfo
+
+MOST_AT_ONCE = 50_000
+"""Objects taken in one run; whatever is left is asked for at the sensor's next tick."""
+
+
+class ReadingsAdapter(TableAdapter):
+    """The tables of the contract; running `sensor_data` takes in what is pending."""
+
+    def __init__(self, lab: ResolvedLab, lakehouse: Lakehouse) -> None:
+        super().__init__(lakehouse)
+        self._lab = lab
+
+    def work(self, desired: DesiredState, request: Mapping[str, str], say: Say) -> Iterable[Exhibit]:
+        """Ingest pending objects, then show the table."""
+        name = str(desired.document["name"])
+        if name == READINGS:
+            from homelab_platform.readings.ingest import ingest_pending
+
+            def told(report: IngestReport) -> None:
+                say(f"{report.objects:,} objects, {report.rows:,} rows so far")
+
+            report = ingest_pending(self.lakehouse, self._lab.streams, limit=MOST_AT_ONCE, progress=told)
+            say(f"{report.objects:,} objects, {report.rows:,} new rows, {report.rejected:,} lines rejected")
+            yield from _report_exhibits(report)
+        metadata = load(self.lakehouse, name)
+        if metadata is not None:
+            yield from exhibits(metadata)
+
+
+def _report_exhibits(report: IngestReport) -> Iterable[Exhibit]:
+    rows = {
+        "objects": report.objects,
+        "new readings": report.rows,
+        "delivered before": report.duplicates,
+        "rejected lines": report.rejected,
+        "objects put aside": report.quarantined,
+        "bytes": report.bytes,
+        "commits": report.commits,
+    }
+    yield Exhibit("ingest", "table", [{"of this run": what, "count": count} for what, count in rows.items()])
+    yield Exhibit("new readings", "number", report.rows)
+    if report.dates:
+        yield Exhibit("dates", "text", ", ".join(day.isoformat() for day in report.dates))
+    if report.failed:
+        failed = [{"object": key, "what is wrong": p.what, "what to do": p.remedy} for key, p in report.failed[:40]]
+        yield Exhibit("put aside or not fetched", "table", failed)
+
+
+def retention_day(lab: ResolvedLab, now: datetime) -> date | None:
+    """Readings of days before this one are no longer wanted by any stream; None if they are kept for ever."""
+    table = lab.tables.get(READINGS)
+    if table is None or table.keep is None:
+        return None
+    return (now.astimezone(UTC) - timedelta(seconds=table.keep)).date()
+
+
+def upkeep(lab: ResolvedLab, lakehouse: Lakehouse, task: str, say: Say) -> Iterable[Exhibit]:
+    """Do one task of upkeep on the tables of readings."""
+    from homelab_platform.readings import maintenance
+
+    if task == "compact":
+        done = maintenance.compact(lakehouse)
+        say(f"{done.files_before:,} files became {done.files_after:,}")
+        yield Exhibit("files before", "number", done.files_before)
+        yield Exhibit("files after", "number", done.files_after)
+        yield Exhibit("bytes saved", "number", done.bytes_saved)
+    elif task == "expire":
+        day = retention_day(lab, datetime.now(UTC))
+        if day is not None:
+            dropped = maintenance.drop_before(lakehouse, day)
+            say(f"{len(dropped.dates):,} days before {day} dropped")
+            yield Exhibit("days dropped", "number", len(dropped.dates))
+        expired = maintenance.expire_snapshots(lakehouse)
+        say(f"{expired.snapshots:,} snapshots given up")
+        yield Exhibit("snapshots given up", "number", expired.snapshots)
+    else:
+        cleaned = maintenance.clean_orphans(lakehouse)
+        say(f"{cleaned.files:,} files that nobody knew deleted")
+        yield Exhibit("orphans deleted", "number", cleaned.files)
+
+
+class Inbox:
+    """The raw bucket as the sensor on new objects sees it: one connection for all looks of a tick."""
+
+    def __init__(self, lakehouse: Lakehouse) -> None:
+        self._lakehouse = lakehouse
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Inbox:
+        from homelab_platform.readings import ledger
+        from homelab_platform.tools.objects import ObjectStore
+
+        self._connection = self._stack.enter_context(ledger.connect(self._lakehouse))
+        self._store = self._stack.enter_context(ObjectStore(self._lakehouse.objects, retries=1, timeout=10))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def recent(self, start: Callable[[str], str]) -> list[str]:
+        """Pending objects of each folder after the key that `start` gives for it."""
+        bucket = self._lakehouse.raw_bucket
+        found: list[ObjectInfo] = []
+        for folder in self._store.folders(bucket):
+            found += self._store.list(bucket, folder, start(folder))
+        return self._pending(found)
+
+    def everything(self) -> tuple[list[str], float]:
+        """Pending objects of the whole bucket, and the seconds that it took to list it."""
+        from homelab_platform.readings.ingest import pending_objects
+
+        began = time.monotonic()
+        found = pending_objects(self._lakehouse, limit=MOST_AT_ONCE)
+        return [info.key for info in found], time.monotonic() - began
+
+    def _pending(self, found: list[ObjectInfo]) -> list[str]:
+        from homelab_platform.readings import ledger
+
+        known = ledger.known(self._connection, self._lakehouse.raw_bucket, {o.key: o.etag for o in found})
+        return [info.key for info in found if info.key not in known]
