@@ -33,11 +33,20 @@ class Positions:
     def nearest(self, path: Path) -> tuple[Path, Mark | None]:
         """The longest beginning of `path` that stands in the file, with its mark."""
         while path:
-            mark = self.marks.get(path)
+            mark = self.marks.get(path) or self._in_list(path)
             if mark is not None:
                 return path, mark
             path = path[:-1]
         return (), self.marks.get(())
+
+    def _in_list(self, path: Path) -> Mark | None:
+        """The mark of a name that stands in a list where names are keys: `services: [pihole, chrony]`."""
+        name, index = path[-1], 0
+        while isinstance(name, str) and (mark := self.marks.get((*path[:-1], index))) is not None:
+            if mark.raw == name:
+                return mark
+            index += 1
+        return None
 
     def at(self, *path: str | int) -> Position:
         """Where the value stands; of an unwritten path the scalar in its stead, or its ancestor's key."""

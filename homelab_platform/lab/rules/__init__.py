@@ -10,10 +10,31 @@ from collections.abc import Callable, Iterable
 
 from homelab_platform.errors import Problem
 from homelab_platform.lab.context import RuleContext
-from homelab_platform.lab.rules import addresses, cluster, networks
+from homelab_platform.lab.rules import (
+    addresses,
+    backups,
+    cluster,
+    dns_tls,
+    firewall,
+    keys,
+    networks,
+    patching,
+    paths,
+    ports,
+    references,
+    retired,
+    secrets,
+    storage,
+    streams,
+    workloads,
+)
 
 Rule = Callable[[RuleContext], Iterable[Problem]]
 
-ALL_RULES: tuple[Rule, ...] = (*addresses.RULES, *networks.RULES, *cluster.RULES)
+_FAMILIES = (
+    references, addresses, networks, firewall, dns_tls, cluster, workloads, retired, ports, storage, keys, secrets,
+    streams, backups, patching, paths,
+)  # fmt: skip
+ALL_RULES: tuple[Rule, ...] = tuple(rule for family in _FAMILIES for rule in family.RULES)
 
 __all__ = ["ALL_RULES", "Rule", "RuleContext"]

@@ -52,15 +52,16 @@ def expected(path: Path) -> Expected:
     return Expected(file or path.name, int(line), int(column), rule, says)
 
 
-@lru_cache(maxsize=1)
-def catalogue() -> Catalogue:
-    """The project's catalogue."""
-    return load_catalogue()
+@lru_cache(maxsize=8)
+def catalogue(own: Path | None = None) -> Catalogue:
+    """The project's catalogue, and the entries of a lab's own folder."""
+    return load_catalogue(own)
 
 
 def problems(path: Path) -> list[Problem]:
     """What the whole check says of a lab file."""
-    return check_lab(path, catalogue())
+    own = path.parent / "helm"
+    return check_lab(path, catalogue(own if own.is_dir() else None))
 
 
 def place(problem: Problem) -> tuple[str, int, int]:
