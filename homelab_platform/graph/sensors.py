@@ -5,15 +5,17 @@ follows, and requesting it. Not here: any decision that could be tested without 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+import orjson
 
 from homelab_platform.errors import HomelabError, Problem
 from homelab_platform.graph.assets import asset_key
 from homelab_platform.graph.checks import lab_check_evaluation
+from homelab_platform.graph.cursors import InboxCursor, ask, digest_of, load_cursor
 from homelab_platform.graph.labfile import LabWatch
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.runs import assets_under_way
@@ -85,27 +87,54 @@ def _reconcile(reconciler: Reconciler, job: Any) -> dg.SensorDefinition:
         except HomelabError as error:
             return dg.SensorResult(skip_reason=str(error))
         busy = assets_under_way(context.instance, desired)
-        decision = decide(desired, states, datetime.now(UTC), busy, reconciler.capabilities)
-        news, cursor = _news(reconciler.lab, problems, context.cursor)
+        now = datetime.now(UTC)
+        decision = decide(desired, states, now, busy, reconciler.capabilities)
+        news, memory = memory_after(load_memory(context.cursor), reconciler.lab, problems)
         if reconciler.is_outdated(desired):
             site.reload()
         keys = reconciler.requestable(decision)
-        if not keys:
-            return dg.SensorResult(skip_reason=_why_nothing(decision, problems), asset_events=news, cursor=cursor)
+        # A run that ends without a trace (it never started, or the database was gone) must not be asked for at every
+        # tick: the same request comes again only when the first could have shown, and then less and less often.
+        due, asked = ask(memory.asked, [f"{key} {desired[key].fingerprint}" for key in keys], now)
+        after = replace(memory, asked=asked)
+        if not due:
+            reason = "Asked for already." if keys else _why_nothing(decision, problems)
+            return dg.SensorResult(skip_reason=reason, asset_events=news, cursor=after.dump())
         request = dg.RunRequest(asset_selection=[asset_key(key) for key in keys], tags={PURPOSE_TAG: "apply"})
-        return dg.SensorResult(run_requests=[request], asset_events=news, cursor=cursor)
+        return dg.SensorResult(run_requests=[request], asset_events=news, cursor=after.dump())
 
     return reconcile
 
 
-def _news(
-    lab: ResolvedLab, problems: tuple[Problem, ...], cursor: str | None
-) -> tuple[list[dg.AssetCheckEvaluation], str]:
-    """The result of the lab file's check when it differs from what was last reported, and what was reported now."""
-    now = "\n".join(str(problem) for problem in problems) or "valid"
-    if now == cursor:
-        return [], now
-    return [lab_check_evaluation(lab.name, problems)], now
+@dataclass(frozen=True)
+class Memory:
+    """What the reconcile sensor remembers: what it last said of the lab file, and what it last asked for."""
+
+    said: str = ""
+    asked: InboxCursor = field(default_factory=InboxCursor)
+
+    def dump(self) -> str:
+        """The memory as text."""
+        return orjson.dumps({"said": self.said, "asked": self.asked.dump()}).decode()
+
+
+def load_memory(text: str | None) -> Memory:
+    """The memory of a text that dump() made; a fresh one for anything else."""
+    try:
+        raw = orjson.loads(text or "{}")
+        return Memory(str(raw.get("said", "")), load_cursor(raw.get("asked")))
+    except (ValueError, AttributeError):
+        return Memory()
+
+
+def memory_after(
+    memory: Memory, lab: ResolvedLab, problems: tuple[Problem, ...]
+) -> tuple[list[dg.AssetCheckEvaluation], Memory]:
+    """The result of the lab file's check when it differs from what was last said, and the memory after saying it."""
+    now = digest_of(str(problem) for problem in problems) if problems else "valid"
+    if now == memory.said:
+        return [], memory
+    return [lab_check_evaluation(lab.name, problems)], replace(memory, said=now)
 
 
 def _why_nothing(decision: Decision, problems: tuple[Problem, ...]) -> str:

@@ -31,7 +31,7 @@ def upkeep_jobs(here: Mapping[str, DesiredState]) -> dict[str, dg.JobDefinition]
 
 
 def _observe_job(here: Mapping[str, DesiredState]) -> dg.JobDefinition:
-    @dg.op(name="observe", required_resource_keys={SITE}, description="Look at every asset within reach.")
+    @dg.op(name="look_at_everything", required_resource_keys={SITE}, description="Look at every asset within reach.")
     def observe(context: dg.OpExecutionContext) -> None:
         mark_process(context.instance, context.run)
         look(context, here.values())
@@ -62,7 +62,7 @@ def look(context: dg.OpExecutionContext, states: Iterable[DesiredState]) -> None
 
 
 def _tend_job(name: str, tasks: tuple[str, ...], here: Mapping[str, DesiredState], text: str) -> dg.JobDefinition:
-    @dg.op(name=name, required_resource_keys={SITE}, description=text)
+    @dg.op(name=f"{name}_of_tables", required_resource_keys={SITE}, description=text)
     def tend(context: dg.OpExecutionContext) -> dg.Output[None]:
         mark_process(context.instance, context.run)
         site: SiteResource = getattr(context.resources, SITE)
@@ -84,7 +84,7 @@ def _tend_job(name: str, tasks: tuple[str, ...], here: Mapping[str, DesiredState
 def _prune_job() -> dg.JobDefinition:
     text = "Delete old runs with their events and logs, so that Dagster's storage stays small."
 
-    @dg.op(name="prune", description=text)
+    @dg.op(name="prune_runs", description=text)
     def prune_runs(context: dg.OpExecutionContext) -> dg.Output[None]:
         mark_process(context.instance, context.run)
         deleted: dict[str, Any] = dict(prune(context.instance, datetime.now(UTC)))

@@ -179,3 +179,9 @@ def test_a_lab_file_that_is_not_there_shows_as_a_failing_check(tmp_path: Path, i
         instance=instance, asset_selection=[], raise_on_error=False
     )
     assert checks.get_asset_check_evaluations() == [] or not checks.get_asset_check_evaluations()[0].passed
+
+
+def test_all_of_it_loads_as_a_code_location_does() -> None:
+    defs = build_definitions(small_lab())
+    dg.Definitions.validate_loadable(defs)
+    defs.get_repository_def().load_all_definitions()

@@ -195,7 +195,7 @@ def apply_one(
     touched. Raises HomelabError if the change fails or if the target does not show it afterwards; the failed attempt is
     then on record.
     """
-    store, adapter = world.store, world.adapter(desired.layer)
+    store = world.store
     turn = store.turn()
     step = judge(desired, store.load().get(desired.key))
     if step.danger == "data-loss" and not confirmed:
@@ -204,11 +204,14 @@ def apply_one(
             f"this change would lose data: {'; '.join(f'{c.path} {c.line()}' for c in step.changes)}",
             "Nothing was changed. `homelab apply` shows it and asks for your word.",
         )
+    # What follows another asset is made anew even if its target already carries the right fingerprint.
+    anew = step.pending and bool(desired.follows)
     try:
-        # What follows another asset is made anew even if its target already carries the right fingerprint.
-        wrote, after = _bring(adapter, desired, say, anew=step.pending and bool(desired.follows))
-    except HomelabError as error:
-        store.failed(desired.key, desired.fingerprint, str(error), run_id=run_id)
+        wrote, after = _bring(world.adapter(desired.layer), desired, say, anew=anew)
+    except Exception as error:
+        # Whatever it was is on record, so that the next attempt waits for its time.
+        reason = str(error) if isinstance(error, HomelabError) else f"{type(error).__name__}: {error}"
+        store.failed(desired.key, desired.fingerprint, reason, run_id=run_id)
         raise
     affected = followers if wrote or step.pending else ()
     store.applied(desired.key, desired.fingerprint, desired.document, turn=turn, followers=affected, run_id=run_id)
