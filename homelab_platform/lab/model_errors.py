@@ -50,10 +50,13 @@ def _problem(detail: ErrorDetails, model: type[BaseModel], positions: Positions)
     return Problem(positions.at(*path), f"{_owner(path)}{path[-1]}: {what}" if path else what, remedy, "value")
 
 
+_NAMED = ("hosts", "people", "workloads", "streams", "tasks")
+
+
 def _owner(path: Path) -> str:
     """'trino: ' for ("workloads", "trino", "memry"): the named thing that the key belongs to."""
     names = [str(part) for part in path[:-1] if not isinstance(part, int)]
-    if not names:
+    if not names or (len(path) == 2 and names[0] in _NAMED):
         return ""
     return f"{names[1]}: " if len(names) > 1 else f"{names[0]}: "
 

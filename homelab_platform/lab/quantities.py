@@ -48,7 +48,7 @@ def shown(value: Any) -> str:
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that somebody who typed `word` most likely meant; None when nothing is near."""
     from rapidfuzz import process
-    from rapidfuzz.distance import DamerauLevenshtein
+    from rapidfuzz.distance import DamerauLevenshtein, JaroWinkler
 
     folded = {k.lower().replace("_", "-"): k for k in sorted(known)}
     asked = word.lower().replace("_", "-")[:100]
@@ -57,6 +57,9 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     close = process.extractOne(asked, list(folded), scorer=DamerauLevenshtein.normalized_similarity, score_cutoff=0.6)
     if close:
         return folded[close[0]]
+    alike = process.extractOne(asked, [k for k in folded if k[:3] == asked[:3]], scorer=JaroWinkler.similarity)
+    if alike and alike[1] >= 0.75:
+        return folded[alike[0]]
     longer = [k for k in folded if len(asked) >= 3 and (k.startswith(asked) or (asked.startswith(k) and len(k) >= 3))]
     return folded[longer[0]] if longer else None
 
@@ -130,7 +133,7 @@ def show_duration(seconds: float) -> str:
     for unit in ("y", "d", "h", "m"):
         if seconds >= _DURATION_UNITS[unit] and seconds % _DURATION_UNITS[unit] == 0:
             return f"{int(seconds // _DURATION_UNITS[unit])}{unit}"
-    return f"{seconds:g}s"
+    return f"{int(seconds) if seconds == int(seconds) else seconds}s"
 
 
 def cpu(value: Any) -> int:
@@ -150,7 +153,9 @@ def cpu(value: Any) -> int:
 
 def name(value: Any) -> str:
     """A name of a host, workload, person …: a DNS label (RFC 1123), so that it can be a hostname everywhere."""
-    text = _text(value, "a name") if isinstance(value, str) else str(value)
+    if value is None:
+        raise Bad("nothing stands here, a name is due", "Write a value, or leave the key out.")
+    text = value.strip() if isinstance(value, str) else shown(value)
     if _NAME.fullmatch(text):
         return text
     if len(text) > 63:
