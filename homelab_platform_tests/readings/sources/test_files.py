@@ -193,7 +193,7 @@ def test_the_same_file_twice_is_one_object_and_another_mapping_is_another(lakeho
     with ObjectStore(lakehouse.objects) as store:
         assert store.get(lakehouse.raw_bucket, first.key) == path.read_bytes()
         assert len(list(store.list(lakehouse.raw_bucket))) == 2
-        found = store._client.stat_object(lakehouse.raw_bucket, first.key).metadata
+        found = store._client.stat_object(lakehouse.raw_bucket, first.key).metadata or {}
     stored = Mapping.parse(found[f"x-amz-meta-{METADATA_KEY}"])
     assert stored == first.mapping
     assert json.dumps(first.to_dict())
