@@ -1,0 +1,197 @@
+"""A whole life of a small lab on its embedded site, through the command line alone: real servers, real Dagster."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(600)]
+
+LAB = """\
+lab: attic
+domain: attic.example.org
+timezone: Europe/London
+hosts:
+  pi-1: {board: pi5-8gb, os: raspios, address: 192.168.1.10, k3s: server}
+network: {lan: 192.168.1.0/24, gateway: 192.168.1.1}
+streams:
+  machine:
+    from: machine
+    sensors:
+      cpu: {unit: '%', range: [0, 100], every: 10s}
+    keep: {raw: 30d, table: 2y}
+"""
+WAITING = "SELECT count(*) AS n FROM hive.default.sensor_data WHERE device = 'greenhouse'"
+
+
+@dataclass(frozen=True)
+class Attic:
+    """The lab's folder and how to call the command there."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def run(self, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run `homelab` in the lab's folder; the exit code is part of what is expected."""
+        command = [sys.executable, "-c", "from homelab_platform.cli.main import run; run()", *map(str, arguments)]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    def json(self, *arguments: str | Path, code: int = 0) -> Any:
+        """The answer of a command with --json."""
+        return json.loads(self.run(*arguments, "--json", code=code).stdout)
+
+
+@pytest.fixture(scope="module")
+def attic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attic]:
+    """The lab's site, up for all tests of this module."""
+    folder = tmp_path_factory.mktemp("attic")
+    (folder / "lab.yaml").write_text(LAB, encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix="homelab-cli-") as data:
+        environment = {**os.environ, "HOMELAB_DATA": data, "COLUMNS": "200"}
+        environment.pop("HOMELAB_LAB", None)
+        lab = Attic(folder, environment)
+        try:
+            (folder / "up.json").write_text(lab.run("up", "--json").stdout, encoding="utf-8")
+            yield lab
+        finally:
+            lab.run("down")
+
+
+def test_up_answers_a_first_query_with_readings_of_this_machine(attic: Attic) -> None:
+    said = json.loads((attic.folder / "up.json").read_text(encoding="utf-8"))
+    assert said["site"]["running"] is True
+    assert {result["status"] for result in said["applied"]["results"]} == {"applied"}
+    assert {row[1] for row in said["first_query"]["rows"]} >= {"cpu", "memory", "disk"}
+
+
+def test_a_second_up_changes_nothing(attic: Attic) -> None:
+    before = attic.json("status")["site"]["servers"]
+    assert attic.json("up")["applied"]["results"] == []
+    after = attic.json("status")["site"]["servers"]
+    assert [server["pid"] for server in after] == [server["pid"] for server in before]
+
+
+def test_the_whole_site_stays_below_one_and_a_half_gibibytes(attic: Attic) -> None:
+    assert attic.json("status")["site"]["rss"] <= 1.5 * 2**30
+
+
+def test_plan_of_an_applied_lab_is_empty_and_leaves_with_0(attic: Attic) -> None:
+    said = attic.json("plan")
+    assert [step["key"] for step in said["steps"] if step["action"] != "none"] == []
+    assert "host/pi-1" in said["external"]
+
+
+def test_the_seeds_own_query_works_as_it_stands(attic: Attic) -> None:
+    sql = "SELECT * FROM hive.default.sensor_data WHERE date > CURRENT_DATE - INTERVAL '7' DAY;"
+    rows = attic.json("query", sql)
+    assert {"ts", "device", "sensor", "value", "unit", "quality"} <= set(rows[0])
+    lines = attic.run("query", sql, "--format", "csv", "--limit", "2").stdout.splitlines()
+    assert len(lines) == 3
+
+
+def test_a_foreign_csv_counts_once_however_often_it_is_ingested(attic: Attic) -> None:
+    path = attic.folder / "greenhouse.csv.gz"
+    rows = "".join(f"2026-03-0{day} 12:00:00,{day + 0.5}\n" for day in range(1, 6))
+    path.write_bytes(gzip.compress(f"when,celsius\n{rows}".encode()))
+    options = [
+        "--map",
+        "ts=when",
+        "--map",
+        "value=celsius",
+        "--set",
+        "device=greenhouse",
+        "--set",
+        "sensor=temperature",
+        "--tz",
+        "Europe/London",
+        "--stream",
+        "garden",
+    ]
+    attic.run("ingest", path, *options)
+    attic.run("ingest", path, *options)
+    assert attic.json("query", WAITING) == [{"n": 5}]
+    copy = attic.folder / "copy.csv"
+    copy.write_bytes(gzip.decompress(path.read_bytes()))
+    assert "5 already there" in attic.run("ingest", copy, *options).stdout
+    assert attic.json("query", WAITING) == [{"n": 5}]
+
+
+def test_a_line_that_is_no_reading_is_shown_with_its_number_and_reason(attic: Attic) -> None:
+    path = attic.folder / "mixed.ndjson"
+    path.write_text(
+        '{"ts":"2026-03-01T00:00:00Z","device":"shed","sensor":"door","value":1}\nnot json\n', encoding="utf-8"
+    )
+    attic.run("ingest", path, "--stream", "shed")
+    found = [row for row in attic.json("readings", "rejected") if "mixed" in row["source"]]
+    assert [(row["line"], row["raw"]) for row in found] == [(2, "not json")]
+    assert found[0]["reason"]
+
+
+def test_a_file_that_is_not_there_sends_nothing(attic: Attic) -> None:
+    said = attic.run("ingest", attic.folder / "greenhose.csv", code=1)
+    assert "greenhose.csv" in said.stderr
+
+
+def test_an_edit_is_planned_applied_and_then_done(attic: Attic) -> None:
+    path = attic.folder / "lab.yaml"
+    before = path.read_text(encoding="utf-8")
+    path.write_text(before.replace("raw: 30d", "raw: 20d"), encoding="utf-8")
+    try:
+        planned = attic.run("plan", "--no-refresh", code=2).stdout
+        assert re.search(r"bucket/readings-raw +update", planned), planned
+        assert "readings_daily  update" not in planned
+        attic.run("apply", "--yes")
+        attic.run("plan")
+    finally:
+        path.write_text(before, encoding="utf-8")
+        attic.run("apply", "--yes", "--confirm", "bucket/readings-raw")
+
+
+def test_a_broken_lab_is_refused_before_anything_happens(attic: Attic) -> None:
+    path = attic.folder / "lab.yaml"
+    before = path.read_text(encoding="utf-8")
+    path.write_text(before.replace("192.168.1.10,", "192.168.1.1,"), encoding="utf-8")
+    try:
+        said = attic.run("apply", "--yes", code=1)
+        assert "lab.yaml:5:" in said.stderr
+    finally:
+        path.write_text(before, encoding="utf-8")
+    attic.run("plan")
+
+
+def test_an_unknown_asset_is_named_with_the_nearest_one(attic: Attic) -> None:
+    said = attic.run("apply", "--only", "mart/gap", code=1)
+    assert "Did you mean mart/gaps?" in said.stderr
+
+
+def test_a_wrong_query_points_at_the_column_and_offers_the_right_one(attic: Attic) -> None:
+    said = attic.run("query", "SELECT valu FROM hive.default.sensor_data", code=1)
+    assert "Did you mean value?" in said.stderr
+
+
+def test_the_ui_answers_where_open_says(attic: Attic) -> None:
+    url = attic.json("open", "table/sensor_data")["url"]
+    with urllib.request.urlopen(url, timeout=30) as page:
+        assert page.status == 200
+
+
+def test_status_counts_the_streams_readings(attic: Attic) -> None:
+    said = attic.run("status").stdout
+    assert re.search(r"machine [\d,]+ readings today, newest", said), said
