@@ -14,7 +14,7 @@ from homelab_platform.graph.metadata import desired_metadata, exhibit_metadata
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.runs import mark_process
 from homelab_platform.graph.tags import CONFIRMED_TAG, PURPOSE_TAG, REQUEST_TAG
-from homelab_platform.operations.adapters.base import Applied, Exhibit, apply_one
+from homelab_platform.operations.adapters.base import ALL_DATES, Applied, Exhibit, apply_one
 from homelab_platform.plan.desired import DesiredState, followers
 from homelab_platform.plan.diff import as_markdown
 from homelab_platform.plan.layers import Capabilities
@@ -134,6 +134,8 @@ def materialize(
             exhibits += _applied_exhibits(done)
             site.outcomes[state.key] = _outcome(done)
         request = {k.removeprefix(REQUEST_TAG): v for k, v in tags.items() if k.startswith(REQUEST_TAG)}
+        if PURPOSE_TAG not in tags:
+            request.setdefault("dates", ALL_DATES)  # a person pressed "Materialize": do all of it
         exhibits += world.adapter(state.layer).work(state, request, say)
     except HomelabError as error:
         site.problems[state.key] = error.problems

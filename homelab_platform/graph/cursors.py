@@ -5,12 +5,13 @@ next tick looks at everything once.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 import orjson
 
+from homelab_platform.operations.adapters.base import ALL_DATES
 from homelab_platform.plan.reconcile import back_off
 
 SWEEP_AT_MOST_EVERY = timedelta(seconds=60)
@@ -19,7 +20,6 @@ SWEEP_SHARE = 50
 GRACE = timedelta(seconds=45)
 """How long an ingest that was asked for may take to show, before the same objects count as tried in vain."""
 MOST_DATES = 60
-ALL_DATES = "all"
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,3 @@ def dates_text(dates: Iterable[date]) -> str:
     """Days as a run's tag holds them; `all` when there are many."""
     found = sorted(set(dates))
     return ALL_DATES if len(found) > MOST_DATES else ",".join(day.isoformat() for day in found)
-
-
-def dates_of(request: Mapping[str, str]) -> list[date] | None:
-    """The days that a run's request names; None for all of them."""
-    text = request.get("dates", ALL_DATES)
-    return None if text == ALL_DATES else [date.fromisoformat(day) for day in text.split(",") if day]

@@ -7,6 +7,7 @@ the one on new objects therefore keeps looking within its tick, so that an objec
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -78,7 +79,7 @@ def look(world: ReadingsWorld, cursor: InboxCursor, seconds: float) -> tuple[boo
                 pending, took = inbox.everything()
                 cursor = swept(cursor, now, took)
             else:
-                pending = inbox.recent(lambda folder, moment=now: recent_from(folder, moment))
+                pending = inbox.recent(partial(recent_from, now=now))
             wanted, cursor = ask(cursor, pending, now)
             if wanted or time.monotonic() + LOOK_EVERY > deadline:
                 return wanted, len(pending), cursor

@@ -12,13 +12,13 @@ from homelab_platform.graph.cursors import (
     GRACE,
     InboxCursor,
     ask,
-    dates_of,
     dates_text,
     load_cursor,
     recent_from,
     sweep_due,
     swept,
 )
+from homelab_platform.operations.adapters.marts import dates_of
 
 NOW = datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
 MOMENTS = st.datetimes(timezones=st.just(UTC), min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1))

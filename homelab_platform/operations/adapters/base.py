@@ -26,6 +26,10 @@ UPKEEP = ("compact", "expire", "clean")
 """Upkeep of tables: rewrite small files, drop old snapshots and rows, remove files that no snapshot knows."""
 
 
+ALL_DATES = "all"
+"""In the request of a run: every day, where `dates` could name some."""
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What a probe found.

@@ -17,6 +17,7 @@ from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.operations.adapters.base import Adapter, Exhibit, Say
 from homelab_platform.operations.adapters.buckets import BucketAdapter
 from homelab_platform.operations.adapters.flows import FlowAdapter
+from homelab_platform.operations.adapters.marts import MartAdapter
 from homelab_platform.operations.adapters.readings import Inbox, ReadingsAdapter, upkeep
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import EMBEDDED, Capabilities
@@ -52,6 +53,7 @@ class EmbeddedWorld:
         return {
             "bucket": BucketAdapter(self.lakehouse),
             "table": ReadingsAdapter(self.lab, self.lakehouse),
+            "mart": MartAdapter(self.lab, self.lakehouse),
             "flow": FlowAdapter(self.lab, self.lakehouse, self.root),
         }
 

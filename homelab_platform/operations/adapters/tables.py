@@ -15,7 +15,7 @@ import orjson
 from homelab_platform.errors import HomelabError
 from homelab_platform.operations.adapters.base import Exhibit, Observation, Say
 from homelab_platform.plan.desired import DesiredState
-from homelab_platform.readings.contract import CATALOG
+from homelab_platform.readings.contract import CATALOG, REJECTED
 from homelab_platform.tools.endpoints import Lakehouse
 
 if TYPE_CHECKING:
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from pyiceberg.table.update import TableUpdate
 
     from homelab_platform.tools.iceberg import TableState
+    from homelab_platform.tools.iceberg_io import StoreFileIO
 
 FINGERPRINT_PROPERTY = "homelab.fingerprint"
+ATTEMPTS = 5
 TYPES = {
     "string": "string",
     "text": "string",
@@ -74,35 +76,57 @@ def columns_of(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 
 def update(lakehouse: Lakehouse, name: str, updates: Callable[[TableState], list[TableUpdate]]) -> None:
-    """Change a table's properties or columns, in turn with the commits of ingests; `updates` may return none."""
-    from homelab_platform.readings import ledger, spans
-    from homelab_platform.readings.contract import READINGS
+    """Change a table's properties or columns, in turn with the commits of ingests; `updates` may return none.
+
+    Raises HomelabError if other writers are quicker several times in a row.
+    """
     from homelab_platform.tools import iceberg
 
     io = iceberg.open_io(lakehouse)
     try:
-        with ledger.connect(lakehouse) as connection, ledger.commit_lock(connection):
-            if name == READINGS:
-                spans.settle(connection, lakehouse, io)
-            state = iceberg.load_table(connection, lakehouse, name)
-            wanted = updates(state)
-            if not wanted:
-                return
-            staged = iceberg.stage(state, iceberg.Change(updates=wanted), io)
-            iceberg.swap(connection, staged)
-            if name == READINGS:
-                seq = ledger.record_change(connection, "settings", staged.after.snapshot_id, [])
-                ledger.record_state(connection, name, staged.after.location, staged.after.snapshot_id, seq)
-            ledger.add_garbage(connection, name, sorted(staged.garbage))
+        for _ in range(ATTEMPTS):
+            try:
+                return _update(lakehouse, name, updates, io)
+            except iceberg.TableMoved:
+                continue
     finally:
         io.store.close()
+    raise HomelabError.of(name, "others keep changing this table", "It will be tried again.")
 
 
-def set_fingerprint(lakehouse: Lakehouse, name: str, fingerprint: str) -> None:
-    """Leave the fingerprint at the table itself."""
+def _update(
+    lakehouse: Lakehouse, name: str, updates: Callable[[TableState], list[TableUpdate]], io: StoreFileIO
+) -> None:
+    from homelab_platform.readings import ledger, spans
+    from homelab_platform.readings.contract import READINGS
+    from homelab_platform.tools import iceberg
+
+    with ledger.connect(lakehouse) as connection, ledger.commit_lock(connection):
+        if name == READINGS:
+            spans.settle(connection, lakehouse, io)
+        state = iceberg.load_table(connection, lakehouse, name)
+        wanted = updates(state)
+        if not wanted:
+            return
+        staged = iceberg.stage(state, iceberg.Change(updates=wanted), io)
+        iceberg.swap(connection, staged)
+        if name == READINGS:
+            seq = ledger.record_change(connection, "settings", staged.after.snapshot_id, [])
+            ledger.record_state(connection, name, staged.after.location, staged.after.snapshot_id, seq)
+        if name in (READINGS, REJECTED):
+            ledger.add_garbage(connection, name, sorted(staged.garbage))
+
+
+def set_properties(lakehouse: Lakehouse, name: str, properties: Mapping[str, str]) -> None:
+    """Leave properties, such as the fingerprint, at the table itself; nothing is written if they are there."""
     from pyiceberg.table.update import SetPropertiesUpdate
 
-    update(lakehouse, name, lambda _state: [SetPropertiesUpdate(updates={FINGERPRINT_PROPERTY: fingerprint})])
+    def missing(state: TableState) -> list[TableUpdate]:
+        found = state.metadata.properties
+        same = all(found.get(key) == value for key, value in properties.items())
+        return [] if same else [SetPropertiesUpdate(updates=dict(properties))]
+
+    update(lakehouse, name, missing)
 
 
 class TableAdapter:
@@ -146,7 +170,7 @@ class TableAdapter:
         columns = _columns(desired.document)
         if columns:
             update(self.lakehouse, name, lambda state: _new_columns(state, columns))
-        set_fingerprint(self.lakehouse, name, desired.fingerprint)
+        set_properties(self.lakehouse, name, {FINGERPRINT_PROPERTY: desired.fingerprint})
         say(f"{name} is set up")
 
     def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
