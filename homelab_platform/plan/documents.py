@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.facts import facts_for, providers
@@ -314,7 +315,7 @@ def backup_states(lab: ResolvedLab) -> Iterator[DesiredState]:
             key,
             "backup",
             document,
-            deps=(item,),
+            deps=(item, *_keepers(lab, backup.targets)),
             title=f"Backup of {backup.item}",
             description=f"{backup.item} by {backup.method} to {places}.",
             kinds=(backup.method,),
@@ -332,3 +333,13 @@ def backup_states(lab: ResolvedLab) -> Iterator[DesiredState]:
                 kinds=(backup.method,),
                 owners=_owners(lab),
             )
+
+
+def _keepers(lab: ResolvedLab, targets: tuple[str, ...]) -> tuple[str, ...]:
+    """The hosts that these backup targets lie on."""
+    places = {urlsplit(lab.targets[name].url).hostname for name in targets if name in lab.targets}
+    return tuple(
+        make_key("host", name)
+        for name, host in lab.hosts.items()
+        if places & {name, host.address, host.address6, *host.dns_names} - {None}
+    )
