@@ -253,13 +253,17 @@ def test_refreshing_what_changed_gives_what_computing_everything_gives(
     assert piecewise == {name: _rows(shared, name) for name in MARTS}
 
 
-def test_old_files_are_deleted_once_no_kept_snapshot_needs_them(lake: Lakehouse) -> None:
+def test_old_files_are_deleted_once_no_kept_snapshot_needs_them(
+    lake: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from homelab_platform.readings import ledger
     from homelab_platform.readings.marts.files import sweep
     from homelab_platform.tools import iceberg
 
+    monkeypatch.setattr(iceberg, "EXPIRE_AT", 4)
+    monkeypatch.setattr(iceberg, "KEEP_SNAPSHOTS", 2)
     table = make_readings(lake, [])
-    for number in range(26):
+    for number in range(6):
         add_readings(table, _series(at("2026-11-17 12:00") + timedelta(seconds=number), [number]))
         refresh_mart(lake, "readings_daily", [date(2026, 11, 17)], STREAMS)
     io = iceberg.open_io(lake)
@@ -270,7 +274,7 @@ def test_old_files_are_deleted_once_no_kept_snapshot_needs_them(lake: Lakehouse)
     deleted = sweep(state, io, grace=timedelta(seconds=-5))
     assert deleted > 0
     assert len(list(io.store.list(lake.lake_bucket, prefix))) == before - deleted
-    assert [row["readings"] for row in _rows(lake, "readings_daily")] == [26]
+    assert [row["readings"] for row in _rows(lake, "readings_daily")] == [6]
     for snapshot in state.metadata.snapshots:
         assert catalog_of(lake).load_table("marts.readings_daily").scan(snapshot_id=snapshot.snapshot_id).to_arrow()
     io.store.close()
