@@ -205,7 +205,7 @@ def _listens(port: int) -> bool:
 def roll(log_file: Path, limit: int) -> None:
     """Once a log is larger than `limit` bytes, copy it away and empty it; the writer keeps its open file."""
     try:
-        if log_file.stat().st_size <= limit:
+        if not log_file.exists() or log_file.stat().st_size <= limit:
             return
         for number in range(KEPT_LOGS - 1, 0, -1):
             older = log_file.with_name(f"{log_file.name}.{number}")
