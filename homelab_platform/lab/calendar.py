@@ -113,10 +113,24 @@ def _cron_part(part: str, low: int, high: int) -> bool:
 
 
 def _never(day: str, month: str, weekday_field: str) -> bool:
-    if weekday_field != "*" or not day.isdigit() or month == "*" or not month.replace(",", "").isdigit():
+    """Whether no month of the line has one of its days (31 April, 30 February); a weekday is enough to fire."""
+    if not weekday_field.startswith("*"):
         return False
     longest = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
-    return all(int(day) > longest.get(int(m), 31) for m in month.split(","))
+    first = min(_cron_numbers(day, 1, 31), default=32)
+    return all(first > longest.get(m, 31) for m in _cron_numbers(month, 1, 12))
+
+
+def _cron_numbers(field: str, low: int, high: int) -> list[int]:
+    """The numbers of a cron field whose parts are known to be in range."""
+    found: list[int] = []
+    for part in field.split(","):
+        span, _, step = part.partition("/")
+        start, _, end = span.partition("-")
+        first = low if start == "*" else int(start)
+        last = high if start == "*" or (step and not end) else int(end or start)
+        found += range(first, last + 1, int(step or 1))
+    return found
 
 
 def rhythm_cron(rhythm: str, at: str, on: int | None = None) -> str:

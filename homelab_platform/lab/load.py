@@ -267,9 +267,10 @@ def _public_keys(lab: Lab, folder: Path) -> dict[str, str]:
             if " " in key or "\x00" in key or key in keys:
                 continue
             try:
-                text = (folder / key).read_bytes()[:16384].decode("ascii").strip()
+                lines = (folder / key).read_bytes()[:16384].decode("utf-8-sig").splitlines()
             except (OSError, ValueError):
                 continue
+            text = "\n".join(line.strip() for line in lines if line.strip() and not line.strip().startswith("#"))
             if "PRIVATE" not in text and len(text.split()) >= 2 and "\n" not in text:
                 keys[key] = text
     return keys

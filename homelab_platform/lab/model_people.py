@@ -5,13 +5,30 @@ Belongs here: accounts, roles, single sign-on and where secrets are kept; never 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+import re
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from homelab_platform.lab import quantities as q
 from homelab_platform.lab.fields import Domain, Many, Name, Named, Node, Secret
 
 Role = Literal["admin", "dev", "guest"]
+_RECIPIENT = "^(age1[0-9a-z]+|ssh-(ed25519|rsa) .+)$"
+
+
+def _recipient(value: Any) -> str:
+    """A public key that SOPS encrypts for. A private one is refused and never repeated in the message."""
+    text = value.strip() if isinstance(value, str) else ""
+    if text.upper().startswith("AGE-SECRET-KEY") or "PRIVATE KEY" in text:
+        remedy = "Write the public one (age1…), and make a new pair: this one is known now."
+        raise q.Bad("a private key stands here", remedy)
+    if not re.match(_RECIPIENT, text):
+        raise q.Bad("this is not an age recipient", "Write the public key: age1… or ssh-ed25519 ….")
+    return text
+
+
+Recipient = Annotated[str, BeforeValidator(_recipient), WithJsonSchema({"type": "string", "pattern": _RECIPIENT})]
 
 
 class Person(Node):
@@ -76,12 +93,8 @@ class Secrets(Node):
     """Where secrets are kept. They are written as references everywhere else."""
 
     backend: Literal["sops", "env", "file", "vault"] = Field("sops", description="Where references lead by default.")
-    recipients: Many[Annotated[str, Field(pattern="^(age1[0-9a-z]+|ssh-(ed25519|rsa) .+)$")]] = Field(
-        (), description="age public keys that may read all SOPS files."
-    )
-    recovery: Annotated[str, Field(pattern="^age1[0-9a-z]+$")] | None = Field(
-        None, description="age public key of the recovery key that lies on paper."
-    )
+    recipients: Many[Recipient] = Field((), description="age public keys that may read all SOPS files.")
+    recovery: Recipient | None = Field(None, description="age public key of the recovery key that lies on paper.")
     host_keys: bool = Field(True, description="Whether each host may read its own secrets with its SSH host key.")
     nix: Literal["sops-nix", "agenix", "secrix"] = Field("sops-nix", description="Module that NixOS hosts use.")
     vault: Literal["vault", "openbao"] | None = Field(None, description="Workload that injects secrets into pods.")

@@ -83,6 +83,8 @@ def _text(value: Any, like: str) -> str:
 def size(value: Any) -> int:
     """Bytes of '20Gi', '512Mi', '1.5Ti' (binary units only, as Kubernetes reads them)."""
     if isinstance(value, int) and not isinstance(value, bool):
+        if value <= 0:
+            raise Bad(f"{value} is not a size", "Write a size above zero, such as 20Gi.")
         raise Bad(f"{value} has no unit", f"Say of what: {value}Mi, {value}Gi.")
     text = _text(value, "a size such as 20Gi")
     match = _SIZE.fullmatch(text)

@@ -16,6 +16,7 @@ from homelab_platform.lab.rules import (
     cluster,
     dns_tls,
     firewall,
+    fit,
     keys,
     networks,
     patching,
@@ -33,7 +34,7 @@ Rule = Callable[[RuleContext], Iterable[Problem]]
 
 _FAMILIES = (
     references, addresses, networks, firewall, dns_tls, cluster, workloads, retired, ports, storage, keys, secrets,
-    streams, backups, patching, paths,
+    streams, backups, patching, paths, fit,
 )  # fmt: skip
 ALL_RULES: tuple[Rule, ...] = tuple(rule for family in _FAMILIES for rule in family.RULES)
 

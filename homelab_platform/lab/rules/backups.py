@@ -151,6 +151,8 @@ def _own_disk(ctx: RuleContext, folder: PurePosixPath) -> str:
     if mounts:
         own = storage.local_path.disk
         return next((f"the disk {key}" for key in mounts.values() if key == own), "")
+    if ":" in str(folder):
+        return ""  # windows_path speaks of it
     elsewhere = any(str(folder).startswith(prefix) for prefix in _OTHER_DISK)
     return "" if elsewhere or len(folder.parts) < 2 else "the system's disk"
 
@@ -179,7 +181,7 @@ def kept_days(keep: BackupKeep) -> float:
 
 
 def backup_goes_nowhere(ctx: RuleContext) -> Iterable[Problem]:
-    """A plan without a target writes nothing."""
+    """A plan without a target writes nothing, night after night, and reports success."""
     backups = ctx.lab.backups
     for name, plan in backups.plans.items():
         if not backups.to or plan.to == ():
@@ -214,16 +216,6 @@ def velero_hostpath(ctx: RuleContext) -> Iterable[Problem]:
         yield ctx.problem(("backups", "engine"), what, "Add velero: to workloads.", "velero-hostpath")
 
 
-def zero_backups(ctx: RuleContext) -> Iterable[Problem]:
-    """A workload that takes itself out of the backup should say why, or somebody will miss its data one day."""
-    for name, workload in ctx.lab.workloads.items():
-        entry = facts(ctx).entries[name]
-        if workload.backup.method == "none" and not workload.backup.why and entry is not None and entry.stateful:
-            what = f"{name} keeps data and is left out of the backup without a reason"
-            remedy = "Write backup: {method: none, why: …}, or leave backup out."
-            yield ctx.problem(("workloads", name, "backup"), what, remedy, "zero-backups")
-
-
 def backup_times(plan: BackupPlan) -> Iterator[tuple[int | None, int]]:
     """(weekday or None, minute of the day) at which a plan starts; nothing for hourly ones and crons with steps."""
     if plan.cron:
@@ -251,5 +243,5 @@ def same_target_twice(ctx: RuleContext) -> Iterable[Problem]:
 
 RULES = (
     backup_inside_cluster, backup_on_same_disk, backup_retention, backup_goes_nowhere, backup_day, velero_hostpath,
-    zero_backups, same_target_twice,
+    same_target_twice,
 )  # fmt: skip

@@ -107,7 +107,7 @@ def wildcard_needs_dns(ctx: RuleContext) -> Iterable[Problem]:
 
 
 def tls_by_vault(ctx: RuleContext) -> Iterable[Problem]:
-    """Certificates that Vault signs need a Vault."""
+    """Certificates that Vault is to sign are never made when there is no Vault."""
     if ctx.lab.network.tls.issuer == "vault" and not {"vault", "openbao"} & set(ctx.lab.workloads):
         what = "certificates are to be signed by Vault, which is not in the lab"
         yield ctx.problem(("network", "tls", "issuer"), what, "Add vault: or openbao: to workloads.", "tls-by-vault")

@@ -36,7 +36,7 @@ def ssh_key(ctx: RuleContext) -> Iterable[Problem]:
             found = key_complaint(key) if inline else _file_complaint(ctx.folder, key)
             if found:
                 what, remedy = found
-                yield ctx.problem(path, f"{name}: {what if inline else f'{q.shown(key)} {what}'}", remedy, "ssh-key")
+                yield ctx.problem(path, f"{name}: {'this key' if inline else q.shown(key)} {what}", remedy, "ssh-key")
 
 
 def _file_complaint(folder: FilePath, key: str) -> Complaint | None:
@@ -120,7 +120,10 @@ def age_recipient(ctx: RuleContext) -> Iterable[Problem]:
             yield ctx.problem(("secrets", "recipients", index), *complaint, "age-recipient")
     if secrets.recovery and (complaint := recipient_complaint(secrets.recovery)):
         yield ctx.problem(("secrets", "recovery"), *complaint, "age-recipient")
-    if secrets.backend == "sops" and ctx.positions.written("secrets") and not secrets.recipients:
+    by_sops = ctx.positions.written("secrets", "backend") or any(
+        mark.raw is not None and mark.raw.startswith("sops:") for mark in ctx.positions.marks.values()
+    )
+    if secrets.backend == "sops" and by_sops and ctx.positions.written("secrets") and not secrets.recipients:
         what = "secrets are kept by SOPS, but no age recipient may read them"
         remedy = "Add recipients: [age1…], as age-keygen prints it after 'Public key:'."
         yield ctx.problem(("secrets",), what, remedy, "age-recipient", key=True)

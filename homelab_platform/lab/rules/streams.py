@@ -197,7 +197,7 @@ def sensor_twice(ctx: RuleContext) -> Iterable[Problem]:
             "http": source.http.path if source.http else "",
         }
         for kind, place in places.items():
-            path: Path = ("streams", name, "from")
+            path: Path = ("streams", name, "from", kind)
             first, where = seen.setdefault((kind, place), (name, path)) if place else (name, path)
             if first != name and ctx.lab.streams[first].table == stream.table:
                 what = f"{name} reads what {first} reads already {ref(ctx, where, path)}"
