@@ -51,6 +51,8 @@ class Answer:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return ""
     return value.isoformat(sep=" ", timespec="seconds") if hasattr(value, "isoformat") else str(value)
 
 

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 STREAMS = (
     "SELECT split_part(source, '/', 1) AS stream, count(*) FILTER (date = (now() AT TIME ZONE 'UTC')::date) AS today, "
     "max(ts) AS newest FROM hive.default.sensor_data "
-    "WHERE date >= (now() AT TIME ZONE 'UTC')::date - INTERVAL '7' DAY GROUP BY stream ORDER BY stream"
+    "WHERE date >= (now() AT TIME ZONE 'UTC')::date - INTERVAL '7' DAY GROUP BY 1 ORDER BY 1"
 )
 REJECTED = (
     "SELECT split_part(source, '/', 1) AS stream, count(*) AS rejected FROM hive.default.sensor_data_rejected "
-    "WHERE ingested_at >= date_trunc('day', now() AT TIME ZONE 'UTC') GROUP BY stream"
+    "WHERE ingested_at >= date_trunc('day', now()) GROUP BY 1"
 )
 
 

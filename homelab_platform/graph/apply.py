@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from homelab_platform.servers.site import Site
 
 Progress = Callable[[str], None]
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""The run's own log goes to the event log alone; on the terminal it would bury the command's few lines."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,11 @@ def _execute(
     job = build_definitions(lab, site=kind, resource_overrides={SITE: site}).resolve_job_def("apply")
     tags = {PURPOSE_TAG: "apply", CONFIRMED_TAG: "yes" if confirmed else "no"}
     result = job.execute_in_process(
-        instance=instance, asset_selection=[asset_key(key) for key in states], tags=tags, raise_on_error=False
+        run_config=QUIET,
+        instance=instance,
+        asset_selection=[asset_key(key) for key in states],
+        tags=tags,
+        raise_on_error=False,
     )
     names = op_names(desired_states(lab), world.capabilities)
     return ApplyReport(tuple(_result(key, names[key], site, result) for key in states), result.run_id)
