@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-STEPS = 100_000
+STEPS = 50_000
 Demand = tuple[int, int, int]  # memory, CPU, disk
 UNKNOWN_DISK = 1 << 62  # a node whose disks are not declared
 
@@ -38,10 +38,10 @@ class Item:
     nodes: tuple[str, ...]
 
 
-def pack(nodes: Sequence[Node], items: Sequence[Item]) -> dict[str, str] | None:
+def pack(nodes: Sequence[Node], items: Sequence[Item], *, search: bool = True) -> dict[str, str] | None:
     """A node for each item so that no node holds more than it has free; None when there is no such packing.
 
-    Equal inputs give equal packings, whatever the order they come in.
+    Equal inputs give equal packings, whatever the order they come in. Without `search` only the quick way is tried.
     """
     free = {node.name: node.free for node in nodes}
     total = tuple(max(1, sum(f[d] for f in free.values())) for d in range(3))
@@ -50,7 +50,8 @@ def pack(nodes: Sequence[Node], items: Sequence[Item]) -> dict[str, str] | None:
         return None
     if any(sum(item.demand[d] for item in items) > sum(f[d] for f in free.values()) for d in range(3)):
         return None
-    return _first_fit(free, ordered) or _search(free, ordered)
+    found = _first_fit(free, ordered)
+    return found if found is not None or not search else _search(free, ordered)
 
 
 def fits_in(demand: Demand, free: Demand) -> bool:

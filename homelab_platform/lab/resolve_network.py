@@ -88,8 +88,11 @@ def _star(wireguard: WireGuard, addresses: Mapping[str, str]) -> dict[str, Any]:
         if name == wireguard.hub:
             continue
         device = wireguard.peers.get(name)
-        width = q.ip(address).max_prefixlen
-        peers[name] = {"address": address, "allowed_ips": [f"{address}/{width}", *(device.reaches if device else ())]}
+        own = [address, *([sixth] if (sixth := _second(wireguard, address)) else [])]
+        allowed = [f"{one}/{q.ip(one).max_prefixlen}" for one in own]
+        peers[name] = {"address": address, "allowed_ips": [*allowed, *(device.reaches if device else ())]}
+        if sixth:
+            peers[name]["address6"] = sixth
         if device is not None:
             peers[name] |= {"device": True, "public_key": device.public_key, "person": device.person}
     return {
@@ -104,6 +107,15 @@ def _star(wireguard: WireGuard, addresses: Mapping[str, str]) -> dict[str, Any]:
         "peers": peers,
         "spoke_allowed_ips": [wireguard.cidr, *([wireguard.cidr6] if wireguard.cidr6 else [])],
     }
+
+
+def _second(wireguard: WireGuard, address: str) -> str | None:
+    """The IPv6 address of the star's member that has this one: the same place in `cidr6`; None when it has no room."""
+    if wireguard.cidr6 is None:
+        return None
+    place = int(q.ip(address)) - int(q.network(wireguard.cidr).network_address)
+    room = q.network(wireguard.cidr6)
+    return str(room[place]) if place < room.num_addresses else None
 
 
 def load_balancer_addresses(draft: Draft, wanting: Iterable[tuple[str, str | None, str | None]]) -> dict[str, str]:
@@ -184,16 +196,17 @@ def network_facts(
         ),
         wifi={name: plain(wifi.model_dump()) for name, wifi in net.wifi.items()},
         tls=tls,
-        settings=_further(draft),
+        settings=_further(draft, hosts),
     )
 
 
 _ZONES = ("dmz", "internal", "restricted")
 
 
-def _further(draft: Draft) -> dict[str, Any]:
+def _further(draft: Draft, hosts: Mapping[str, ResolvedHost]) -> dict[str, Any]:
     net = draft.lab.network
     return {
+        "dns_records6": {name: h.address6 for h in hosts.values() if h.address6 for name in h.dns_names},
         "gateway6": net.gateway6,
         "dhcp_server": net.dhcp_server,
         "pods6": net.pods6,

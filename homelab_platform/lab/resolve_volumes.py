@@ -16,6 +16,7 @@ from homelab_platform.lab.resolved import ResolvedHost, ResolvedVolume
 GI = 1024**3
 OWN_SIZE = 5 * GI  # volume of a workload of one's own that names none
 MEDIA_SIZE = 500 * GI
+SYSTEM_DISK = 8 * GI  # what the system takes of the disk it boots from
 MEDIA_CLASS = "media"
 
 
@@ -27,15 +28,35 @@ def default_class(draft: Draft) -> str:
     return "longhorn" if storage.longhorn or draft.first("longhorn") else "nfs" if storage.nfs else "local-path"
 
 
-def pinned_workloads(draft: Draft) -> frozenset[str]:
-    """Workloads that keep something on a local disk, so that they belong to one host."""
-    return frozenset(
-        name
-        for name, chosen in draft.chosen.items()
-        if chosen.kind in ("helm", "kustomize")
-        and not chosen.per_node
-        and any(_class(draft, chosen, volume, spec) == "local-path" for _, volume, spec in _wanted(chosen))
-    )
+def pinned_workloads(draft: Draft) -> dict[str, int]:
+    """Workloads that keep something on a local disk, so that they belong to one host, with how many bytes they keep."""
+    found = {}
+    for name, chosen in draft.chosen.items():
+        sizes = [
+            _size(chosen, volume_name, said, spec)
+            for volume_name, said, spec in _wanted(chosen)
+            if _class(draft, chosen, said, spec) == "local-path"
+        ]
+        if sizes and chosen.kind in ("helm", "kustomize") and not chosen.per_node:
+            found[name] = sum(sizes)
+    return found
+
+
+def local_disk(host: ResolvedHost, named: str | None) -> int | None:
+    """Bytes for local-path volumes of a node: the disk that storage.local_path.disk names, else its largest data disk,
+    else what the system leaves of the disk it boots from. None when its disks are not declared."""
+    if not host.disks:
+        return None
+    chosen = host.disks.get(named or "")
+    if chosen is not None:
+        return chosen.size - (SYSTEM_DISK if chosen.mount == "/" else 0)
+    data = [disk.size for disk in host.disks.values() if disk.mount not in (None, "/")]
+    return max(data) if data else max(0, max(disk.size for disk in host.disks.values()) - SYSTEM_DISK)
+
+
+def _size(chosen: Chosen, name: str, said: WorkloadVolume, spec: VolumeSpec | None) -> int:
+    whole = chosen.said.size if name == _main(chosen) else None
+    return said.size or whole or (spec.size if spec else OWN_SIZE)
 
 
 def volumes_of(
@@ -43,11 +64,10 @@ def volumes_of(
 ) -> dict[str, ResolvedVolume]:
     """The volumes of a workload by name."""
     found = {}
-    main = _main(chosen)
     for name, said, spec in _wanted(chosen):
         storage_class = _class(draft, chosen, said, spec)
         media = storage_class == MEDIA_CLASS
-        size = said.size or (chosen.said.size if name == main else None) or (spec.size if spec else OWN_SIZE)
+        size = _size(chosen, name, said, spec)
         held = placement[0] if storage_class == "local-path" and len(placement) == 1 else None
         found[name] = ResolvedVolume(
             name=name,

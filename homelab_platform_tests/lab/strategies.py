@@ -30,13 +30,13 @@ LAB_SETTINGS = settings(
 )
 WORDS = ("a", "pi-1", "pi-2", "nas", "x", "web", "main", "kitchen", "lab", "trino", "pihole", "postgresql")
 CRUMBS = (
-    b"\t", b"- ", b": ", b"{", b"]", b"&a ", b"*a", b"\r\n", b"!!python/none ", b"\xff", b"\x00", b"---\n", b"|\n", b"'",
-    b"#", b"<<: ", b"%YAML 1.1\n", b"\xef\xbb\xbf", b"? ", b"\xe2\x80\xa8", b"0o9", b"\n",
+    b"\t", b"- ", b": ", b"{", b"]", b"&a ", b"*a", b"\r\n", b"!!python/none ", b"\xff", b"\x00", b"---\n", b"|\n",
+    b"'", b"#", b"<<: ", b"%YAML 1.1\n", b"\xef\xbb\xbf", b"? ", b"\xe2\x80\xa8", b"0o9", b"\n",
 )  # fmt: skip
 POOLS = ("192.168.0.200-250", ["192.168.0.9", "fd00::10-fd00::20"], "10.0.0.7")
 JUNK: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1.30, 2**70, 1e300, float("nan"), float("inf"), "", " ", "no", "on", "08", "1Gb",
-    "500 mb",
+    None, True, False, 0, -1, 1.30, 2**70, 1e300, float("nan"), float("inf"), "", " ", "no", "on", "08",
+    "1Gb", "500 mb",
     "-1", "1.30", "Pi_1", "ÜBER", "a" * 70, "\u0000", "\x1b[31m", "${x}", "../../etc/passwd", "file:/etc/shadow", "::1",
     "999.1.1.1", "10.0.0.1/24", "10.0.0.0/33", "192.168.0.250-200", "0.0.0.0/0", "sops:x", "hunter2", "dhcp", "none",
     "every Blursday 25:00-26:00", "31 31 31 2 *", "30 2 31 2 *", "2026-13-01", [], {}, [None], {"": None}, [[[]]],
@@ -120,7 +120,9 @@ def workloads(draw: st.DrawFn) -> dict[str, Any] | None:
         "zone": st.sampled_from(["dmz", "restricted"]),
         "image": st.just("ghcr.io/a/b:1"),
         "values": st.dictionaries(
-            names, st.one_of(st.integers(), st.booleans(), st.text("aZ09 :#éß-_", max_size=5)), max_size=2
+            names,
+            st.one_of(st.integers(-(2**63), 2**63 - 1), st.booleans(), st.text("aZ09 :#éß-_", max_size=5)),
+            max_size=2,
         ),
     }
     chosen = draw(st.sets(st.sampled_from(sorted(optional)), max_size=4))
@@ -156,7 +158,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                     "gateway": addresses,
                     "dhcp": st.sampled_from(["192.168.0.20-99", "192.168.0.0/28"]),
                     "load_balancers": st.sampled_from(POOLS),
-                    "vpn": st.builds(lambda hub, cidr: {"wireguard": {"hub": hub, "cidr": cidr}}, names,
+                    "vpn": st.builds(lambda hub, cidr: {"wireguard": {"hub": hub, "cidr": cidr, "cidr6": "fd09::/121"}}, names,
                                      st.sampled_from(["10.9.0.0/24", "10.9.0.0/30", "fd09::/64", "10.9.0.0/32"])),
                     "zones": st.dictionaries(st.sampled_from(["dmz", "restricted"]), st.lists(names, max_size=2)),
                     "dns": st.builds(lambda lan: {"lan": lan}, names),

@@ -44,6 +44,17 @@ def test_a_wireguard_star_has_a_hub_and_a_single_address_for_each_spoke(tmp_path
     assert len(set(used)) == len(used)
 
 
+def test_ipv6_has_the_same_place_in_the_star_and_names_of_its_own(tmp_path: Path) -> None:
+    text = STAR.replace("cidr: 10.9.0.0/24", "cidr: 10.9.0.0/24, cidr6: 'fd09::/64'").replace(
+        "address: 192.168.0.121", "address: 192.168.0.121, address6: 'fd00::121'"
+    )
+    network = resolved(tmp_path, text).network
+    peer = network.vpn["wireguard"]["peers"]["pi-1"]
+    assert peer["allowed_ips"] == ["10.9.0.121/32", "fd09::79/128"]
+    assert peer["address6"] == "fd09::79"
+    assert network.settings["dns_records6"] == {"pi-1.example.org": "fd00::121"}
+
+
 def test_only_spokes_and_the_hub_get_the_service_and_the_hub_an_open_port(tmp_path: Path) -> None:
     hosts = resolved(tmp_path, STAR).hosts
     assert {name for name, host in hosts.items() if "wireguard" in host.services} == {"hub", "pi-1", "pi-2", "far"}
