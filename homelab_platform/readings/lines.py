@@ -137,7 +137,7 @@ def _may_hold_long(raw: NDArray[np.uint8], longest: int) -> bool:
     """Whether a line may be longer than `longest`: then some window of half that length holds no newline."""
     step = longest // 2
     for start in range(0, len(raw) - step + 1, step):
-        if not (raw[start : start + 4096] == _NEWLINE).any() and not (raw[start : start + step] == _NEWLINE).any():
+        if not (raw[start : start + min(step, 4096)] == _NEWLINE).any() and not (raw[start : start + step] == _NEWLINE).any():
             return True
     return False
 

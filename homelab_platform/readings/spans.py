@@ -133,7 +133,8 @@ def _rebuild(
     return {row[0] for row in rows}
 
 
-def _pointers(location: str) -> list[Any]:
+def pointers(location: str) -> list[Any]:
+    """What makes DuckDB see the readings as of one metadata file."""
     from homelab_platform.tools import duckdb
 
     namespace, _, name = READINGS.partition(".")
