@@ -17,11 +17,11 @@ from homelab_platform.lab import quantities as q
 from homelab_platform.lab.catalogue import Entry
 from homelab_platform.lab.context import RuleContext
 from homelab_platform.lab.model_workloads import Workload
+from homelab_platform.lab.resolve_volumes import local_disk
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab, ResolvedWorkload
 from homelab_platform.lab.rules.facts import facts
 
 GI = 1024**3
-SYSTEM_DISK = 8 * GI  # what the system takes of the disk it boots from
 _DIMENSIONS = ("memory", "CPU", "disk")
 
 
@@ -58,19 +58,6 @@ def does_not_fit(ctx: RuleContext) -> Iterable[Problem]:
     yield from told
 
 
-def local_disk(ctx: RuleContext, host: ResolvedHost) -> int:
-    """Bytes for local-path volumes of a node: the disk that is named, else its largest data disk, else what the system
-    leaves of the disk it boots from."""
-    if not host.disks:
-        return fit.UNKNOWN_DISK
-    named = ctx.lab.storage.local_path.disk
-    data = [d.size for d in host.disks.values() if d.mount not in (None, "/")]
-    chosen = host.disks.get(named or "")
-    if chosen is not None:
-        return chosen.size - (SYSTEM_DISK if chosen.mount == "/" else 0)
-    return max(data) if data else max(0, max(d.size for d in host.disks.values()) - SYSTEM_DISK)
-
-
 def demand_of(workload: ResolvedWorkload) -> fit.Demand:
     """What one copy of a workload asks of its node."""
     disk = sum(v.size for v in workload.volumes.values() if v.storage_class == "local-path")
@@ -82,7 +69,8 @@ def _rooms(ctx: RuleContext, resolved: ResolvedLab) -> dict[str, Room]:
     for name in facts(ctx).nodes:
         host = resolved.hosts.get(name)
         if host is not None and host.memory:
-            free = (host.allocatable_memory, host.allocatable_cpu, local_disk(ctx, host))
+            disk = local_disk(host, ctx.lab.storage.local_path.disk)
+            free = (host.allocatable_memory, host.allocatable_cpu, fit.UNKNOWN_DISK if disk is None else disk)
             rooms[name] = Room(name, free, free)
     return rooms
 
@@ -196,7 +184,7 @@ def _packed(ctx: RuleContext, rooms: dict[str, Room], items: list[fit.Item]) -> 
         return []
     for item in sorted(items, key=lambda i: ctx.positions.key("workloads", _name(i)), reverse=True):
         rest = [other for other in items if other is not item]
-        places = fit.pack(nodes, rest)
+        places = fit.pack(nodes, rest, search=False)
         if places is not None:
             return [_one_too_many(ctx, rooms, item, rest, places)]
     return [_far_too_many(ctx, rooms, items)]
@@ -307,7 +295,7 @@ def _longhorn(ctx: RuleContext) -> Iterator[Problem]:
     hosts = [resolved.hosts[n] for n in facts_.get("hosts", ()) if n in resolved.hosts]
     if not hosts or not all(host.disks for host in hosts):
         return
-    room = sum(local_disk(ctx, host) if longhorn.disk is None else _disk(host, longhorn.disk) for host in hosts)
+    room = sum((local_disk(host, longhorn.disk) or 0) for host in hosts)
     copies, total, largest = int(facts_.get("replicas") or 1), 0, ("", 0)
     for name, workload in resolved.workloads.items():
         size = sum(v.size for v in workload.volumes.values() if v.storage_class == "longhorn")
@@ -318,10 +306,6 @@ def _longhorn(ctx: RuleContext) -> Iterator[Problem]:
         what = f"Longhorn's volumes need {need}; its disks have {_gib(room)}"
         remedy = f"Lower replicas or sizes (the largest is {largest[0]} with {_gib(largest[1])}), or add disks."
         yield ctx.problem(("storage", "longhorn"), what, remedy, "storage-too-small", key=True)
-
-
-def _disk(host: ResolvedHost, name: str) -> int:
-    return host.disks[name].size if name in host.disks else 0
 
 
 def _gib(count: int) -> str:
