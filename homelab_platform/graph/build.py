@@ -47,7 +47,7 @@ def build_definitions(
     described = f"{lab.source} of {lab.name}: {len(lab.hosts)} hosts, {len(lab.workloads)} workloads."
     return dg.Definitions(
         assets=[lab_asset(lab.name, described), *build_assets(desired, kind.capabilities)],
-        asset_checks=[lab_file_check(lab.name, problems), *reading_checks(lab, here)],
+        asset_checks=[lab_file_check(lab.name, problems), *reading_checks(here)],
         jobs=list(jobs.values()),
         schedules=build_schedules(lab.timezone, jobs),
         sensors=[*build_sensors(lab, desired, kind.capabilities, jobs, watch), *reading_sensors(jobs)],

@@ -3,16 +3,31 @@
 Belongs here: giving the pure verdicts of the rules and of readings/quality.py their place in Dagster.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from homelab_platform.errors import Position, Problem
-from homelab_platform.graph.metadata import table_markdown
-from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.errors import HomelabError, Position, Problem
+from homelab_platform.graph.assets import asset_key, failure
+from homelab_platform.graph.metadata import exhibit_metadata, table_markdown
+from homelab_platform.graph.resources import SITE, SiteResource
+from homelab_platform.operations.adapters.base import Exhibit, with_readings
 from homelab_platform.plan.desired import DesiredState
 
+if TYPE_CHECKING:
+    from homelab_platform.readings.quality import CheckResult
+
 LAB_CHECK = "valid"
+
+_MEANS = {
+    "freshness": "Every measured series goes on.",
+    "range": "Values lie in the range that the lab gives their sensor; below, each sensor's last day.",
+    "gaps": "No readings are missing between others.",
+    "rejected": "Few lines are no readings.",
+    "conservation": "Bucket, ledger and tables account for the same readings.",
+}
+_SEVERITY = {"warn": dg.AssetCheckSeverity.WARN, "error": dg.AssetCheckSeverity.ERROR}
 
 
 def lab_key(name: str) -> dg.AssetKey:
@@ -51,6 +66,41 @@ def lab_file_check(name: str, problems: tuple[Problem, ...]) -> dg.AssetChecksDe
     return valid
 
 
-def reading_checks(lab: ResolvedLab, here: Mapping[str, DesiredState]) -> list[dg.AssetChecksDefinition]:
-    """The checks of the tables of readings that the site holds."""
-    return []
+def reading_checks(here: Mapping[str, DesiredState]) -> list[dg.AssetChecksDefinition]:
+    """The checks of the tables of readings that the site holds: one look at the lake gives all verdicts."""
+    return [_soundness(asset_key(key), state.checks) for key, state in here.items() if state.checks]
+
+
+def _soundness(key: dg.AssetKey, names: tuple[str, ...]) -> dg.AssetChecksDefinition:
+    specs = [dg.AssetCheckSpec(name, asset=key, description=_MEANS.get(name)) for name in names]
+
+    @dg.multi_asset_check(name=f"soundness_of_{key.to_python_identifier()}", specs=specs, required_resource_keys={SITE})
+    def soundness(context: dg.AssetCheckExecutionContext) -> Iterable[dg.AssetCheckResult]:
+        site: SiteResource = getattr(context.op_execution_context.resources, SITE)
+        try:
+            world = with_readings(site.world)
+            verdicts = {verdict.name: verdict for verdict in world.quality()}
+            pictures = list(world.pictures())
+        except HomelabError as error:
+            raise failure(error) from None
+        for name in names:
+            verdict = verdicts[name]
+            yield dg.AssetCheckResult(
+                passed=verdict.passed,
+                asset_key=key,
+                check_name=name,
+                description=verdict.description,
+                severity=_SEVERITY[verdict.severity],
+                metadata=verdict_metadata(verdict, pictures if name == "range" else []),
+            )
+
+    return soundness
+
+
+def verdict_metadata(verdict: "CheckResult", pictures: Sequence[Exhibit]) -> dict[str, dg.MetadataValue[Any]]:
+    """What a verdict rests on: numbers as numbers, lists of maps as tables, pictures as they are."""
+    found: list[Exhibit] = []
+    for name, value in verdict.metadata.items():
+        kind = "table" if isinstance(value, list) else "number" if isinstance(value, int | float) else "text"
+        found.append(Exhibit(name.replace("_", " "), kind, value))
+    return exhibit_metadata([*found, *pictures])

@@ -17,6 +17,10 @@ def _selection(keys: Iterable[str]) -> dg.AssetSelection:
     return dg.AssetSelection.assets(*(asset_key(key) for key in keys)).without_checks()
 
 
+def _checks(keys: Iterable[str]) -> dg.AssetSelection:
+    return dg.AssetSelection.checks_for_assets(*(asset_key(key) for key in keys))
+
+
 def asset_jobs(here: Iterable[str]) -> Mapping[str, Any]:
     """The asset jobs of a site on which the assets `here` can be run, by name.
 
@@ -29,7 +33,10 @@ def asset_jobs(here: Iterable[str]) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     if keys:
         found["apply"] = dg.define_asset_job(
-            "apply", _selection(keys), description="Bring assets to their desired state.", tags={PURPOSE_TAG: "apply"}
+            "apply",
+            _selection(keys) | _checks(tables),
+            description="Bring assets to their desired state.",
+            tags={PURPOSE_TAG: "apply"},
         )
     if tables:
         found["ingest"] = dg.define_asset_job(
@@ -37,7 +44,7 @@ def asset_jobs(here: Iterable[str]) -> Mapping[str, Any]:
         )
         found["quality"] = dg.define_asset_job(
             "quality",
-            dg.AssetSelection.checks_for_assets(*(asset_key(key) for key in tables)),
+            _checks(tables),
             description="Freshness, ranges, gaps, rejected share, conservation.",
             tags={PURPOSE_TAG: "quality"},
         )

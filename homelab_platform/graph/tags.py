@@ -10,7 +10,7 @@ PURPOSE_TAG = "homelab/purpose"
 CONFIRMED_TAG = "homelab/confirmed"
 """`yes`: a person agreed to the loss of data that the run's changes bring."""
 
-REQUEST_TAG = "homelab/request/"
+REQUEST_TAG = "homelab/request."
 """Prefix of what is handed to the adapters, like the dates that marts are to be computed for."""
 
 PROCESS_TAG = "homelab/process"

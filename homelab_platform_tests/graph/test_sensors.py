@@ -28,12 +28,19 @@ def world(tmp_path: Path) -> FolderWorld:
     return FolderWorld(tmp_path / "world")
 
 
+def evaluate(
+    defs: dg.Definitions, name: str, world: FolderWorld, instance: DagsterInstance, *, cursor: str | None = None
+) -> SensorExecutionData:
+    """One tick of a sensor."""
+    sensor = defs.get_repository_def().get_sensor_def(name)
+    resources = {SITE: SiteResource(small_lab(), lambda _lab: world)}
+    with dg.build_sensor_context(instance=instance, resources=resources, definitions=defs, cursor=cursor) as context:
+        return sensor.evaluate_tick(context)
+
+
 def tick(lab: ResolvedLab, world: FolderWorld, instance: DagsterInstance) -> SensorExecutionData:
     defs = build_definitions(lab, site=SiteKind("folder", EVERYTHING, lambda _lab: world))
-    sensor = defs.get_repository_def().get_sensor_def("reconcile")
-    resources = {SITE: SiteResource(lab, lambda _lab: world)}
-    with dg.build_sensor_context(instance=instance, resources=resources, definitions=defs) as context:
-        return sensor.evaluate_tick(context)
+    return evaluate(defs, "reconcile", world, instance)
 
 
 def asked(result: SensorExecutionData) -> set[str]:

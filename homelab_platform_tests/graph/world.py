@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.operations.adapters.base import Exhibit, Observation, Say
+from homelab_platform.operations.adapters.base import Exhibit, Inbox, Observation, Say
 from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.documents import TABLE_CHECKS
 from homelab_platform.plan.layers import EVERYTHING, Capabilities
 from homelab_platform.plan.reconcile import back_off
 from homelab_platform.plan.state import AppliedState
+from homelab_platform.readings.quality import CheckResult
 
 
 class MemoryStore:
@@ -145,3 +147,16 @@ class FolderWorld:
 
     def upkeep(self, task: str, desired: Mapping[str, DesiredState], say: Say) -> Iterable[Exhibit]:
         return [Exhibit(task, "number", len(desired))]
+
+    def inbox(self) -> Inbox:
+        raise HomelabError.of("folder", "this world has no inbox")
+
+    def changed_dates(self, since: int) -> tuple[tuple[date, ...], int]:
+        return (date(2026, 11, 20), date(2026, 11, 21))[since:], 2
+
+    def quality(self) -> list[CheckResult]:
+        facts = {"series": 2, "worst": [{"series": "attic/temperature", "share": "3 %"}]}
+        return [CheckResult(name, name != "gaps", "warn", f"{name} was looked at", facts) for name in TABLE_CHECKS]
+
+    def pictures(self) -> Iterable[Exhibit]:
+        return [Exhibit("temperature, last day", "png", b"picture")]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from types import TracebackType
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.plan.danger import judge_delete
@@ -19,6 +19,9 @@ from homelab_platform.plan.diff import Change
 from homelab_platform.plan.layers import Capabilities, layer_of
 from homelab_platform.plan.plan import Step, judge
 from homelab_platform.plan.state import AppliedState
+
+if TYPE_CHECKING:
+    from homelab_platform.readings.quality import CheckResult
 
 Say = Callable[[str], None]
 
@@ -160,6 +163,14 @@ class ReadingsWorld(World, Protocol):
 
     def changed_dates(self, since: int) -> tuple[tuple[date, ...], int]:
         """The days whose readings changed after the commit number `since`, and the newest commit's number."""
+        ...
+
+    def quality(self) -> list[CheckResult]:
+        """The verdicts on the readings; see readings/quality.py."""
+        ...
+
+    def pictures(self) -> Iterable[Exhibit]:
+        """The last day of each sensor, as a picture."""
         ...
 
 

@@ -18,13 +18,14 @@ from homelab_platform.operations.adapters.base import Adapter, Exhibit, Say
 from homelab_platform.operations.adapters.buckets import BucketAdapter
 from homelab_platform.operations.adapters.flows import FlowAdapter
 from homelab_platform.operations.adapters.marts import MartAdapter
-from homelab_platform.operations.adapters.readings import Inbox, ReadingsAdapter, upkeep
+from homelab_platform.operations.adapters.readings import Inbox, ReadingsAdapter, pictures, upkeep
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import EMBEDDED, Capabilities
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.state import StateStore
 
 if TYPE_CHECKING:
+    from homelab_platform.readings.quality import CheckResult
     from homelab_platform.servers.site import Site
 
 
@@ -84,6 +85,16 @@ class EmbeddedWorld:
     def inbox(self) -> Inbox:
         """The raw bucket as the sensor on new objects sees it."""
         return Inbox(self.lakehouse)
+
+    def quality(self) -> list[CheckResult]:
+        """The verdicts on the readings of the lab's streams."""
+        from homelab_platform.readings.quality_measures import check_readings
+
+        return check_readings(self.lakehouse, self.lab.streams)
+
+    def pictures(self) -> Iterable[Exhibit]:
+        """The last day of each sensor, as a picture."""
+        return pictures(self.lab, self.lakehouse)
 
 
 def _reload(site: Site) -> None:

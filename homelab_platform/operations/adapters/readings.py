@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from homelab_platform.readings.ingest import IngestReport
     from homelab_platform.tools.objects import ObjectInfo
 
+MOST_PICTURES = 8
 MOST_AT_ONCE = 50_000
 """Objects taken in one run; whatever is left is asked for at the sensor's next tick."""
 
@@ -49,6 +50,21 @@ class ReadingsAdapter(TableAdapter):
         metadata = load(self.lakehouse, name)
         if metadata is not None:
             yield from exhibits(metadata)
+        if name == READINGS and "dates" in request:
+            yield from pictures(self._lab, self.lakehouse)
+
+
+def pictures(lab: ResolvedLab, lakehouse: Lakehouse) -> Iterable[Exhibit]:
+    """The last day of each sensor of the lab as a PNG, at most MOST_PICTURES of them.
+
+    Drawing costs a second of CPU and a picture weighs some 20 KB in the event log, so this is for runs that people ask
+    for and for the checks by the clock, not for every ingest.
+    """
+    from homelab_platform.readings.plots import plot_last_day
+
+    units = {n: sensor.unit for stream in lab.streams.values() for n, sensor in sorted(stream.sensors.items())}
+    for name, unit in sorted(units.items())[:MOST_PICTURES]:
+        yield Exhibit(f"{name}, last day", "png", plot_last_day(lakehouse, name, unit=unit))
 
 
 def _report_exhibits(report: IngestReport) -> Iterable[Exhibit]:
