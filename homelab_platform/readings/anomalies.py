@@ -1,14 +1,15 @@
 """Finding what is unusual in one series of readings, without labels and with one set of defaults for every series.
 
 Belongs here: the detector as a pure function of times and values, and its score against labelled windows. Not here:
-where the readings come from or where the findings go (marts_anomalies.py).
+where the readings come from or where the findings go (marts/anomaly_rows.py).
 
 The method compares a series with its own last fortnight at four scales: single values, and medians over an hour, six
-hours and a day. What lies outside the range that the same statistic covered before (for the two short scales: that
-single values covered) by more than a share of its width is unusual. Medians over a time span ignore bursts shorter than
-half of it, and a day's median has no daily cycle, so bursty and seasonal series stay quiet. A series that stands still
-far longer than it ever did is unusual too. What happens at time t is decided from the readings of the fortnight before
-t only: a finding never depends on the future, nor on where the calculation began.
+hours and a day. What lies outside the range that the same statistic covered before by more than a share of its width
+is unusual. (An hour's median is held against the range of single values, a single value against their extremes.)
+Medians over a time span ignore bursts shorter than half of it, and a day's median has no daily cycle, so bursty and
+seasonal series stay quiet. A series that stands still far longer than it ever did is unusual too. What happens at time
+t is decided from the readings of the fortnight before t only: a finding never depends on the future, nor on where the
+calculation began.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ MEMORY = HISTORY + DAY  # how far back a finding may look: the history of the wi
 TAIL = 0.01  # share at each end of the history that does not count as its range
 FLOOR = 0.1  # of the width of single values' range: what any scale must leave it by, so that a steady median may wobble
 LEAST_POINTS = 50  # of history, whatever time it spans
+LEAST_IN_WINDOW = 3  # readings that a median is taken of; fewer say no more than single values
 STILL = 6 * HOUR  # the shortest standstill that is ever unusual
 STILL_FACTOR = 4.0  # times the longest standstill of the history
 EPISODE_GAP = 12 * HOUR
@@ -91,20 +93,22 @@ def detect(times: Floats, values: Floats, *, since: float | None = None) -> list
             if known is None or finding.score > known.score:
                 best[finding.index] = finding
     for finding in _still(times, values, first):
-        best.setdefault(finding.index, finding)
+        best[finding.index] = finding  # says more than that the same reading is also high or low
     return [best[index] for index in sorted(best)]
 
 
 def _rolling_median(times: Floats, values: Floats, window: float) -> Floats:
-    """The median of the readings of the last `window` seconds at each reading."""
+    """The median of the readings of the last `window` seconds at each reading; NaN where those are too few for one."""
     import pandas as pd
 
     index = pd.to_datetime((times * 1e6).astype("int64"), unit="us")
-    rolled = pd.Series(values, index=index).rolling(pd.Timedelta(seconds=window)).median()
+    rolled = pd.Series(values, index=index).rolling(pd.Timedelta(seconds=window), min_periods=LEAST_IN_WINDOW).median()
     return np.asarray(rolled, dtype=np.float64)
 
 
-def _ranges(times: Floats, smooth: Floats, scale: Scale, first: int) -> dict[int, tuple[float, float]]:
+def _ranges(
+    times: Floats, smooth: Floats, scale: Scale, first: int, tail: float = TAIL
+) -> dict[int, tuple[float, float]]:
     """The usual range in each hour that is judged: the bulk of the history up to one window before that hour.
 
     Hours count from 1970, and only readings of the last MEMORY seconds are looked at, so that the range does not
@@ -117,7 +121,11 @@ def _ranges(times: Floats, smooth: Floats, scale: Scale, first: int) -> dict[int
         a, b = np.searchsorted(times, (max(begin, known + scale.window), end))  # medians whose window had filled
         if b - a < LEAST_POINTS or end - times[a] < scale.warm_up - 2 * scale.window - HOUR:
             continue
-        low, high = np.quantile(smooth[a:b], (TAIL, 1 - TAIL))
+        history = smooth[a:b]
+        history = history[np.isfinite(history)]
+        if len(history) < LEAST_POINTS:
+            continue
+        low, high = np.quantile(history, (tail, 1 - tail))
         found[int(hour)] = (float(low), float(high))
     return found
 
@@ -126,11 +134,15 @@ def _outside(
     times: Floats, smooth: Floats, scale: Scale, first: int, raw_range: Mapping[int, tuple[float, float]]
 ) -> list[Finding]:
     found = []
-    ranges = raw_range if scale.against_values else _ranges(times, smooth, scale, first)
+    if scale.window == 0:  # a single value has to beat every single value: rare spikes that recur are usual, too
+        ranges: Mapping[int, tuple[float, float]] = _ranges(times, smooth, scale, first, tail=0)
+    else:
+        ranges = raw_range if scale.against_values else _ranges(times, smooth, scale, first)
     for hour, (low, high) in ranges.items():
         if hour not in raw_range:
             continue
-        width = max(high - low, FLOOR * (raw_range[hour][1] - raw_range[hour][0]) / scale.margin)
+        bulk = raw_range[hour][1] - raw_range[hour][0]
+        width = bulk if scale.against_values else max(high - low, FLOOR * bulk / scale.margin)
         if width <= 0:
             width = max(abs(high), 1e-9) * 0.01  # a series that never moved: a hundredth of itself
         a, b = np.searchsorted(times, (hour * HOUR, (hour + 1) * HOUR))

@@ -26,6 +26,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint
 
 if TYPE_CHECKING:
+    import psycopg
     from duckdb import DuckDBPyConnection
 
 CATALOG = "hive"
@@ -55,25 +56,28 @@ class TablePointer:
         return f"{self.namespace}.{self.name}"
 
 
-def table_pointers(lakehouse: Lakehouse) -> tuple[TablePointer, ...]:
+def table_pointers(lakehouse: Lakehouse, connection: psycopg.Connection[Any] | None = None) -> tuple[TablePointer, ...]:
     """Every table of the catalog with its current metadata file, all read in one statement; empty on a new site.
 
-    Raises PostgresUnreachable or PostgresRefused.
+    `connection`: read within its transaction. Raises PostgresUnreachable or PostgresRefused.
     """
-    from psycopg import errors
-
     from homelab_platform.tools.postgres import connect as connect_postgres
 
-    with closing(connect_postgres(lakehouse.postgres, autocommit=True, application="homelab sql")) as connection:
-        try:
-            rows = connection.execute(
-                "SELECT table_namespace, table_name, metadata_location FROM iceberg_tables t "
-                "WHERE catalog_name = %s AND metadata_location IS NOT NULL "
-                "AND coalesce(to_jsonb(t) ->> 'iceberg_type', 'TABLE') = 'TABLE' ORDER BY 1, 2",
-                (CATALOG,),
-            ).fetchall()
-        except errors.UndefinedTable:
-            return ()
+    if connection is not None:
+        return _pointers(connection)
+    with closing(connect_postgres(lakehouse.postgres, autocommit=True, application="homelab sql")) as own:
+        return _pointers(own)
+
+
+def _pointers(connection: psycopg.Connection[Any]) -> tuple[TablePointer, ...]:
+    if connection.execute("SELECT to_regclass('iceberg_tables')").fetchone() == (None,):
+        return ()
+    rows = connection.execute(
+        "SELECT table_namespace, table_name, metadata_location FROM iceberg_tables t "
+        "WHERE catalog_name = %s AND metadata_location IS NOT NULL "
+        "AND coalesce(to_jsonb(t) ->> 'iceberg_type', 'TABLE') = 'TABLE' ORDER BY 1, 2",
+        (CATALOG,),
+    ).fetchall()
     return tuple(TablePointer(*row) for row in rows)
 
 

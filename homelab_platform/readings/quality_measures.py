@@ -1,0 +1,149 @@
+"""The measurements that the verdicts of quality.py judge: read from the lake, the ledger and the raw bucket.
+
+Belongs here: queries. Not here: what is good enough (quality.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from homelab_platform.lab.resolved import ResolvedStream
+from homelab_platform.readings import ledger, quality
+from homelab_platform.readings.contract import READINGS, REJECTED
+from homelab_platform.tools import duckdb as engine
+from homelab_platform.tools.endpoints import Lakehouse
+from homelab_platform.tools.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+WINDOW = timedelta(days=1)  # that range, gaps and rejected lines are judged over
+REMEMBERED = timedelta(days=7)  # a series silent for longer has ended, it is not late
+SETTLING = timedelta(minutes=10)  # an object younger than this may still wait
+
+_SERIES = """
+WITH r AS (
+    SELECT split_part(source, '/', 1) AS stream, device, sensor, ts, quality,
+        epoch(ts) - epoch(lag(ts) OVER (PARTITION BY device, sensor ORDER BY ts)) AS step
+    FROM sensor_data
+    WHERE date >= $since::DATE AND date <= $until::DATE AND ts > $since::TIMESTAMPTZ AND ts <= $until::TIMESTAMPTZ
+), windowed AS (
+    SELECT r.*, every, ts > $recent::TIMESTAMPTZ AS recent
+    FROM r LEFT JOIN paces USING (stream, sensor)
+)
+SELECT arg_max(stream, ts), device, sensor, max(ts),
+    count(*) FILTER (recent),
+    count(*) FILTER (recent AND quality = 'out_of_range'),
+    count(*) FILTER (recent AND quality = 'simulated'),
+    min(every),
+    coalesce(sum(step / every - 1) FILTER (recent AND step > 3 * every), 0),
+    coalesce(max(step) FILTER (recent AND step > 3 * every), 0)
+FROM windowed GROUP BY device, sensor ORDER BY device, sensor
+"""
+_REJECTED = """
+SELECT coalesce(a.stream, b.stream) AS stream, coalesce(accepted, 0), reason, coalesce(lines, 0) FROM (
+    SELECT split_part(source, '/', 1) AS stream, count(*) AS accepted FROM sensor_data
+    WHERE date >= $oldest::DATE AND ingested_at > $recent::TIMESTAMPTZ GROUP BY 1
+) a FULL JOIN (
+    SELECT split_part(source, '/', 1) AS stream, reason, count(*) AS lines FROM sensor_data_rejected
+    WHERE ingested_at > $recent::TIMESTAMPTZ GROUP BY 1, 2
+) b USING (stream) ORDER BY 1, 4 DESC, 3
+"""
+
+
+def check_readings(
+    lakehouse: Lakehouse, streams: Mapping[str, ResolvedStream], *, now: datetime | None = None
+) -> list[quality.CheckResult]:
+    """All five verdicts on `default.sensor_data`: freshness, range, gaps, rejected, conservation.
+
+    Raises HomelabError if the lake cannot be read.
+    """
+    moment = now or datetime.now(UTC)
+    with ObjectStore(lakehouse.objects) as store:
+        objects = {o.key: o.etag for o in store.list(lakehouse.raw_bucket) if o.last_modified < moment - SETTLING}
+    book = read_ledger(lakehouse)
+    with closing(engine.connect(lakehouse, pointers=book.pointers)) as sql:
+        series = measure_series(sql, streams, moment)
+        refused = measure_rejected(sql, moment)
+        counted = measure_conservation(sql, objects, book)
+    return [
+        quality.freshness(series, moment),
+        quality.value_range(series),
+        quality.gaps(series),
+        quality.rejected(refused),
+        quality.conservation(counted),
+    ]
+
+
+@dataclass(frozen=True)
+class Book:
+    """The ledger's rows (key, etag, status, rows, rejected) and the tables, both as of the same commit."""
+
+    rows: Sequence[tuple[str, str, str, int, int]]
+    removed: bool
+    pointers: tuple[engine.TablePointer, ...]
+
+
+def read_ledger(lakehouse: Lakehouse) -> Book:
+    """Ledger and table pointers in one transaction: an ingest that commits now is in both or in neither."""
+    with ledger.connect(lakehouse) as connection, connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        rows = connection.execute(
+            "SELECT key, etag, status, rows, rejected FROM ingest_ledger WHERE bucket = %s", (lakehouse.raw_bucket,)
+        ).fetchall()
+        removed = connection.execute(
+            "SELECT count(*) > 0 FROM lake_changes WHERE kind IN ('retention', 'foreign')"
+        ).fetchone()
+        return Book(rows, bool(removed and removed[0]), engine.table_pointers(lakehouse, connection))
+
+
+def measure_series(
+    sql: DuckDBPyConnection, streams: Mapping[str, ResolvedStream], now: datetime
+) -> list[quality.SeriesMeasure]:
+    """Every series with a reading in the last week, over the last day; `sql` is a connection to the lake."""
+    sql.execute("CREATE OR REPLACE TEMP TABLE paces (stream VARCHAR, sensor VARCHAR, every DOUBLE)")
+    for stream in streams.values():
+        for sensor in stream.sensors.values():
+            if sensor.every:
+                sql.execute("INSERT INTO paces VALUES ($1, $2, $3)", [stream.name, sensor.name, sensor.every])
+    found = sql.execute(_SERIES, {"since": now - REMEMBERED, "until": now, "recent": now - WINDOW}).fetchall()
+    return [quality.SeriesMeasure(*row) for row in found]
+
+
+def measure_rejected(sql: DuckDBPyConnection, now: datetime) -> list[quality.RejectedMeasure]:
+    """Accepted readings and rejected lines of the last day, by the time of their ingest."""
+    oldest = now - timedelta(days=3650)
+    found: dict[str, tuple[int, dict[str, int]]] = {}
+    for stream, accepted, reason, lines in sql.execute(
+        _REJECTED, {"recent": now - WINDOW, "oldest": oldest}
+    ).fetchall():
+        reasons = found.setdefault(str(stream), (int(accepted), {}))[1]
+        if reason is not None:
+            reasons[str(reason)] = int(lines)
+    return [quality.RejectedMeasure(stream, *rest) for stream, rest in found.items()]
+
+
+def measure_conservation(sql: DuckDBPyConnection, objects: Mapping[str, str], book: Book) -> quality.Conservation:
+    """The bucket's objects (key and etag, those old enough) against the ledger, the ledger against the tables."""
+    known = {(key, etag) for key, etag, *_ in book.rows}
+    quarantined = sorted(key for key, _etag, status, *_ in book.rows if status == "quarantined")
+    return quality.Conservation(
+        objects=len(objects),
+        known=len(book.rows),
+        waiting=sorted(key for key, etag in objects.items() if (key, etag) not in known),
+        quarantined=quarantined,
+        ledger_rows=sum(row[3] for row in book.rows),
+        table_rows=_count(sql, READINGS),
+        ledger_rejected=sum(row[4] for row in book.rows) + len(quarantined),  # each of those is one row, line 0
+        table_rejected=_count(sql, REJECTED),
+        removed=book.removed,
+    )
+
+
+def _count(sql: DuckDBPyConnection, table: str) -> int:
+    found = sql.execute(f"SELECT count(*) FROM hive.{table}").fetchone()  # noqa: S608 - one of two constants
+    return int(found[0]) if found else 0
