@@ -78,10 +78,9 @@ def upgrade_complaint(running: str, wanted: str) -> tuple[str, str] | None:
     if new.minor > old.minor + 1:
         step = old.minor + 1
         through = _newest(step) if step in NEWEST else f"v1.{step}.x+k3s1"
-        return (
-            f"from {running} to {wanted} skips {new.minor - old.minor - 1} minor version(s)",
-            f"Go to {through} first.",
-        )
+        skipped = new.minor - old.minor - 1
+        what = f"from {running} to {wanted} skips {skipped} minor version{'s' * (skipped > 1)}"
+        return what, f"Go to {through} first."
     return None
 
 

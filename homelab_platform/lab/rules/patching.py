@@ -32,13 +32,14 @@ def window_too_short(ctx: RuleContext) -> Iterable[Problem]:
     """A node that is still being drained when the window closes stays half patched until the next one."""
     patching, nodes = ctx.lab.patching, facts(ctx).nodes
     for path, window, hosts in _windows(ctx):
-        drains = {n: ctx.lab.hosts[n].patching.drain_timeout or patching.drain_timeout for n in hosts if n in nodes}
+        drains = {n: (ctx.lab.hosts[n].patching.drain_timeout or patching.drain_timeout) * (n in nodes) for n in hosts}
         if not drains:
             continue
         slowest = max(drains, key=lambda n: drains[n])
         need = (drains[slowest] + patching.settle + 59) // 60
+        parts = "drain and settle" if drains[slowest] else "settle"
         if window.minutes < need:
-            what = f"the window has {window.minutes} minutes; {slowest} alone may take {need} (drain and settle)"
+            what = f"the window has {window.minutes} minutes; {slowest} alone may take {need} ({parts})"
             remedy = f"Make it at least {need} minutes long, or lower drain_timeout."
             yield ctx.problem(path, what, remedy, "window-too-short")
 

@@ -17,9 +17,10 @@ HEAD = "lab: home\nnetwork: {lan: 192.168.0.0/24}\nhosts:\n"
 
 
 def text_of(disks: list[int], sizes: list[int]) -> str:
+    roles = ["server", *["agent"] * (len(disks) - 1)]
     hosts = "".join(
-        f"  pi-{k}: {{board: pi5-8gb, os: raspios, k3s: {'agent' if k else 'server'}, disks: {{sd: 32Gi, ssd: {d}Gi}}}}\n"
-        for k, d in enumerate(disks)
+        f"  pi-{k}: {{board: pi5-8gb, os: raspios, k3s: {role}, disks: {{sd: 32Gi, ssd: {size}Gi}}}}\n"
+        for k, (role, size) in enumerate(zip(roles, disks, strict=True))
     )
     workloads = "".join(
         f"  app-{k}: {{image: 'ghcr.io/ada/app:1.0', memory: 64Mi, volumes: {{data: {size}Gi}}}}\n"

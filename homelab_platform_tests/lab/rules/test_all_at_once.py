@@ -1,0 +1,113 @@
+"""All problems of a lab are told at once, in the order of the file, quickly, and without a traceback."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from homelab_platform.lab.check import check_loaded
+from homelab_platform.lab.context import RuleContext
+from homelab_platform.lab.load import load_lab
+from homelab_platform.lab.resolve import resolve
+from homelab_platform.lab.rules import ALL_RULES
+from homelab_platform_tests.lab.rules.fixtures import catalogue, fixtures, name_of, place, problems
+
+EVERYTHING_WRONG = """\
+lab: home
+domain: lab.home.local
+network:
+  lan: 192.168.0.0/24
+  gateway: 192.168.0.1
+  dhcp: 192.168.0.20-210
+  load_balancers: 192.168.0.200-250
+  dns: {cloudflare: {token: sops:secrets/dns.yaml#cloudflare, email: ada@example.org}}
+hosts:
+  pi-1: {board: pi5-8gb, os: raspios, address: 192.168.0.11, k3s: server}
+  pi-2: {board: pi5-8gb, os: raspios, address: 192.168.0.11, k3s: server}
+  pi-3: {board: pi3, os: raspios, address: 192.168.1.13, k3s: agent}
+people:
+  ada: {role: admin, ssh: keys/ada.pub}
+workloads:
+  metallb:
+  homarr: {on: pi-9, values: {adminPassword: changeme}}
+  seerr:
+backups:
+  to: {own: s3://lab@minio, here: ssh://backup@pi-1/srv}
+  nightly: {keep: {daily: 0}}
+patching: {window: daily 03:00-03:05}
+"""
+LINES = [2, 6, 8, 11, 11, 12, 12, 14, 17, 17, 18, 20, 21, 22]
+
+
+def test_every_problem_is_told_once_and_in_the_order_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text(EVERYTHING_WRONG, encoding="utf-8")
+    found = problems(path)
+    assert [place(problem)[1] for problem in found] == LINES, "\n".join(map(str, found))
+    assert [place(problem) for problem in found] == sorted(place(problem) for problem in found)
+    assert len(set(map(str, found))) == len(found)
+
+
+def test_the_order_of_hosts_and_workloads_does_not_hide_a_problem(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    lines = EVERYTHING_WRONG.splitlines()
+    lines[9], lines[11] = lines[11], lines[9]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert len(problems(path)) == len(LINES)
+
+
+@pytest.mark.parametrize("path", fixtures("rejected"), ids=name_of)
+def test_no_rule_stumbles_over_a_lab_that_could_not_be_resolved(path: Path) -> None:
+    from homelab_platform.errors import HomelabError
+
+    try:
+        loaded = load_lab(path)
+    except HomelabError:
+        return
+    context = RuleContext(loaded, catalogue(), None)
+    for rule in ALL_RULES:
+        list(rule(context))
+
+
+def big_lab(hosts: int, workloads: int) -> str:
+    names = [n for n, e in catalogue().items() if e.kind == "helm" and not e.per_node and n not in ("grafana",)]
+    rows = [
+        "lab: big",
+        "network: {lan: 10.20.0.0/16, gateway: 10.20.0.1, dhcp: 10.20.100.0/24, load_balancers: 10.20.200.0-255}",
+        "hosts:",
+    ]
+    for k in range(hosts):
+        role = "server" if k < 3 else "agent"
+        mac = f"mac: 'd8:3a:dd:00:01:{k:02x}', disks: {{sd: 64Gi, ssd: 1Ti}}, services: [chrony]"
+        rows.append(f"  h-{k:03}: {{board: pi5-8gb, os: raspios, address: 10.20.1.{k + 1}, k3s: {role}, {mac}}}")
+    rows += ["workloads:", "  metallb:", *(f"  {n}:" for n in names[:workloads] if n != "metallb")]
+    rows += ["backups: {to: {nas: ssh://b@nas/v}, nightly: {at: '02:30', keep: 7d}}"]
+    return "\n".join(rows)
+
+
+def test_all_rules_on_a_hundred_hosts_and_forty_workloads_take_less_than_50_ms(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text(big_lab(100, 40), encoding="utf-8")
+    loaded = load_lab(path)
+    resolved = resolve(loaded, catalogue())
+    taken = []
+    for _ in range(5):
+        context = RuleContext(loaded, catalogue(), resolved)
+        start = time.process_time()
+        for rule in ALL_RULES:
+            list(rule(context))
+        taken.append(time.process_time() - start)
+    assert min(taken) < 0.05, f"{min(taken) * 1000:.0f} ms"
+
+
+def test_a_lab_that_does_not_fit_is_refused_within_two_seconds(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    apps = "\n".join(f"  app-{k:02}: {{image: 'ghcr.io/ada/app:1.0', memory: {3000 + k}Mi}}" for k in range(40))
+    text = big_lab(15, 0).replace("  metallb:", f"  metallb:\n{apps}")
+    path.write_text(text, encoding="utf-8")
+    start = time.process_time()
+    found, _ = check_loaded(load_lab(path), catalogue())
+    assert time.process_time() - start < 2
+    assert [problem.rule for problem in found] == ["does-not-fit"]
