@@ -56,7 +56,7 @@ def resolve(loaded: LoadedLab, catalog: Catalogue) -> ResolvedLab:
         people=people_facts(draft.loaded),
         identity=identity_facts(draft, workloads),
         storage=storage_facts(draft, hosts),
-        secrets=dict(sorted(secret_references(lab.model_dump(by_alias=True)))),
+        secrets=secret_facts(draft),
         workloads=workloads,
         streams=streams,
         buckets=buckets,
@@ -151,9 +151,18 @@ def identity_facts(draft: Draft, workloads: Mapping[str, ResolvedWorkload]) -> d
     return facts
 
 
+def secret_facts(draft: Draft) -> dict[str, str]:
+    """Every reference of the lab file by its path, and the one that a VPN has by default."""
+    found = dict(secret_references(draft.lab.model_dump(by_alias=True, exclude_unset=True)))
+    star = draft.lab.network.vpn.wireguard
+    if star is not None:
+        found["network.vpn.wireguard.key"] = star.key
+    return dict(sorted(found.items()))
+
+
 def secret_references(document: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """(path, reference) of every secret that the lab refers to."""
-    if isinstance(document, Mapping):
+    """(path, reference) of every secret that a document refers to."""
+    if isinstance(document, dict):
         for key, value in document.items():
             yield from secret_references(value, f"{path}.{key}" if path else str(key))
     elif isinstance(document, (list, tuple)):

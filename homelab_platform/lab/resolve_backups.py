@@ -5,6 +5,7 @@ Belongs here: backup items, targets, drills, the patching order. Cron lines are 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,8 +97,8 @@ def resolve_backups(
 def _names(items: Mapping[str, str]) -> dict[str, str]:
     """Short names: `postgresql` for `workload/postgresql`; the layer in front for other items, or where two clash."""
     short = {item: item.removeprefix("workload/").replace("/", "-").replace("_", "-") for item in items}
-    seen = list(short.values())
-    return {item: name if seen.count(name) == 1 else item.replace("/", "-") for item, name in short.items()}
+    seen = Counter(short.values())
+    return {item: name if seen[name] == 1 else item.replace("/", "-") for item, name in short.items()}
 
 
 def _covered(plan_name: str, plan: BackupPlan, item: str, workloads: Mapping[str, ResolvedWorkload]) -> bool:

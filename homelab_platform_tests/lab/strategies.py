@@ -33,6 +33,7 @@ CRUMBS = (
     b"\t", b"- ", b": ", b"{", b"]", b"&a ", b"*a", b"\r\n", b"!!python/none ", b"\xff", b"\x00", b"---\n", b"|\n",
     b"'", b"#", b"<<: ", b"%YAML 1.1\n", b"\xef\xbb\xbf", b"? ", b"\xe2\x80\xa8", b"0o9", b"\n",
 )  # fmt: skip
+STARS = ("10.9.0.0/24", "10.9.0.0/30", "fd09::/64", "10.9.0.0/32")
 POOLS = ("192.168.0.200-250", ["192.168.0.9", "fd00::10-fd00::20"], "10.0.0.7")
 JUNK: tuple[Any, ...] = (
     None, True, False, 0, -1, 1.30, 2**70, 1e300, float("nan"), float("inf"), "", " ", "no", "on", "08",
@@ -144,6 +145,10 @@ def streams(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+def _star(hub: str, cidr: str) -> dict[str, Any]:
+    return {"wireguard": {"hub": hub, "cidr": cidr, "cidr6": "fd09::/121"}}
+
+
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
     """A lab that the loader accepts; rules may still refuse it."""
@@ -158,8 +163,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                     "gateway": addresses,
                     "dhcp": st.sampled_from(["192.168.0.20-99", "192.168.0.0/28"]),
                     "load_balancers": st.sampled_from(POOLS),
-                    "vpn": st.builds(lambda hub, cidr: {"wireguard": {"hub": hub, "cidr": cidr, "cidr6": "fd09::/121"}}, names,
-                                     st.sampled_from(["10.9.0.0/24", "10.9.0.0/30", "fd09::/64", "10.9.0.0/32"])),
+                    "vpn": st.builds(_star, names, st.sampled_from(STARS)),
                     "zones": st.dictionaries(st.sampled_from(["dmz", "restricted"]), st.lists(names, max_size=2)),
                     "dns": st.builds(lambda lan: {"lan": lan}, names),
                 },
