@@ -31,7 +31,7 @@ from homelab_platform.tools.objects import ObjectStore
 
 pytestmark = pytest.mark.servers
 
-START = datetime(2026, 11, 20, 10, tzinfo=UTC)
+START = datetime(2026, 10, 20, 10, tzinfo=UTC)
 
 
 def reading(second: int, *, device: str = "esp-1", sensor: str = "temperature", **more: Any) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def test_readings_land_once_however_they_are_delivered(lake: Lakehouse) -> None:
     assert (done.objects, done.rows, done.duplicates, done.rejected) == (2, 100, 110, 0)
     put(lake, "env/2026-11-21/a/mixed.ndjson", ndjson([reading(i) for i in range(150, 40, -1)]))
     again = ingest.ingest_pending(lake)
-    assert (again.rows, again.duplicates) == (51, 60)
+    assert (again.rows, again.duplicates) == (51, 59)
     assert sql(lake, "SELECT count(*), count(DISTINCT ts) FROM sensor_data") == [(151, 151)]
     assert ingest.ingest_pending(lake).objects == 0
     assert not ingest.pending_objects(lake)
@@ -131,7 +131,7 @@ def test_foreign_csv_and_parquet_become_readings_through_a_mapping(lake: Lakehou
             "melt": ["temp", "hum"],
         }
     )
-    put(lake, "w/files/x.csv", b"time;temp;hum;note\r\n20.11.2026 11:00;4.5;80;a\r\n20.11.2026 11:10;;x;b\r\n", wide)
+    put(lake, "w/files/x.csv", b"time;temp;hum;note\r\n20.10.2026 12:00;4.5;80;a\r\n20.10.2026 12:10;;x;b\r\n", wide)
     long = FieldMapping.parse({"ts": {"column": "t"}, "device": {"column": "id"}, "sensor": {"const": "co2"}})
     table = pa.table(
         {"t": pa.array([START], pa.timestamp("ns", "UTC")), "id": ["hall"], "value": pa.array([400], pa.int32())}
@@ -176,14 +176,13 @@ def test_what_two_workers_commit_at_once_counts_once(lake: Lakehouse, monkeypatc
     put(lake, "env/2026-11-20/a/1.ndjson", ndjson(reading(i) for i in range(100)))
     put(lake, "env/2026-11-20/b/1.ndjson", ndjson(reading(i) for i in range(50, 200)))
     meet = threading.Barrier(2)
+    waited = threading.local()
     upload = Session.upload_part
 
     def wait(self: Session, *args: Any) -> Any:
-        if meet.n_waiting < 2 and not meet.broken:
-            try:
-                meet.wait(20)
-            finally:
-                meet.abort()
+        if not hasattr(waited, "done"):
+            waited.done = True
+            meet.wait(20)
         return upload(self, *args)
 
     monkeypatch.setattr(Session, "upload_part", wait)
@@ -228,7 +227,7 @@ def test_readings_written_by_another_engine_count_too(lake: Lakehouse) -> None:
     put(lake, "env/2026-11-20/a/2.ndjson", ndjson(reading(i) for i in range(30)))
     report = ingest.ingest_pending(lake)
     assert (report.rows, report.duplicates) == (10, 20)
-    assert ledger.dates_changed_since(lake, 1)[0] == (date(2026, 11, 20),)
+    assert ledger.dates_changed_since(lake, 1)[0] == (date(2026, 10, 20),)
 
 
 def test_a_dropped_contract_column_stops_ingest_before_it_writes(lake: Lakehouse) -> None:
@@ -304,9 +303,9 @@ def test_many_small_commits_leave_few_files_and_snapshots(lake: Lakehouse) -> No
 def test_retention_drops_whole_days_and_leaves_the_rest(lake: Lakehouse) -> None:
     put(lake, "env/2026-11-20/a/1.ndjson", ndjson([reading(1), reading(86_400), reading(2 * 86_400 - 40_000)]))
     ingest.ingest_pending(lake)
-    dropped = maintenance.drop_before(lake, date(2026, 11, 21))
-    assert dropped.dates == (date(2026, 11, 20),)
-    assert sql(lake, "SELECT DISTINCT date FROM sensor_data") == [(date(2026, 11, 21),)]
+    dropped = maintenance.drop_before(lake, date(2026, 10, 21))
+    assert dropped.dates == (date(2026, 10, 20),)
+    assert sql(lake, "SELECT DISTINCT date FROM sensor_data") == [(date(2026, 10, 21),)]
 
 
 def test_marts_learn_which_days_changed(lake: Lakehouse) -> None:
@@ -314,11 +313,11 @@ def test_marts_learn_which_days_changed(lake: Lakehouse) -> None:
     put(lake, "env/2026-11-20/a/1.ndjson", ndjson([reading(1)]))
     first = ingest.ingest_pending(lake)
     days, newest = ledger.dates_changed_since(lake)
-    assert (days, newest) == ((date(2026, 11, 20),), first.seq)
+    assert (days, newest) == ((date(2026, 10, 20),), first.seq)
     put(lake, "env/2026-11-20/a/2.ndjson", ndjson([reading(86_400)]))
     ingest.ingest_pending(lake)
     maintenance.compact(lake)
-    assert ledger.dates_changed_since(lake, newest)[0] == (date(2026, 11, 21),)
+    assert ledger.dates_changed_since(lake, newest)[0] == (date(2026, 10, 21),)
 
 
 deliveries = st.lists(
