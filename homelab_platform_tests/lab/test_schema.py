@@ -25,7 +25,7 @@ def test_it_accepts_every_example(name: str) -> None:
     assert [error.json_path for error in CHECKER.iter_errors(example_documents()[name])] == []
 
 
-@settings(LAB_SETTINGS, max_examples=40)
+@settings(LAB_SETTINGS, max_examples=25)
 @given(document=documents())
 def test_it_accepts_what_the_loader_accepts(document: dict[str, Any]) -> None:
     assert [error.json_path for error in CHECKER.iter_errors(document)] == []
