@@ -50,10 +50,7 @@ def load_lab(path: Path) -> LoadedLab:
 
     Raises HomelabError with every problem: syntax, unknown keys, values that cannot be read.
     """
-    joined = _Joined(path.parent, Positions(path.name))
-    _read_main(joined, path)
-    _read_includes(joined)
-    _read_values(joined)
+    joined = _read(path)
     lab, found = _validate(joined)
     problems = [*joined.problems, *found]
     if lab is not None:
@@ -61,6 +58,29 @@ def load_lab(path: Path) -> LoadedLab:
     if lab is None or problems:
         raise HomelabError(sort_problems(problems))
     return LoadedLab(lab, joined.positions, path, tuple(joined.files), _public_keys(lab, path.parent))
+
+
+def load_as_meant(path: Path) -> LoadedLab | None:
+    """The lab that a file with typing errors was probably meant to be, for rules to read; None when nobody can say."""
+    from homelab_platform.lab.meant import meant
+
+    try:
+        joined = _read(path)
+    except HomelabError:
+        return None
+    found = meant(joined.data, joined.positions) if not joined.problems else None
+    if found is None:
+        return None
+    lab, positions = found
+    return LoadedLab(lab, positions, path, tuple(joined.files), _public_keys(lab, path.parent))
+
+
+def _read(path: Path) -> _Joined:
+    joined = _Joined(path.parent, Positions(path.name))
+    _read_main(joined, path)
+    _read_includes(joined)
+    _read_values(joined)
+    return joined
 
 
 def sort_problems(problems: list[Problem]) -> list[Problem]:
@@ -155,7 +175,7 @@ def _matching(joined: _Joined, pattern: Any, where: Position) -> list[Path]:
         return []
     try:
         found = sorted(p for p in joined.folder.glob(pattern) if p.is_file())
-    except (ValueError, NotImplementedError, OSError):
+    except (ValueError, OSError):  # a pattern such as a** is none
         found = []
     if not found:
         joined.problems.append(

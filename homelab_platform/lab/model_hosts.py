@@ -111,7 +111,7 @@ Profile = Literal[
 class Host(Node):
     """One machine. Its name is its hostname."""
 
-    board: Board = Field(description="What it is: a Raspberry Pi with its memory, x86, vm, nas …", examples=["pi5-8gb", "x86"])
+    board: Board = Field(description="What it is: a Pi with its memory, x86, vm, nas …", examples=["pi5-8gb", "x86"])
     os: Literal["nixos", "raspios", "debian", "external"] = Field(
         description="Its system; external: not installed by the platform."
     )

@@ -41,7 +41,6 @@ def _judge(file: Path, raw: bytes) -> list[Problem]:
     for problem in problems:
         assert problem.what
         assert "Traceback" not in problem.what
-        assert problem.remedy, f"no way out of: {problem.what}"
         if isinstance(problem.where, Position):
             assert 1 <= problem.where.line <= lines + 1
             assert problem.where.column >= 1
@@ -63,19 +62,19 @@ def test_a_plausible_lab_loads_resolves_and_explains_itself(file: Path, text: st
     resolved = resolve(loaded, catalogue())
     assert ResolvedLab.model_validate_json(resolved.to_json()) == resolved
     assert all(origin for _, _, origin in explain(loaded, catalogue()))
-    _judge(file, text.encode())
+    assert all(problem.remedy for problem in _judge(file, text.encode())), "each says the way out"
 
 
 @LAB_SETTINGS
 @given(text=broken_trees())
 def test_a_lab_with_junk_in_it_is_accepted_or_refused_in_words(file: Path, text: str) -> None:
-    _judge(file, text.encode())
+    assert all(problem.remedy for problem in _judge(file, text.encode())), "each says the way out"
 
 
 @LAB_SETTINGS
 @given(raw=broken_texts())
 def test_a_lab_that_a_cat_walked_over_is_accepted_or_refused_in_words(file: Path, raw: bytes) -> None:
-    _judge(file, raw)
+    assert all(problem.remedy for problem in _judge(file, raw)), "each says the way out"
 
 
 def _shuffled(value: Any, rng: random.Random) -> Any:

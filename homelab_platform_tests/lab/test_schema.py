@@ -18,6 +18,7 @@ CHECKER = jsonschema.Draft202012Validator(SCHEMA)
 
 def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["$schema"].startswith("https://json-schema.org/")
 
 
 @pytest.mark.parametrize("name", sorted(example_documents()))

@@ -12,7 +12,7 @@ CASES = {
     "a typo in a key": (
         "lab: x\nworkloads:\n  trino: {}\nhosts:\n  pi-1: {bord: pi5-8gb, os: raspios}\n",
         "lab.yaml:5:3: pi-1: board is missing\n"
-        "    What it is: a Raspberry Pi with its memory, x86, vm, nas … For example board: pi5-8gb.\n"
+        "    What it is: a Pi with its memory, x86, vm, nas … For example board: pi5-8gb.\n"
         "lab.yaml:5:10: pi-1: unknown key bord\n"
         "    Did you mean board?",
     ),
