@@ -11,6 +11,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,19 @@ def attic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attic]:
             yield lab
         finally:
             lab.run("down")
+
+
+@contextmanager
+def edited(attic: Attic, before: str, after: str) -> Iterator[None]:
+    """The lab file with one text replaced, for the length of a block."""
+    path = attic.folder / "lab.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(text, encoding="utf-8")
 
 
 def test_up_answers_a_first_query_with_readings_of_this_machine(attic: Attic) -> None:
@@ -150,29 +164,30 @@ def test_a_file_that_is_not_there_sends_nothing(attic: Attic) -> None:
 
 
 def test_an_edit_is_planned_applied_and_then_done(attic: Attic) -> None:
-    path = attic.folder / "lab.yaml"
-    before = path.read_text(encoding="utf-8")
-    path.write_text(before.replace("raw: 30d", "raw: 20d"), encoding="utf-8")
-    try:
+    with edited(attic, "raw: 30d", "raw: 40d"):
         planned = attic.run("plan", "--no-refresh", code=2).stdout
         assert re.search(r"bucket/readings-raw +update", planned), planned
-        assert "readings_daily  update" not in planned
-        attic.run("apply", "--yes")
+        assert "mart/" not in planned
+        applied = attic.json("apply", "--yes")
+        assert [(r["key"], r["status"]) for r in applied["results"]] == [("bucket/readings-raw", "applied")]
         attic.run("plan")
-    finally:
-        path.write_text(before, encoding="utf-8")
-        attic.run("apply", "--yes", "--confirm", "bucket/readings-raw")
+
+
+def test_shorter_retention_is_a_loss_of_data_that_has_to_be_confirmed_by_name(attic: Attic) -> None:
+    attic.run("apply", "--yes")
+    with edited(attic, "raw: 30d", "raw: 7d"):
+        refused = attic.run("apply", "--yes", code=1)
+        assert "homelab apply --confirm bucket/readings-raw" in refused.stderr
+        attic.run("plan", code=2)
+        attic.run("apply", "--confirm", "bucket/readings-raw")
+        attic.run("plan")
+    attic.run("apply", "--yes")
 
 
 def test_a_broken_lab_is_refused_before_anything_happens(attic: Attic) -> None:
-    path = attic.folder / "lab.yaml"
-    before = path.read_text(encoding="utf-8")
-    path.write_text(before.replace("192.168.1.10,", "192.168.1.1,"), encoding="utf-8")
-    try:
+    with edited(attic, "192.168.1.10,", "192.168.1.1,"):
         said = attic.run("apply", "--yes", code=1)
         assert "lab.yaml:5:" in said.stderr
-    finally:
-        path.write_text(before, encoding="utf-8")
     attic.run("plan")
 
 
