@@ -1,11 +1,14 @@
 """The sensors of readings: new objects are ingested within seconds, marts follow the dates that changed.
 
-Belongs here: looking, asking cursors.py what follows, requesting it. The daemon looks at sensors every five seconds;
-the one on new objects therefore keeps looking within its tick, so that an object waits about half a second.
+Belongs here: looking, asking cursors.py what follows, doing or requesting it. The daemon comes by every five seconds;
+the sensor on new objects therefore keeps looking within its tick, so that an object waits about half a second, and
+takes in small arrivals itself: the ingest is exactly-once whoever runs it, and a run of its own costs three seconds of
+CPU before its first row, every minute, on a Pi.
 """
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -14,63 +17,104 @@ import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.graph.assets import asset_key
 from homelab_platform.graph.cursors import InboxCursor, ask, dates_text, load_cursor, recent_from, sweep_due, swept
+from homelab_platform.graph.metadata import exhibit_metadata
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.runs import runs_under_way
 from homelab_platform.graph.tags import PURPOSE_TAG, REQUEST_TAG, UP_TO_TAG
 from homelab_platform.operations.adapters.base import ReadingsWorld, with_readings
+from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.reconcile import back_off
 
 LOOK_EVERY = 0.5
 """Seconds between two looks within a tick."""
 TICK_TAKES = 4.3
 """Seconds that a tick keeps looking: it ends before the daemon's next round."""
-MARTS_EVERY = 120
+MOST_IN_TICK = 200
+BYTES_IN_TICK = 8 << 20
+"""Up to so many objects and bytes a tick takes in itself: a second or two of work."""
+READINGS_TABLE = "table/sensor_data"
+MARTS_EVERY = 180
 """Seconds between looks for dates that changed: marts are for reading, and a Pi has other work."""
 
 
-def reading_sensors(jobs: Mapping[str, Any]) -> list[dg.SensorDefinition]:
-    """The sensors for those of `jobs` that there are."""
+@dataclass(frozen=True)
+class Found:
+    """What the looks of a tick came to: whether to act, the pending objects and their bytes, the cursor after that."""
+
+    act: bool
+    keys: tuple[str, ...]
+    size: int
+    cursor: InboxCursor
+
+    @property
+    def small(self) -> bool:
+        """Whether the tick itself takes them in. What was tried in vain goes to a run, where the failure shows."""
+        return len(self.keys) <= MOST_IN_TICK and self.size <= BYTES_IN_TICK and self.cursor.tries == 1
+
+
+def reading_sensors(jobs: Mapping[str, Any], here: Mapping[str, DesiredState]) -> list[dg.SensorDefinition]:
+    """The sensors for those of `jobs` that there are, on a site that reaches the assets `here`."""
     found = []
-    if "ingest" in jobs:
-        found.append(_new_objects(jobs["ingest"]))
+    if "ingest" in jobs and READINGS_TABLE in here:
+        found.append(_new_objects(jobs["ingest"], here[READINGS_TABLE]))
     if "marts" in jobs:
         found.append(_changed_dates(jobs["marts"]))
     return found
 
 
-def _new_objects(job: Any) -> dg.SensorDefinition:
+def _new_objects(job: Any, table: DesiredState) -> dg.SensorDefinition:
     @dg.sensor(
         name="new_objects",
         job=job,
         minimum_interval_seconds=2,
         default_status=dg.DefaultSensorStatus.RUNNING,
         required_resource_keys={SITE},
-        description="Looks for objects that no ingest has taken yet, and asks for one run that takes them all.",
+        description="Takes in new objects within a second; many at once, or what failed, goes to a run of its own.",
     )
     def new_objects(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        cursor = load_cursor(context.cursor)
         site: SiteResource = getattr(context.resources, SITE)
+        cursor = load_cursor(context.cursor)
         try:
-            wanted, count, cursor = look(with_readings(site.world), cursor, TICK_TAKES)
+            world = with_readings(site.world)
+            found = look(world, cursor, TICK_TAKES)
         except HomelabError as error:
             return dg.SensorResult(skip_reason=str(error), cursor=cursor.dump())
-        if not wanted:
-            reason = f"{count:,} objects are pending and were asked for" if count else "No new object."
-            return dg.SensorResult(skip_reason=reason, cursor=cursor.dump())
-        if is_queued(context.instance, "ingest"):
-            return dg.SensorResult(skip_reason="An ingest is queued already.", cursor=cursor.dump())
-        request = dg.RunRequest(tags={PURPOSE_TAG: "ingest"})
-        return dg.SensorResult(run_requests=[request], cursor=cursor.dump())
+        if found.act and found.small:
+            try:
+                return _taken_in(world, table, found)
+            except HomelabError as error:
+                context.log.warning("not taken in by the tick, so a run tries it: %s", error)
+        return _handed_on(context.instance, found)
 
     return new_objects
 
 
-def look(world: ReadingsWorld, cursor: InboxCursor, seconds: float) -> tuple[bool, int, InboxCursor]:
-    """Look for pending objects until there is something to ask for or the time is over.
+def _taken_in(world: ReadingsWorld, table: DesiredState, found: Found) -> dg.SensorResult:
+    """Ingest in this tick: this process is warm, a run of its own would cost seconds of CPU for a few rows."""
+    metadata = exhibit_metadata(world.take_in(found.keys))
+    event = dg.AssetMaterialization(
+        asset_key(table.key), metadata=metadata, tags={"dagster/data_version": table.fingerprint}
+    )
+    return dg.SensorResult(
+        skip_reason=f"{len(found.keys):,} objects taken in.", asset_events=[event], cursor=found.cursor.dump()
+    )
 
-    Returns whether to ask, how many objects are pending, and the cursor after that.
-    """
+
+def _handed_on(instance: DagsterInstance, found: Found) -> dg.SensorResult:
+    cursor = found.cursor.dump()
+    if not found.act:
+        count = len(found.keys)
+        reason = f"{count:,} objects are pending and were asked for." if count else "No new object."
+        return dg.SensorResult(skip_reason=reason, cursor=cursor)
+    if is_queued(instance, "ingest"):
+        return dg.SensorResult(skip_reason="An ingest is queued already.", cursor=cursor)
+    return dg.SensorResult(run_requests=[dg.RunRequest(tags={PURPOSE_TAG: "ingest"})], cursor=cursor)
+
+
+def look(world: ReadingsWorld, cursor: InboxCursor, seconds: float) -> Found:
+    """Look for pending objects until there is something to do or the time is over."""
     deadline = time.monotonic() + seconds
     with world.inbox() as inbox:
         while True:
@@ -80,9 +124,9 @@ def look(world: ReadingsWorld, cursor: InboxCursor, seconds: float) -> tuple[boo
                 cursor = swept(cursor, now, took)
             else:
                 pending = inbox.recent(partial(recent_from, now=now))
-            wanted, cursor = ask(cursor, pending, now)
-            if wanted or time.monotonic() + LOOK_EVERY > deadline:
-                return wanted, len(pending), cursor
+            act, cursor = ask(cursor, pending, now)
+            if act or time.monotonic() + LOOK_EVERY > deadline:
+                return Found(act, tuple(pending), inbox.bytes_of(pending), cursor)
             time.sleep(LOOK_EVERY)
 
 

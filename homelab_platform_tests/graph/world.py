@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -119,6 +119,28 @@ class FolderAdapter:
         return [Exhibit("rows", "number", 3)]
 
 
+class ListedInbox:
+    """Pending objects as a list of names, a kilobyte each."""
+
+    def __init__(self, pending: list[str]) -> None:
+        self.pending = pending
+
+    def __enter__(self) -> ListedInbox:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+    def recent(self, start: Callable[[str], str]) -> list[str]:
+        return list(self.pending)
+
+    def everything(self) -> tuple[list[str], float]:
+        return list(self.pending), 0.0
+
+    def bytes_of(self, keys: Iterable[str]) -> int:
+        return 1024 * len(list(keys))
+
+
 class FolderWorld:
     """A site that reaches every layer. `broken` assets cannot be changed; `lying` ones claim to be and are not."""
 
@@ -130,6 +152,7 @@ class FolderWorld:
         self.changed: list[str] = []
         self.worked: list[tuple[str, dict[str, str]]] = []
         self.reloads = 0
+        self.pending: list[str] = []
 
     @property
     def capabilities(self) -> Capabilities:
@@ -149,7 +172,13 @@ class FolderWorld:
         return [Exhibit(task, "number", len(desired))]
 
     def inbox(self) -> Inbox:
-        raise HomelabError.of("folder", "this world has no inbox")
+        return ListedInbox(self.pending)
+
+    def take_in(self, keys: Iterable[str]) -> list[Exhibit]:
+        if "ingest" in self.broken:
+            raise HomelabError.of("ingest", "the test broke it", "Mend it.")
+        self.pending = [key for key in self.pending if key not in set(keys)]
+        return [Exhibit("objects", "number", len(list(keys)))]
 
     def changed_dates(self, since: int) -> tuple[tuple[date, ...], int]:
         return (date(2026, 11, 20), date(2026, 11, 21))[since:], 2

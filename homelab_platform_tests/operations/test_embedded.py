@@ -128,12 +128,14 @@ def test_a_mart_that_nobody_knows_is_refused_with_the_names_there_are(world: Emb
 def test_the_inbox_holds_what_no_ingest_took(world: EmbeddedWorld) -> None:
     apply_one(world, desired("table/sensor_data"))
     key = drop(world.lakehouse, "a")
-    wanted, count, cursor = look(world, InboxCursor(), 0)
-    assert (wanted, count) == (True, 1)
+    found = look(world, InboxCursor(), 0)
+    assert (found.act, found.keys, found.small) == (True, (key,), True)
+    assert found.size > 0
     with world.inbox() as inbox:
         assert inbox.recent(lambda folder: recent_from(folder, NOW)) == [key]
-    list(world.adapter("table").work(desired("table/sensor_data"), {}, lambda _text: None))
-    assert look(world, cursor, 0)[:2] == (False, 0)
+    shown = {exhibit.name: exhibit.value for exhibit in world.take_in(found.keys)}
+    assert (shown["objects"], shown["new readings"]) == (1, 20)
+    assert look(world, found.cursor, 0).keys == ()
     assert world.changed_dates(0)[0] == (NOW.date(),)
 
 

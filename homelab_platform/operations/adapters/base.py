@@ -155,11 +155,19 @@ class Inbox(Protocol):
         """Pending objects of the whole bucket, and the seconds that it took to list it."""
         ...
 
+    def bytes_of(self, keys: Iterable[str]) -> int:
+        """How large these objects are together, as stored; they were found by one of the looks before."""
+        ...
+
 
 class ReadingsWorld(World, Protocol):
     """A site that holds readings."""
 
     def inbox(self) -> Inbox: ...
+
+    def take_in(self, keys: Iterable[str]) -> list[Exhibit]:
+        """Ingest these objects here and now, and return what there is to see. Raises HomelabError if that fails."""
+        ...
 
     def changed_dates(self, since: int) -> tuple[tuple[date, ...], int]:
         """The days whose readings changed after the commit number `since`, and the newest commit's number."""

@@ -18,7 +18,7 @@ from homelab_platform.operations.adapters.base import Adapter, Exhibit, Say
 from homelab_platform.operations.adapters.buckets import BucketAdapter
 from homelab_platform.operations.adapters.flows import FlowAdapter
 from homelab_platform.operations.adapters.marts import MartAdapter
-from homelab_platform.operations.adapters.readings import Inbox, ReadingsAdapter, pictures, upkeep
+from homelab_platform.operations.adapters.readings import Inbox, ReadingsAdapter, pictures, take_in, upkeep
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import EMBEDDED, Capabilities
 from homelab_platform.tools.endpoints import Lakehouse
@@ -75,6 +75,10 @@ class EmbeddedWorld:
     def upkeep(self, task: str, desired: Mapping[str, DesiredState], say: Say) -> Iterable[Exhibit]:
         """Tend the tables of readings."""
         return upkeep(self.lab, self.lakehouse, task, say)
+
+    def take_in(self, keys: Iterable[str]) -> list[Exhibit]:
+        """Ingest these objects here and now."""
+        return take_in(self.lab, self.lakehouse, keys)
 
     def changed_dates(self, since: int) -> tuple[tuple[date, ...], int]:
         """The days whose readings changed after the commit number `since`, and the newest commit's number."""

@@ -54,6 +54,24 @@ class ReadingsAdapter(TableAdapter):
             yield from pictures(self._lab, self.lakehouse)
 
 
+def take_in(lab: ResolvedLab, lakehouse: Lakehouse, keys: Iterable[str]) -> list[Exhibit]:
+    """Ingest these objects of the raw bucket; what there is to see is short, as it is logged for each arrival."""
+    from homelab_platform.readings.ingest import ingest_objects
+
+    report = ingest_objects(lakehouse, keys, lab.streams)
+    found = [
+        Exhibit("objects", "number", report.objects),
+        Exhibit("new readings", "number", report.rows),
+        Exhibit("rejected lines", "number", report.rejected),
+    ]
+    if report.dates:
+        found.append(Exhibit("dates", "text", ", ".join(day.isoformat() for day in report.dates)))
+    if report.failed:
+        key, problem = report.failed[0]
+        found.append(Exhibit("put aside or not fetched", "text", f"{len(report.failed)}: {key}: {problem.what}"))
+    return found
+
+
 def pictures(lab: ResolvedLab, lakehouse: Lakehouse) -> Iterable[Exhibit]:
     """The last day of each sensor of the lab as a PNG, at most MOST_PICTURES of them.
 
@@ -125,6 +143,7 @@ class Inbox:
     def __init__(self, lakehouse: Lakehouse) -> None:
         self._lakehouse = lakehouse
         self._stack = ExitStack()
+        self._sizes: dict[str, int] = {}
 
     def __enter__(self) -> Inbox:
         from homelab_platform.readings import ledger
@@ -153,10 +172,16 @@ class Inbox:
 
         began = time.monotonic()
         found = pending_objects(self._lakehouse, limit=MOST_AT_ONCE)
+        self._sizes.update((info.key, info.size) for info in found)
         return [info.key for info in found], time.monotonic() - began
+
+    def bytes_of(self, keys: Iterable[str]) -> int:
+        """How large these objects are together, as stored."""
+        return sum(self._sizes.get(key, 0) for key in keys)
 
     def _pending(self, found: list[ObjectInfo]) -> list[str]:
         from homelab_platform.readings import ledger
 
         known = ledger.known(self._connection, self._lakehouse.raw_bucket, {o.key: o.etag for o in found})
+        self._sizes.update((info.key, info.size) for info in found if info.key not in known)
         return [info.key for info in found if info.key not in known]
