@@ -16,7 +16,7 @@ from homelab_platform.lab.bundles import expand_bundles
 from homelab_platform.lab.catalogue import Catalogue
 from homelab_platform.lab.context import RuleContext
 from homelab_platform.lab.host_services import setting_problems
-from homelab_platform.lab.load import LoadedLab, load_lab, sort_problems
+from homelab_platform.lab.load import LoadedLab, load_as_meant, load_lab, sort_problems
 from homelab_platform.lab.model_workloads import Workload
 from homelab_platform.lab.resolve import resolve
 from homelab_platform.lab.resolved import ResolvedLab
@@ -28,13 +28,25 @@ def check_lab(path: Path, catalog: Catalogue) -> list[Problem]:
     try:
         loaded = load_lab(path)
     except HomelabError as error:
-        return list(error.problems)
+        return sort_problems([*error.problems, *_further(path, catalog, error)])
     return check_loaded(loaded, catalog)[0]
+
+
+def _further(path: Path, catalog: Catalogue, error: HomelabError) -> list[Problem]:
+    """What else would be wrong once the typing errors are put right, elsewhere than at their places."""
+    loaded = load_as_meant(path)
+    told = {str(problem.where) for problem in error.problems}
+    further = check_loaded(loaded, catalog)[0] if loaded is not None else []
+    return [problem for problem in further if str(problem.where) not in told]
 
 
 def load_resolved(path: Path, catalog: Catalogue) -> ResolvedLab:
     """The lab, checked and resolved; raises HomelabError with every problem."""
-    problems, resolved = check_loaded(load_lab(path), catalog)
+    try:
+        loaded = load_lab(path)
+    except HomelabError as error:
+        raise HomelabError(sort_problems([*error.problems, *_further(path, catalog, error)])) from None
+    problems, resolved = check_loaded(loaded, catalog)
     if problems or resolved is None:
         raise HomelabError(problems)
     return resolved
