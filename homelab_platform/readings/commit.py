@@ -180,11 +180,13 @@ def _checked_again(session: Session, part: Part, basis: spans.Basis) -> Part | N
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
+    from homelab_platform.readings import arrow
+
     data = session.store.get(*split_location(part.file.file_path))
     table = pq.read_table(pa.BufferReader(data), use_threads=False)
     ours = pa.table(
         {
-            "row": pa.array(np.arange(len(table))),
+            "row": arrow.fixed(np.arange(len(table)), pa.int64()),
             "device": table["device"],
             "sensor": table["sensor"],
             "ts": table["ts"].cast(pa.int64()),
@@ -195,7 +197,7 @@ def _checked_again(session: Session, part: Part, basis: spans.Basis) -> Part | N
         return replace(part, basis=basis)
     keep = np.ones(len(table), dtype=np.bool_)
     keep[gone] = False
-    lost = pc.value_counts(table["source"].take(pa.array(gone))).to_pylist()
+    lost = pc.value_counts(table["source"].take(arrow.fixed(np.array(gone), pa.int64()))).to_pylist()
     numbers = session.numbers
     kept = dict(part.kept)
     for item in lost:
@@ -203,7 +205,7 @@ def _checked_again(session: Session, part: Part, basis: spans.Basis) -> Part | N
     kept = {i: n for i, n in kept.items() if n}
     if not keep.any():
         return None
-    file = session.upload_part(session.state(READINGS), table.filter(pa.array(keep)), part.day)
+    file = session.upload_part(session.state(READINGS), table.filter(arrow.booleans(keep)), part.day)
     return replace(part, file=file, kept=kept, basis=basis)
 
 

@@ -12,7 +12,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.readings import ledger, parquet, spans
+from homelab_platform.readings import arrow, ledger, parquet, spans
 from homelab_platform.readings.contract import READINGS
 from homelab_platform.readings.session import Session
 from homelab_platform.tools import iceberg
@@ -159,7 +159,7 @@ def _sorted(table: pa.Table) -> pa.Table:
     order = np.lexsort((table["ts"].cast(pa.int64()).to_numpy(), *keys))
     if not np.array_equal(np.sort(order), np.arange(len(table))):
         raise AssertionError("sorting lost a row")
-    return table.take(pa.array(order))
+    return table.take(arrow.fixed(order, pa.int64()))
 
 
 def _written(session: Session, state: TableState, table: pa.Table, day: date) -> DataFile:

@@ -106,8 +106,11 @@ def describe(path: str, size: int, footer: Any, schema: Schema, partition: date 
             if found is not None and found.has_null_count:
                 nulls[ids[name]] = nulls.get(ids[name], 0) + found.null_count
             if found is not None and found.has_min_max and name in _BOUNDED:
-                low, high = bounds.get(name, (found.min, found.max))
-                bounds[name] = (min(low, found.min), max(high, found.max))
+                # the physical values: a timestamp as microseconds needs no time zone library
+                raw = name in ("ts", "date", "ingested_at")
+                least, most = (found.min_raw, found.max_raw) if raw else (found.min, found.max)
+                low, high = bounds.get(name, (least, most))
+                bounds[name] = (min(low, least), max(high, most))
     lower, upper = _bounds(schema, bounds)
     described = DataFile.from_args(
         content=DataFileContent.DATA,

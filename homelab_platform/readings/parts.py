@@ -6,10 +6,10 @@ Not here: when to do so (batch) or making the files part of the table (commit).
 
 from __future__ import annotations
 
-import uuid
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,7 +126,7 @@ class PartWriter:
         self._session = session
         self._sensors = sensors
         self._keys = keys
-        self._ingested_at = datetime.now(UTC)
+        self._ingested_at = time.time_ns() // 1000
 
     def write(
         self,
@@ -196,42 +196,46 @@ class PartWriter:
     def _identities(self, chunk: Chunk, found: Sorted, buckets: Sequence[int]) -> pa.Table:
         import pyarrow as pa
 
+        from homelab_platform.readings import arrow
+
         rows = np.concatenate([np.arange(found.starts[b], found.starts[b + 1]) for b in buckets])
         sizes = [int(found.starts[b + 1] - found.starts[b]) for b in buckets]
 
         def repeated(values: list[str]) -> pa.Array:
-            codes = np.repeat(np.arange(len(values), dtype=np.int32), sizes)
-            return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(values, pa.string())).dictionary_decode()
+            return arrow.coded(np.repeat(np.arange(len(values), dtype=np.int32), sizes), values).dictionary_decode()
 
         return pa.table(
             {
-                "row": pa.array(rows),
+                "row": arrow.fixed(rows.astype(np.int64), pa.int64()),
                 "device": repeated([found.spans[b].device for b in buckets]),
                 "sensor": repeated([found.spans[b].sensor for b in buckets]),
-                "ts": pa.array(chunk.ts[found.order[rows]]),
+                "ts": arrow.fixed(chunk.ts[found.order[rows]], pa.int64()),
             }
         )
 
     def _table(self, state: TableState, chunk: Chunk, sources: Codes, buffer: RowBuffer, found: Sorted) -> pa.Table:
         import pyarrow as pa
 
+        from homelab_platform.readings import arrow
+
         order = found.order
         schema = parquet.arrow_schema(
             state.schema(), ("ts", "date", *TEXT_COLUMNS, "value", "source", "ingested_at", *chunk.extras)
         )
         quality, unit = self._judged(chunk, sources, buffer)
+        days = np.array([s.date.toordinal() - _EPOCH_DAY for s in found.spans], dtype=np.int32)
         columns: dict[str, pa.Array] = {
-            "ts": pa.array(chunk.ts[order]).view(schema.field("ts").type),
-            "value": pa.array(chunk.value[order]),
-            "source": _texts(sources[order], list(self._keys)),
-            "ingested_at": pa.repeat(pa.scalar(self._ingested_at, schema.field("ingested_at").type), len(order)),
+            "ts": arrow.fixed(chunk.ts[order], schema.field("ts").type),
+            "value": arrow.fixed(chunk.value[order], pa.float64()),
+            "source": arrow.coded(sources[order], self._keys),
+            "ingested_at": arrow.fixed(
+                np.full(len(order), self._ingested_at, dtype=np.int64), schema.field("ingested_at").type
+            ),
+            "date": arrow.fixed(np.repeat(days, np.diff(found.starts)), pa.date32()),
         }
         for name in TEXT_COLUMNS:
             codes = {"quality": quality, "unit": unit}.get(name, chunk.codes[name])
-            columns[name] = _texts(codes[order], buffer.interner(name).values)
-        sizes = np.diff(found.starts)
-        days = np.repeat(np.array([s.date.toordinal() - _EPOCH_DAY for s in found.spans], dtype=np.int32), sizes)
-        columns["date"] = pa.array(days).view(pa.date32())
+            columns[name] = arrow.coded(codes[order], buffer.interner(name).values)
         for name, column in chunk.extras.items():
             columns[name] = _extra(column[order], buffer, name, schema.field(name).type)
         fields = [pa.field(f.name, columns[f.name].type, nullable=f.nullable, metadata=f.metadata) for f in schema]
@@ -256,20 +260,18 @@ class PartWriter:
         return quality, unit
 
 
-def _texts(codes: Codes, values: list[str]) -> pa.Array:
-    import pyarrow as pa
-
-    missing = codes < 0
-    indices = pa.array(codes, mask=missing) if missing.any() else pa.array(codes)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(values, pa.string()))
-
-
 def _extra(column: Any, buffer: RowBuffer, name: str, wanted: pa.DataType) -> pa.Array:
-    import pyarrow as pa
+    from homelab_platform.readings import arrow
 
     if column.dtype == np.int32:
-        return _texts(column, buffer.interner(name).values)
-    missing = np.isnan(column) if column.dtype == np.float64 else column < 0
+        return arrow.coded(column, buffer.interner(name).values)
     if column.dtype == np.float64:
-        return pa.array(column, mask=missing).cast(wanted)
-    return pa.array(column.astype(np.bool_), mask=missing)
+        return arrow.fixed(column, pa_float(), np.isnan(column)).cast(wanted)
+    return arrow.booleans(column > 0, column < 0)
+
+
+def pa_float() -> pa.DataType:
+    """Arrow's double."""
+    import pyarrow as pa
+
+    return pa.float64()

@@ -83,7 +83,7 @@ def _draw(lines: Mapping[str, Sequence[Point]], sensor: str, unit: str, end: dat
     if not lines:
         axes.text(0.5, 0.5, "no readings", transform=axes.transAxes, ha="center", va="center", alpha=0.6)
     elif len(shown) > 1 or len(lines) > 1:
-        axes.legend(fontsize=7, frameon=False, loc="upper left", ncols=4)
+        axes.legend(fontsize=7, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=4)
     target = io.BytesIO()
     figure.savefig(target, format="png")
     return target.getvalue()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +68,8 @@ class QueryResult:
         import duckdb
 
         try:
-            return list(self._connection.fetchmany(count))
+            with _ctrl_c():
+                return list(self._connection.fetchmany(count))
         except duckdb.Error as error:
             raise _meaning(error, self._sql, self._connection, self._clock) from None
 
@@ -145,7 +146,8 @@ def _execute(connection: DuckDBPyConnection, sql: str, limit: int | None, clock:
 
     refuse_writes(connection, sql)
     try:
-        connection.execute(sql)
+        with _ctrl_c():
+            connection.execute(sql)
         return QueryResult(connection, sql, ran=sql, limit=limit, clock=clock)
     except duckdb.Error as error:
         meaning = _meaning(error, sql, connection, clock)
@@ -154,12 +156,24 @@ def _execute(connection: DuckDBPyConnection, sql: str, limit: int | None, clock:
             raise meaning from None
     try:
         refuse_writes(connection, translated)
-        connection.execute(translated)
+        with _ctrl_c():
+            connection.execute(translated)
     except (duckdb.ParserException, duckdb.CatalogException, duckdb.BinderException):
         raise meaning from None
     except duckdb.Error as error:
         raise _meaning(error, translated, connection, clock) from None
     return QueryResult(connection, translated, ran=translated, limit=limit, clock=clock)
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[None]:
+    """DuckDB takes Ctrl-C while it works and reports it as a RuntimeError; this makes it Python's own again."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "interrupted" in str(error).lower():
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _may_be_dialect(error: Exception) -> bool:

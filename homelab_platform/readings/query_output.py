@@ -146,7 +146,7 @@ def _cell(value: Any) -> str:
     elif isinstance(value, datetime):
         text = value.isoformat(sep=" ", timespec="microseconds" if value.microsecond else "seconds")
     elif isinstance(value, float):
-        text = f"{value:.10g}"
+        text = f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.10g}"
     else:
         text = str(_csv_value(value))
     text = " ".join(text.split()) if any(c in text for c in "\n\r\t") else text

@@ -5,8 +5,8 @@ Belongs here: holding them until they are written, and their columns. Not here: 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from homelab_platform.readings.record import Rejected
@@ -54,18 +54,20 @@ class RejectBuffer:
 
 def rejected_table(schema: Schema, rejected: Sequence[tuple[int, Rejected]], keys: Sequence[str]) -> pa.Table:
     """The lines as rows of the table."""
+    import numpy as np
     import pyarrow as pa
 
+    from homelab_platform.readings import arrow
     from homelab_platform.readings.parquet import arrow_schema
 
     wanted = arrow_schema(schema, ("source", "line", "reason", "raw", "ingested_at", "stream"))
-    now = datetime.now(UTC)
+    now = np.full(len(rejected), time.time_ns() // 1000, dtype=np.int64)
     columns = {
-        "source": [keys[i] for i, _ in rejected],
-        "line": [r.line for _, r in rejected],
-        "reason": [r.reason for _, r in rejected],
-        "raw": [r.raw for _, r in rejected],
-        "ingested_at": [now] * len(rejected),
-        "stream": [keys[i].split("/", 1)[0] for i, _ in rejected],
+        "source": arrow.strings([keys[i] for i, _ in rejected]),
+        "line": arrow.fixed(np.array([r.line for _, r in rejected], dtype=np.int64), pa.int64()),
+        "reason": arrow.strings([r.reason for _, r in rejected]),
+        "raw": arrow.strings([r.raw for _, r in rejected]),
+        "ingested_at": arrow.fixed(now, wanted.field("ingested_at").type),
+        "stream": arrow.strings([keys[i].split("/", 1)[0] for i, _ in rejected]),
     }
-    return pa.table({f.name: pa.array(columns[f.name], f.type) for f in wanted}, schema=wanted)
+    return pa.Table.from_arrays([columns[f.name] for f in wanted], schema=wanted)
