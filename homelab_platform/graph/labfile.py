@@ -14,7 +14,9 @@ from homelab_platform.paths import data_home, project_path, site_path
 
 LAB_VARIABLE = "HOMELAB_LAB"
 GOOD_LAB = "lab.json"
-_READ = (".yaml", ".yml")
+_READ = (".yaml", ".yml", ".pub")
+DEEPEST = 3
+MOST_FILES = 5_000
 
 
 def lab_path() -> Path:
@@ -76,13 +78,22 @@ def load_or_last_good(path: Path) -> LoadedFile:
 
 
 def stamp(path: Path) -> tuple[tuple[str, int, int], ...]:
-    """What changes when the lab file, or a YAML file below its folder, changes: names, sizes, times of change."""
-    found = []
-    for folder, _, names in os.walk(path.parent):
+    """What changes when the lab file or a file beside it changes: names, sizes, times of change.
+
+    Looks at YAML files and keys down to three folders below the lab file, at most 5,000 of them: the lab file may lie
+    in somebody's home folder, and this is asked every five seconds.
+    """
+    found: list[tuple[str, int, int]] = []
+    top = str(path.parent)
+    for folder, below, names in os.walk(top):
+        deep = folder.count(os.sep) - top.count(os.sep) >= DEEPEST
+        below[:] = [] if deep else sorted(name for name in below if not name.startswith("."))
         for name in names:
             if name.endswith(_READ):
                 info = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 (many files, every few seconds)
                 found.append((os.path.join(folder, name), info.st_size, info.st_mtime_ns))  # noqa: PTH118
+        if len(found) >= MOST_FILES:
+            break
     return tuple(sorted(found))
 
 

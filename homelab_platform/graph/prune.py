@@ -5,9 +5,11 @@ stays, whatever its age, so that no asset's page loses what it last looked like.
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from dagster import DagsterInstance, DagsterRunStatus, RunRecord, RunsFilter
+from dagster._core.instance.utils import RUNLESS_RUN_ID
+from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable
 
 from homelab_platform.graph.tags import PURPOSE_TAG
 
@@ -20,6 +22,7 @@ KEEP: Mapping[str, timedelta] = {
     "observe": timedelta(days=1),
 }
 """How long a successful run of each purpose is kept; others as long as `apply`."""
+KEEP_RUNLESS = timedelta(days=3)
 KEEP_FAILED = timedelta(days=30)
 FINISHED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 MOST_AT_ONCE = 5000
@@ -45,7 +48,23 @@ def prune(instance: DagsterInstance, now: datetime) -> dict[str, int]:
         instance.compute_log_manager.delete_logs(prefix=[run.run_id])
         instance.delete_run(run.run_id)
         deleted += 1
-    return {"looked at": looked, "deleted": deleted}
+    return {"looked at": looked, "deleted": deleted, "events without a run": prune_runless(instance, now)}
+
+
+def prune_runless(instance: DagsterInstance, now: datetime) -> int:
+    """Delete old events that belong to no run (what ticks and the command line reported); returns how many.
+
+    Dagster deletes events by their run only. What an asset's page shows as its latest lies in a table of its own and
+    stays.
+    """
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqlEventLogStorage):
+        return 0
+    oldest = (now - KEEP_RUNLESS).astimezone(UTC).replace(tzinfo=None)
+    events = SqlEventLogStorageTable
+    old = events.delete().where(events.c.run_id == RUNLESS_RUN_ID).where(events.c.timestamp < oldest)
+    with storage.index_connection() as connection:
+        return int(connection.execute(old).rowcount)
 
 
 def _old_enough(record: RunRecord, now: datetime) -> bool:
