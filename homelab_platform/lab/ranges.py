@@ -6,6 +6,7 @@ Belongs here: one frozen value with cheap set questions (integers, no lists of a
 from __future__ import annotations
 
 import ipaddress
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ class AddressRange:
         return found.version == self.version and self.first <= int(found) <= self.last
 
     def __len__(self) -> int:
-        return self.last - self.first + 1
+        return min(self.last - self.first + 1, sys.maxsize)  # IPv6 networks hold more than len() can say
 
     def overlaps(self, other: AddressRange) -> bool:
         """Whether an address is in both."""

@@ -111,3 +111,45 @@ def test_a_lab_that_does_not_fit_is_refused_within_two_seconds(tmp_path: Path) -
     found, _ = check_loaded(load_lab(path), catalogue())
     assert time.process_time() - start < 2
     assert [problem.rule for problem in found] == ["does-not-fit"]
+
+
+MIXED = """\
+lab: home
+network:
+  lan: 192.168.0.7/24
+  gateway: 192.168.0.1
+  dhcp: 192.168.0.20-210
+  load_balancers: 192.168.0.200-250
+hosts:
+  pi-1: {bord: pi5-8gb, os: raspios, address: 192.168.0.11, k3s: sever}
+  pi-2: {board: pi5-8gb, os: raspios, address: 192.168.0.11, k3s: agent}
+storge: local-path
+workloads:
+  metallb:
+  kiwix: {size: 1Gb, expose: 192.168.0.100}
+  seerr:
+"""
+
+
+def test_typing_errors_do_not_hide_what_else_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text(MIXED, encoding="utf-8")
+    found = [(place(problem)[1], problem.rule) for problem in problems(path)]
+    assert found == [
+        (3, "value"),
+        (5, "pool-overlaps-dhcp"),
+        (8, "missing"),
+        (8, "unknown-key"),
+        (8, "value"),
+        (9, "duplicate-address"),
+        (10, "unknown-key"),
+        (13, "value"),
+        (13, "address-outside-pool"),
+        (14, "missing-dependency"),
+    ]
+
+
+def test_nothing_is_made_up_where_an_error_leaves_nothing_to_guess(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text(MIXED.replace("bord: pi5-8gb, ", "").replace("1Gb", "much"), encoding="utf-8")
+    assert {problem.rule for problem in problems(path)} == {"value", "missing", "unknown-key"}
