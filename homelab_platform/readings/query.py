@@ -84,27 +84,31 @@ class QueryResult:
 
 
 class _Clock:
-    """Interrupts the connection after `seconds`; None never does."""
+    """Interrupts the connection after `seconds`, again and again until it is stopped; None never does.
+
+    Once is not enough: DuckDB forgets an interrupt that comes between two statements.
+    """
 
     def __init__(self, connection: DuckDBPyConnection, seconds: float | None) -> None:
         self.seconds = seconds
         self.expired = False
         self._connection = connection
-        self._timer = None if seconds is None else threading.Timer(seconds, self._ring)
-        if self._timer is not None:
-            self._timer.daemon = True
-            self._timer.start()
+        self._stopped = threading.Event()
+        if seconds is not None:
+            threading.Thread(target=self._run, args=(seconds,), daemon=True).start()
 
-    def _ring(self) -> None:
+    def _run(self, seconds: float) -> None:
         import duckdb
 
-        self.expired = True
-        with suppress(duckdb.Error):  # closed in the same moment
-            self._connection.interrupt()
+        wait = seconds
+        while not self._stopped.wait(wait):
+            self.expired = True
+            wait = 0.1
+            with suppress(duckdb.Error):  # closed in the same moment
+                self._connection.interrupt()
 
     def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stopped.set()
 
 
 def run_query(

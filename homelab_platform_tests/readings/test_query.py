@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,6 +20,7 @@ from pyiceberg.types import StringType
 from homelab_platform.errors import HomelabError, Position
 from homelab_platform.readings.query import run_query
 from homelab_platform.readings.query_output import format_csv, format_json, format_table
+from homelab_platform.servers.scratch import ScratchServers, fresh_lakehouse
 from homelab_platform.tools import duckdb as engine
 from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint
 from homelab_platform_tests.readings.lake import add_readings, catalog_of, make_readings, make_table
@@ -34,10 +38,18 @@ def _rows(count: int, *, device: str = "pi-1", every: timedelta = timedelta(hour
 
 
 @pytest.fixture
-def filled(lakehouse: Lakehouse) -> Lakehouse:
-    """A lake whose table holds thirty half days of one sensor."""
+def changing(lakehouse: Lakehouse) -> Lakehouse:
+    """A lake of the test's own, whose table holds thirty half days of one sensor."""
     make_readings(lakehouse, _rows(30))
     return lakehouse
+
+
+@pytest.fixture(scope="module")
+def filled(servers: ScratchServers) -> Iterator[Lakehouse]:
+    """The same, shared by tests that only read."""
+    with fresh_lakehouse(servers) as made:
+        make_readings(made, _rows(30))
+        yield made
 
 
 def _problem(lakehouse: Lakehouse, sql: str, **settings: Any) -> Any:
@@ -76,28 +88,28 @@ def test_trino_dialect_is_understood(filled: Lakehouse) -> None:
     assert result.ran != sql
 
 
-def test_a_new_column_appears_with_the_next_query(filled: Lakehouse) -> None:
-    table = catalog_of(filled).load_table("default.sensor_data")
+def test_a_new_column_appears_with_the_next_query(changing: Lakehouse) -> None:
+    table = catalog_of(changing).load_table("default.sensor_data")
     with table.update_schema() as change:
         change.add_column("battery", StringType())
     add_readings(table, [{**_rows(1, device="pi-2")[0], "battery": "low"}])
-    assert list(run_query(filled, "SELECT battery FROM sensor_data WHERE battery IS NOT NULL")) == [("low",)]
+    assert list(run_query(changing, "SELECT battery FROM sensor_data WHERE battery IS NOT NULL")) == [("low",)]
 
 
-def test_deleted_rows_are_gone(filled: Lakehouse) -> None:
-    table = catalog_of(filled).load_table("default.sensor_data")
+def test_deleted_rows_are_gone(changing: Lakehouse) -> None:
+    table = catalog_of(changing).load_table("default.sensor_data")
     table.delete("value >= 40.0")
-    assert list(run_query(filled, "SELECT count(*), max(value) FROM sensor_data")) == [(20, 39.0)]
+    assert list(run_query(changing, "SELECT count(*), max(value) FROM sensor_data")) == [(20, 39.0)]
 
 
-def test_one_connection_reads_one_state_of_all_tables(filled: Lakehouse) -> None:
-    connection = engine.connect(filled)
+def test_one_connection_reads_one_state_of_all_tables(changing: Lakehouse) -> None:
+    connection = engine.connect(changing)
     try:
-        add_readings(catalog_of(filled).load_table("default.sensor_data"), _rows(5, device="late"))
+        add_readings(catalog_of(changing).load_table("default.sensor_data"), _rows(5, device="late"))
         assert connection.execute("SELECT count(*) FROM sensor_data").fetchone() == (30,)
     finally:
         connection.close()
-    assert list(run_query(filled, "SELECT count(*) FROM sensor_data")) == [(35,)]
+    assert list(run_query(changing, "SELECT count(*) FROM sensor_data")) == [(35,)]
 
 
 def test_an_empty_table_and_an_empty_lake_answer(lakehouse: Lakehouse) -> None:
@@ -152,6 +164,15 @@ def test_a_query_is_stopped_at_its_deadline(filled: Lakehouse) -> None:
     problem = _problem(filled, "SELECT count(*) FROM range(100000000) a, range(100000) b", timeout=0.5)
     assert "stopped after 0.5 s" in problem.what
     assert time.monotonic() - begin < 10
+
+
+def test_ctrl_c_stops_a_query(filled: Lakehouse) -> None:
+    begin = time.monotonic()
+    timer = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        timer.start()
+        list(run_query(filled, "SELECT count(*) FROM range(100000000) a, range(100000) b", timeout=30))
+    assert time.monotonic() - begin < 25
 
 
 def test_a_limit_holds_rows_back_and_says_so(filled: Lakehouse) -> None:
@@ -237,13 +258,13 @@ def test_a_table_is_aligned_and_keeps_each_row_on_one_line() -> None:
     assert out.getvalue() == "name         n\n─────────  ───\na            1\nlong name  200\n"
 
 
-def test_tables_of_another_namespace_are_seen(filled: Lakehouse) -> None:
+def test_tables_of_another_namespace_are_seen(changing: Lakehouse) -> None:
     from homelab_platform.readings.contract import readings_schema
 
-    made = make_table(catalog_of(filled), "marts.copy", readings_schema())
+    made = make_table(catalog_of(changing), "marts.copy", readings_schema())
     add_readings(made, _rows(2))
-    assert list(run_query(filled, "SELECT count(*) FROM marts.copy")) == [(2,)]
-    assert list(run_query(filled, "SELECT count(*) FROM hive.marts.copy")) == [(2,)]
+    assert list(run_query(changing, "SELECT count(*) FROM marts.copy")) == [(2,)]
+    assert list(run_query(changing, "SELECT count(*) FROM hive.marts.copy")) == [(2,)]
 
 
 def test_rows_come_as_arrow_too(filled: Lakehouse) -> None:
