@@ -146,7 +146,11 @@ def _no_room(ctx: RuleContext, rooms: dict[str, Room], item: fit.Item, room: Roo
         f"{name} needs {_show(need, lack, left)}; {room.name} has {_show(left, lack, need)} left "
         f"of {_bare(room.whole[lack], lack)}{f' ({users})' if users else ''}"
     )
-    others = [r for r in rooms.values() if r.name != room.name and fit.fits_in(item.demand, r.left)]
+    others = [
+        r
+        for r in rooms.values()
+        if r.name != room.name and fit.fits_in(item.demand, r.left) and r.whole[lack] < fit.UNKNOWN_DISK
+    ]
     best = max(others, key=lambda r: (r.left[lack], r.name)) if others else None
     moves = f"Move it (on: {best.name} has {_show(best.left[lack], lack)}) or lower" if best else "Lower"
     remedy = f"{moves} {_knob(lack, left)}."

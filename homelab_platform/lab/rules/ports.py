@@ -61,7 +61,9 @@ def _apart(ctx: RuleContext, here: Listener, other: Listener) -> str:
         return "Write services.resolved.enable: false under nix.options, or move the DNS server to another host."
     if "k3s's Traefik" in (here.owner, other.owner):
         return "Write cluster: {disable: [traefik]}, or use metallb, which gives each service an address of its own."
-    if here.path[0] == "workloads" and facts(ctx).load_balancer == "servicelb":
+    known, workloads = facts(ctx), ctx.lab.workloads
+    balanced = [o for o in (here.owner, other.owner) if o in workloads and known.way(o, workloads[o]) == "lan"]
+    if balanced and known.load_balancer == "servicelb":
         return "Use metallb, which gives each service an address of its own, or expose one of them by name (ingress)."
     return "Move one of them to another host, or give it another port."
 
@@ -83,11 +85,14 @@ def _on_host(ctx: RuleContext, name: str) -> Iterator[Listener]:
         yield Listener("udp", wireguard.port, "wireguard", ("network", "vpn", "wireguard", "port"))
     for key, workload in ctx.lab.workloads.items():
         entry = known.entries[key]
-        if entry is None or name not in workload.on:
+        if name not in workload.on:
             continue
-        if entry.kind == "host" or getattr(entry, "host_network", False):
+        for tail, port in _numbers(workload.values, "hostPort"):
+            yield Listener("tcp", port, key, ("workloads", key, "values", *tail))
+        if entry is not None and (entry.kind == "host" or getattr(entry, "host_network", False)):
             for protocol, port in known.ports(key, workload).values():
-                yield Listener(protocol, port, entry.name, ("workloads", key))
+                owner = entry.name if entry.kind == "host" else key  # a host service may be named in both places
+                yield Listener(protocol, port, owner, ("workloads", key))
 
 
 def _service_ports(service: str, said: dict[str, Any]) -> Iterator[tuple[str, int]]:
@@ -120,7 +125,7 @@ def _on_all_nodes(ctx: RuleContext) -> Iterator[Listener]:
         if on_hosts or balanced:
             for protocol, port in known.ports(name, workload).values():
                 yield Listener(protocol, port, name, ("workloads", name))
-        if not workload.on or len(known.nodes) == 1:
+        if not workload.on:
             for path, port in _numbers(workload.values, "hostPort"):
                 yield Listener("tcp", port, name, ("workloads", name, "values", *path))
 
@@ -128,8 +133,12 @@ def _on_all_nodes(ctx: RuleContext) -> Iterator[Listener]:
 def _numbers(values: Any, key: str) -> Iterator[tuple[Path, int]]:
     for path, value in leaves(values):
         parent = path[-2] if len(path) > 1 else None
-        if (path[-1:] == (key,) or parent == f"{key}s") and isinstance(value, int) and not isinstance(value, bool):
+        if path[-1:] != (key,) and parent != f"{key}s":
+            continue
+        if isinstance(value, int) and not isinstance(value, bool):
             yield path, value
+        elif isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 6:
+            yield path, int(value)
 
 
 def node_port(ctx: RuleContext) -> Iterable[Problem]:

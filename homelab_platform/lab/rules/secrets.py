@@ -28,13 +28,13 @@ DEFAULTS = {
 }  # fmt: skip
 _WORD = re.compile(
     r"passw(?:or)?d|passwort|passphrase|\bpwd\b|(?:^|[^a-z])pass$|secret|token|api[-_]?key|apikey|private[-_]?key|"
-    r"access[-_]?key|auth[-_]?key|encryption[-_]?key|signing[-_]?key|client[-_]?key|credential|psk$|webhook",
+    r"access[-_]?key|auth[-_]?key|encryption[-_]?key|signing[-_]?key|client[-_]?key|credential|psk$",
     re.IGNORECASE,
 )
 _NO_SECRET = re.compile(
     r"(?:name|names|ref|refs|path|file|dir|mount|key[-_]?name|url|uri|class|type|provider|policy|length|ttl|expir\w*|"
     r"lifetime|enabled|method|algorithm|hash|issuer|audience|existing[-_]?secret|secretkey(?:ref)?|namespace|store|"
-    r"annotations?|labels?|version|format|mode|size|rotation|header|scopes?|limit|selector|id)$|"
+    r"annotations?|labels?|version|format|mode|size|rotation|header|scopes?|limit|selector|id|port|seconds|count|image|repository|tag|domain)$|"
     r"^existing|^use[A-Z_]|^create|^automount|^imagepullsecrets|^serviceaccount",
     re.IGNORECASE,
 )
@@ -51,6 +51,7 @@ _KNOWN_FORMS = (
     ("a Docker token", re.compile(r"\bdckr_pat_[A-Za-z0-9_-]{16,}")),
     ("an API key", re.compile(r"\bsk-[A-Za-z0-9_-]{20,}")),
     ("a signed token", re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+")),
+    ("a webhook", re.compile(r"hooks\.slack\.com/services/|discord(?:app)?\.com/api/webhooks/")),
     ("an address with a password", re.compile(r"\b[a-z][a-z0-9+.-]*://[^/\s:@$]+:[^/\s:@$]+@")),
 )
 _TOKEN = re.compile(r"[A-Za-z0-9+/=_-]{24,}")
@@ -92,7 +93,7 @@ def finding(path: Path, value: Any) -> Finding | None:
             return f"{key} is {text}, which everybody tries first", True
         if isinstance(value, str) and not _reads_like_name(key, text):
             return f"the value of {key}", False
-        if isinstance(value, int):
+        if isinstance(value, int) and re.search("passw|pin$|psk$", key, re.IGNORECASE):
             return f"the value of {key}", False
     return ("what looks like a secret", False) if isinstance(value, str) and _random(text) else None
 
@@ -140,8 +141,11 @@ def _of_cluster(ctx: RuleContext) -> Iterator[tuple[Path, Any]]:
     cluster = ctx.lab.cluster
     if cluster:
         for key in ("server_flags", "agent_flags"):
-            for index, flag in enumerate(getattr(cluster, key)):
-                yield from _flag(("cluster", key, index), flag)
+            flags = getattr(cluster, key)
+            for index, flag in enumerate(flags):
+                before = flags[index - 1] if index else ""
+                apart = before.startswith("-") and "=" not in before and not flag.startswith("-")
+                yield from _flag(("cluster", key, index), f"{before}={flag}" if apart else flag)
         for kind in ("flux", "argocd"):
             if repository := getattr(cluster.deploy, kind):
                 yield ("cluster", "deploy", kind, "repository"), repository.repository
