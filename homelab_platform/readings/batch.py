@@ -6,6 +6,7 @@ Belongs here: the order of these steps, and what a broken object means for the b
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -85,10 +86,8 @@ class Batch:
         for part in self._parts:
             part.kept = {renumbered[i]: n for i, n in part.kept.items()}
         self.session.numbers = {self.objects[old].key: new for old, new in renumbered.items()}
-        done = commit(
-            self.session, [self.results[i] for i in numbers], self._parts, [file for file, _ in self._rejected]
-        )
-        return done
+        rejected = [file for file, _ in self._rejected]
+        return commit(self.session, [self.results[i] for i in numbers], self._parts, rejected)
 
     def discard(self) -> None:
         """Delete the files of this batch, which is known not to have been committed."""
@@ -158,7 +157,7 @@ class Batch:
             chunk, sources = self._buffer.take(lambda s, t=tag: (s != current) if t is None else True)  # type: ignore[misc]
             if len(chunk):
                 chunk, state = self._with_columns(chunk)
-                self._parts += self._writer.write(state, chunk, sources, self._buffer, self._parts, tag)
+                self._parts += self._writer.write(state, (chunk, sources), self._buffer, earlier=self._parts, tag=tag)
             self._write_rejects(self._rejects.take(current, others=tag is None), tag)
         if self._buffer.text_size >= FLUSH_TEXT:
             self._buffer.texts.clear()
@@ -195,7 +194,7 @@ class Batch:
         codes: Codes = empty_extra("string", len(column))
         for i, value in enumerate(column.tolist()):
             if column.dtype.kind == "f":
-                codes[i] = -1 if value != value else code(repr(value))
+                codes[i] = -1 if math.isnan(value) else code(repr(value))
             elif column.dtype.itemsize == 1:
                 codes[i] = -1 if value < 0 else code("true" if value else "false")
             else:

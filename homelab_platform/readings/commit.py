@@ -94,9 +94,9 @@ def _commit_locked(
 ) -> Committed:
     connection = session.connection
     bucket = session.lakehouse.raw_bucket
-    done = ledger.known(connection, bucket, {o.key: o.etag for o in objects})
-    if done:
-        raise AlreadyIngested(done)
+    other = ledger.known(connection, bucket, {o.key: o.etag for o in objects})
+    if other:
+        raise AlreadyIngested(other)
     basis = spans.settle(connection, session.lakehouse, session.io)
     parts = [again for p in parts if (again := _checked_again(session, p, basis)) is not None]
     snapshots = {}
@@ -121,18 +121,13 @@ def _commit_locked(
     for part in parts:
         for index, count in part.kept.items():
             kept[index] = kept.get(index, 0) + count
-    _record_objects(session, objects, parts, kept, seq, readings.snapshot_id, snapshots[REJECTED].snapshot_id)
-    return Committed(seq, readings.snapshot_id, kept, tuple(parts))
+    done = Committed(seq, readings.snapshot_id, kept, tuple(parts))
+    _record_objects(session, objects, done, snapshots[REJECTED].snapshot_id)
+    return done
 
 
 def _record_objects(
-    session: Session,
-    objects: Sequence[ObjectResult],
-    parts: Sequence[Part],
-    kept: dict[int, int],
-    seq: int,
-    snapshot: int | None,
-    rejected_snapshot: int | None,
+    session: Session, objects: Sequence[ObjectResult], done: Committed, rejected_snapshot: int | None
 ) -> None:
     bucket = session.lakehouse.raw_bucket
     rows = [
@@ -144,13 +139,13 @@ def _record_objects(
             o.sha256,
             "quarantined" if o.problem else "ingested",
             o.problem,
-            kept.get(i, 0),
-            o.read - kept.get(i, 0),
+            done.kept.get(i, 0),
+            o.read - done.kept.get(i, 0),
             o.rejected,
-            sorted({p.day for p in parts if i in p.kept}),
-            snapshot,
+            sorted({p.day for p in done.parts if i in p.kept}),
+            done.snapshot_id,
             rejected_snapshot if o.rejected or o.problem else None,
-            seq,
+            done.seq,
             session.worker.name,
         )
         for i, o in enumerate(objects)
@@ -272,7 +267,10 @@ def _add_columns_locked(session: Session, extra: ExtraColumns, names: Sequence[s
         schema_id=max(s.schema_id for s in state.metadata.schemas) + 1,
         identifier_field_ids=list(current.identifier_field_ids),
     )
-    updates: tuple[TableUpdate, ...] = (AddSchemaUpdate.model_validate({"schema": schema}), SetCurrentSchemaUpdate(schema_id=-1))
+    updates: tuple[TableUpdate, ...] = (
+        AddSchemaUpdate.model_validate({"schema": schema}),
+        SetCurrentSchemaUpdate(schema_id=-1),
+    )
     staged = iceberg.stage(state, Change(updates=updates), session.io)
     iceberg.swap(session.connection, staged)
     ledger.add_garbage(session.connection, READINGS, staged.garbage)

@@ -185,14 +185,16 @@ def _commit(session: Session, base: TableState, day: date, old: Sequence[DataFil
             state = session.state(READINGS)
             if _deletes(state, session) != _deletes(base, session):
                 return False
-            change = Change(added=new, removed=removed, operation="replace", summary={"homelab.worker": session.worker.name})
+            change = Change(
+                added=new, removed=removed, operation="replace", summary={"homelab.worker": session.worker.name}
+            )
             staged.append(iceberg.stage(state, change, session.io))
             iceberg.swap(connection, staged[0])
             after = staged[0].after
             seq = ledger.record_change(connection, "compact", after.snapshot_id, [day])
             ledger.record_state(connection, READINGS, after.location, after.snapshot_id, seq)
             ledger.add_garbage(connection, READINGS, staged[0].garbage)
-            ledger.add_garbage(connection, READINGS, sorted(removed), after.metadata.last_sequence_number)
+            ledger.add_garbage(connection, READINGS, sorted(removed), staged[0].sequence)
             connection.execute("UPDATE day_files SET commits = 0 WHERE date = %s", (day,))
     except TableMoved:
         session.remove([path for s in staged for path in s.written])
@@ -214,4 +216,3 @@ def days_with_small_files(state: TableState, session: Session) -> dict[date, lis
         if entry.data_file.record_count < LARGE_ROWS:
             days.setdefault(spans.partition_day(entry.data_file.partition[0]), []).append(entry)
     return {day: found for day, found in sorted(days.items()) if len(found) > 1}
-

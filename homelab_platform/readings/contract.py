@@ -111,8 +111,8 @@ def ensure_tables(lakehouse: Lakehouse) -> None:
     Idempotent and safe to call from several processes at once. Raises HomelabError if PostgreSQL or S3 does not
     answer, or if an existing table no longer has a contract column.
     """
-    from homelab_platform.readings import ledger
-    from homelab_platform.tools import iceberg
+    import homelab_platform.readings.ledger as ledger  # noqa: PLR0402
+    import homelab_platform.tools.iceberg as iceberg  # noqa: PLR0402
 
     with ledger.connect(lakehouse) as connection:
         ledger.ensure_ledger(connection)

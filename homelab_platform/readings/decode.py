@@ -33,7 +33,7 @@ class Decoded:
 
 @dataclass
 class Decoder:
-    """Decodes the objects of one batch: the extra columns known so far, the last acceptable `ts`, the scanner if any."""
+    """Decodes the objects of one batch: extra columns known so far, the last acceptable `ts`, the scanner if any."""
 
     buffer: RowBuffer
     latest: int

@@ -50,7 +50,7 @@ def read_csv(decoder: Decoder, stream: BinaryIO, mapping: Mapping | None) -> Ite
     try:
         for cells in reader:
             if cells:
-                _csv_row(decoder, mapping, names, cells, reader.line_num + 1, rows, decoded)
+                _csv_row(decoder, mapping, names, cells, line=reader.line_num + 1, rows=rows, decoded=decoded)
             if len(rows) + len(decoded.rejected) >= ROWS_PER_CHUNK:
                 decoded.chunk = chunk_of_rows(rows, decoder.buffer)
                 yield decoded
@@ -66,6 +66,7 @@ def _csv_row(
     mapping: Mapping | None,
     names: list[str],
     cells: list[str],
+    *,
     line: int,
     rows: list[Row],
     decoded: Decoded,

@@ -131,7 +131,7 @@ def ingest_objects(
     *,
     progress: Progress | None = None,
 ) -> IngestReport:
-    """Ingest these objects of the raw bucket, unless they are already; a key that is not there is reported as failed."""
+    """Ingest these objects of the raw bucket, unless they are already; a key that is not there counts as failed."""
     from homelab_platform.readings.session import open_session
 
     totals = _Totals()

@@ -8,7 +8,7 @@ The number conversion is the Eisel-Lemire algorithm (Lemire, "Number parsing at 
 Clinger's exact short cut; both round as `float()` does, and cases they cannot decide go to `record`.
 """
 
-# ruff: noqa: PLR0911, PLR0912, PLR0915 - one loop per line of input; calls between compiled parts would cost more
+# ruff: noqa: PLR0911, PLR0912, PLR0915, PLR0917 - one loop per line of input; calls between compiled parts would cost more
 from __future__ import annotations
 
 from typing import Any
@@ -57,7 +57,8 @@ def _load(bits: int) -> Any:
             from llvmlite import ir
             from numba.core import cgutils
 
-            data = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=arguments[0]).data
+            proxy: Any = cgutils.create_struct_proxy
+            data = proxy(signature.args[0])(context, builder, value=arguments[0]).data
             place = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(bits).as_pointer())
             word = builder.load(place, align=1)
             return word if bits == 64 else builder.zext(word, ir.IntType(64))

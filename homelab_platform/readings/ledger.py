@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +125,12 @@ def commit_lock(connection: psycopg.Connection[Any]) -> Iterator[None]:
         yield
 
 
+def _number(cursor: psycopg.Cursor[Any]) -> int:
+    """The one number that a statement returns."""
+    row = cursor.fetchone()
+    return 0 if row is None else int(row[0])
+
+
 class Worker:
     """One ingesting process: holds an advisory lock for as long as it lives, and claims objects under its id.
 
@@ -135,9 +141,7 @@ class Worker:
         self._bucket = lakehouse.raw_bucket
         self._connection = connection
         self.name = f"{socket.gethostname()}:{os.getpid()}"
-        row = connection.execute("INSERT INTO ingest_worker (name) VALUES (%s) RETURNING id", (self.name,)).fetchone()
-        assert row is not None
-        self.id = int(row[0])
+        self.id = _number(connection.execute("INSERT INTO ingest_worker (name) VALUES (%s) RETURNING id", (self.name,)))
         connection.execute("SELECT pg_advisory_lock(%s, %s)", (WORKER_CLASS, self.id))
 
     def claim(self, keys: Sequence[str]) -> list[str]:
@@ -198,7 +202,8 @@ def entries(lakehouse: Lakehouse, *, status: str | None = None, after_seq: int =
             " ORDER BY seq, key",
             (after_seq, status, status),
         ).fetchall()
-    return [LedgerEntry(*row[:10], tuple(row[10]), *row[11:]) for row in rows]
+    names = [f.name for f in fields(LedgerEntry)]
+    return [LedgerEntry(**{**dict(zip(names, row, strict=True)), "dates": tuple(row[10])}) for row in rows]
 
 
 def dates_changed_since(lakehouse: Lakehouse, since: int | datetime = 0) -> tuple[tuple[date, ...], int]:
@@ -211,26 +216,24 @@ def dates_changed_since(lakehouse: Lakehouse, since: int | datetime = 0) -> tupl
     with connect(lakehouse) as connection, connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         rows = connection.execute(
-            "SELECT DISTINCT unnest(dates) AS d FROM lake_changes WHERE kind IN ('ingest', 'foreign', 'retention') AND "
-            + ("committed_at > %s" if by_time else "seq > %s")
-            + " ORDER BY d",
-            (since,),
+            "SELECT DISTINCT unnest(dates) AS d FROM lake_changes WHERE kind IN ('ingest', 'foreign', 'retention')"
+            " AND (committed_at > %s OR seq > %s) ORDER BY d",
+            (since, None) if by_time else (None, since),
         ).fetchall()
-        newest = connection.execute("SELECT coalesce(max(seq), 0) FROM lake_changes").fetchone()
-    assert newest is not None
-    return tuple(row[0] for row in rows), int(newest[0])
+        newest = _number(connection.execute("SELECT coalesce(max(seq), 0) FROM lake_changes"))
+    return tuple(row[0] for row in rows), newest
 
 
 def record_change(
     connection: psycopg.Connection[Any], kind: str, snapshot_id: int | None, dates: Sequence[date]
 ) -> int:
     """Add a commit to the history, inside the caller's transaction; returns its number."""
-    row = connection.execute(
-        "INSERT INTO lake_changes (kind, snapshot_id, dates) VALUES (%s, %s, %s) RETURNING seq",
-        (kind, snapshot_id, sorted(dates)),
-    ).fetchone()
-    assert row is not None
-    return int(row[0])
+    return _number(
+        connection.execute(
+            "INSERT INTO lake_changes (kind, snapshot_id, dates) VALUES (%s, %s, %s) RETURNING seq",
+            (kind, snapshot_id, sorted(dates)),
+        )
+    )
 
 
 def record_state(
@@ -245,9 +248,7 @@ def record_state(
     )
 
 
-def add_garbage(
-    connection: psycopg.Connection[Any], table: str, paths: Sequence[str], needed_until: int = 0
-) -> None:
+def add_garbage(connection: psycopg.Connection[Any], table: str, paths: Sequence[str], needed_until: int = 0) -> None:
     """Remember, in the caller's transaction, files that nothing needs any more once no snapshot older than the
     sequence number `needed_until` is kept; maintenance deletes them some time later, for readers still at work.
     """

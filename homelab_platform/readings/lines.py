@@ -23,6 +23,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 PARQUET_MAGIC = b"PAR1"
 BOM = b"\xef\xbb\xbf"
 _NEWLINE = 10
+_ISAL_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 
 
 class BrokenObject(Exception):
@@ -53,7 +54,8 @@ def plain(stream: BinaryIO) -> BinaryIO:
     """The stream's content, decompressed if it is gzip."""
     head = stream.read(2)
     stream.seek(0)
-    return igzip.IGzipFile(fileobj=stream, mode="rb") if head == GZIP_MAGIC else stream
+    opened: BinaryIO = igzip.IGzipFile(fileobj=stream, mode="rb") if head == GZIP_MAGIC else stream  # type: ignore[no-untyped-call,assignment]
+    return opened
 
 
 def _fill(stream: BinaryIO, view: memoryview) -> int:
@@ -65,7 +67,7 @@ def _fill(stream: BinaryIO, view: memoryview) -> int:
             if not more:
                 break
             filled += more
-    except (EOFError, OSError, zlib.error, isal_zlib.error) as error:
+    except (EOFError, OSError, zlib.error, _ISAL_ERROR) as error:
         if type(error) is OSError:
             raise
         raise BrokenObject(f"damaged gzip: {error}") from None
@@ -75,7 +77,7 @@ def _fill(stream: BinaryIO, view: memoryview) -> int:
 def blocks(stream: BinaryIO, *, block: int = BLOCK, longest: int = MAX_LINE) -> Iterator[Block | LongLine]:
     """The lines of a plain stream, in order. A UTF-8 byte order mark is dropped; the last line need not end."""
     data = np.zeros(block + PAD, dtype=np.uint8)
-    view = memoryview(data)
+    view = memoryview(data)  # type: ignore[arg-type]
     held, first = 0, True
     while True:
         read = _fill(stream, view[held:block])
@@ -137,7 +139,10 @@ def _may_hold_long(raw: NDArray[np.uint8], longest: int) -> bool:
     """Whether a line may be longer than `longest`: then some window of half that length holds no newline."""
     step = longest // 2
     for start in range(0, len(raw) - step + 1, step):
-        if not (raw[start : start + min(step, 4096)] == _NEWLINE).any() and not (raw[start : start + step] == _NEWLINE).any():
+        if (
+            not (raw[start : start + min(step, 4096)] == _NEWLINE).any()
+            and not (raw[start : start + step] == _NEWLINE).any()
+        ):
             return True
     return False
 

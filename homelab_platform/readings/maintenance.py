@@ -157,9 +157,7 @@ def clean_orphans(lakehouse: Lakehouse, *, grace: timedelta = ORPHAN_GRACE) -> O
         listed = {name: list(_files(session, session.state(name))) for name in TABLES}
         with ledger.commit_lock(connection):
             living |= set(ledger.living_workers(connection))
-            freed = connection.execute(
-                "DELETE FROM ingest_claim WHERE worker <> ALL(%s)", (sorted(living),)
-            ).rowcount
+            freed = connection.execute("DELETE FROM ingest_claim WHERE worker <> ALL(%s)", (sorted(living),)).rowcount
             connection.execute("DELETE FROM ingest_worker WHERE id <> ALL(%s)", (sorted(living),))
             needed = {row[0] for row in connection.execute("SELECT path FROM lake_garbage").fetchall()}
             for name in TABLES:
@@ -240,7 +238,7 @@ def _drop(session: Session, paths: Sequence[str], days: Sequence[date]) -> bool:
             seq = ledger.record_change(connection, "retention", staged.after.snapshot_id, days)
             ledger.record_state(connection, READINGS, staged.after.location, staged.after.snapshot_id, seq)
             ledger.add_garbage(connection, READINGS, staged.garbage)
-            ledger.add_garbage(connection, READINGS, paths, staged.after.metadata.last_sequence_number)
+            ledger.add_garbage(connection, READINGS, paths, staged.sequence)
     except TableMoved:
         return False
     session.remember(staged.after)

@@ -7,7 +7,8 @@ record. Not here: what a valid reading is (record).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping as Map
+from collections.abc import Iterator
+from collections.abc import Mapping as Map
 from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -114,7 +115,7 @@ def _names(value: object, name: str, problems: list[Problem]) -> tuple[str, ...]
     return ()
 
 
-def _source(name: str, value: object, problems: list[Problem]) -> Source | None:
+def _source(name: str, value: object, problems: list[Problem]) -> Source | None:  # noqa: PLR0911 - one per rule
     def wrong(what: str, remedy: str) -> None:
         problems.append(Problem(_WHERE, what, remedy))
 

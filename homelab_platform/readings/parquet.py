@@ -84,7 +84,7 @@ def encode(table: pa.Table) -> tuple[bytes, Any]:
     return buffer.to_pybytes(), pq.read_metadata(pa.BufferReader(buffer))
 
 
-def describe(path: str, size: int, footer: Any, schema: Schema, partition: date | None, spec_id: int) -> DataFile:
+def describe(path: str, footer: Any, schema: Schema, *, size: int, partition: date | None, spec_id: int) -> DataFile:
     """The Iceberg description of a written file: counts, sizes and bounds from its footer."""
     from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
     from pyiceberg.typedef import Record
@@ -136,10 +136,13 @@ def describe(path: str, size: int, footer: Any, schema: Schema, partition: date 
 
 def _bounds(schema: Schema, bounds: Mapping[str, tuple[Any, Any]]) -> tuple[dict[int, bytes], dict[int, bytes]]:
     from pyiceberg.conversions import to_bytes
+    from pyiceberg.types import PrimitiveType
 
     lower, upper = {}, {}
     for name, (low, high) in bounds.items():
         field = schema.find_field(name)
+        if not isinstance(field.field_type, PrimitiveType):
+            continue
         lower[field.field_id] = to_bytes(field.field_type, low)
         upper[field.field_id] = to_bytes(field.field_type, high)
     return lower, upper

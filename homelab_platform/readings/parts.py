@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,13 +74,13 @@ def sort_rows(chunk: Chunk, buffer: RowBuffer, use_kernel: bool) -> Sorted:
         repeated = not bool(rising.all())
     else:
         order = np.lexsort((chunk.ts, bucket)).astype(np.int64)
-        starts = np.concatenate(([0], np.cumsum(np.bincount(bucket, minlength=len(keys))))).astype(np.int64)
+        starts = _starts(bucket, len(keys))
         repeated = True
     if repeated and len(order):
         ts, grouped = chunk.ts[order], bucket[order]
         keep = np.concatenate(([True], (ts[1:] != ts[:-1]) | (grouped[1:] != grouped[:-1])))
         order = order[keep]
-        starts = np.concatenate(([0], np.cumsum(np.bincount(grouped[keep], minlength=len(keys))))).astype(np.int64)
+        starts = _starts(grouped[keep], len(keys))
     low, high = chunk.ts[order[starts[:-1]]], chunk.ts[order[starts[1:] - 1]]
     pairs = len(devices) * len(sensors)
     found = []
@@ -88,6 +89,12 @@ def sort_rows(chunk: Chunk, buffer: RowBuffer, use_kernel: bool) -> Sorted:
         device, sensor = divmod(series, len(sensors))
         found.append(Span(date.fromordinal(_EPOCH_DAY + day), devices[device], sensors[sensor], a, b))
     return Sorted(order, starts, found)
+
+
+def _starts(bucket: Codes, buckets: int) -> Ints:
+    """Where each bucket starts when the rows are in order, and the end of the last."""
+    starts: Ints = np.concatenate(([0], np.cumsum(np.bincount(bucket, minlength=buckets)))).astype(np.int64)
+    return starts
 
 
 def _buckets(chunk: Chunk, buffer: RowBuffer) -> tuple[Codes, Ints, list[str], list[str]]:
@@ -110,11 +117,10 @@ def _buckets(chunk: Chunk, buffer: RowBuffer) -> tuple[Codes, Ints, list[str], l
         present = np.zeros(highest, dtype=np.bool_)
         present[key] = True
         keys = np.flatnonzero(present)
-        number = np.cumsum(present, dtype=np.int32) - 1
-        bucket = number[key]
+        bucket: Codes = (np.cumsum(present, dtype=np.int32) - np.int32(1)).astype(np.int32)[key]
     else:
-        keys, bucket = np.unique(key, return_inverse=True)
-        bucket = bucket.astype(np.int32)
+        keys, inverse = np.unique(key, return_inverse=True)
+        bucket = inverse.astype(np.int32)
     return bucket, keys + first * pairs, names["device"], names["sensor"]
 
 
@@ -131,13 +137,14 @@ class PartWriter:
     def write(
         self,
         state: TableState,
-        chunk: Chunk,
-        sources: Codes,
+        rows: tuple[Chunk, Codes],
         buffer: RowBuffer,
+        *,
         earlier: Sequence[Part],
         tag: int | None,
     ) -> list[Part]:
         """Sort, compare and upload; the written parts, none if everything is already there."""
+        chunk, sources = rows
         if not len(chunk):
             return []
         found = sort_rows(chunk, buffer, self._session.fast)
@@ -149,7 +156,7 @@ class PartWriter:
         day = np.array([s.date.toordinal() for s in found.spans])
         edges = np.flatnonzero(np.concatenate(([True], day[1:] != day[:-1], [True])))
         parts = []
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
+        for first, last in pairwise(edges):
             start, stop = int(found.starts[first]), int(found.starts[last])
             counts = np.bincount(sources[found.order[start:stop]], minlength=len(self._keys))
             kept = {int(i): int(counts[i]) for i in np.flatnonzero(counts)}
@@ -242,7 +249,7 @@ class PartWriter:
         return pa.Table.from_arrays([columns[f.name] for f in fields], schema=pa.schema(fields))
 
     def _judged(self, chunk: Chunk, sources: Codes, buffer: RowBuffer) -> tuple[Codes, Codes]:
-        """Quality and unit of each row, with what its stream says of the sensor: range, and unit where none was sent."""
+        """Quality and unit of each row, with what its stream says of the sensor: range, unit where none was sent."""
         quality, unit = chunk.codes["quality"], chunk.codes["unit"]
         names = buffer.interner("sensor").values
         for sensors in {id(s): s for s in self._sensors if s}.values():

@@ -74,7 +74,7 @@ class ExtraColumns:
         placed: dict[str, Extra] = {}
         fresh: dict[str, str] = {}
         for raw, value in extras.items():
-            if value is None or value != value:  # NaN, from Parquet, is an absent value too
+            if value is None or (isinstance(value, float) and math.isnan(value)):  # NaN comes from Parquet
                 continue
             name = self.name(raw)
             kind, stored = _kind(value)

@@ -54,7 +54,7 @@ class Session:
         return int((time.time() + FUTURE_TOLERANCE_SECONDS) * 1_000_000)
 
     def state(self, name: str) -> TableState:
-        """The table as it is now; read again only if its pointer moved. Raises HomelabError if the contract is broken."""
+        """The table as it is now, read again only if its pointer moved. Raises HomelabError on a broken contract."""
         location = iceberg.pointer(self.connection, name)
         known = self._states.get(name)
         if known is None or known.location != location:
@@ -83,7 +83,9 @@ class Session:
         path = f"{state.metadata.location}/data/{folder}{part_prefix(self.worker.id)}{uuid.uuid4().hex}.parquet"
         bucket, key = _split(path)
         self.store.put(bucket, key, data)
-        return parquet.describe(path, len(data), footer, state.schema(), day, state.metadata.default_spec_id)
+        return parquet.describe(
+            path, footer, state.schema(), size=len(data), partition=day, spec_id=state.metadata.default_spec_id
+        )
 
     def remove(self, paths: Sequence[str]) -> None:
         """Delete files of ours that were never part of a table."""

@@ -191,7 +191,8 @@ def already_there(
     engine = duckdb.connect(lakehouse, pointers=pointers(location) if location else [], threads=1)
     try:
         engine.register("ours", ours)
-        low, high = engine.execute("SELECT make_timestamptz(min(ts)), make_timestamptz(max(ts)) FROM ours").fetchone()
+        edges = engine.execute("SELECT make_timestamptz(min(ts)), make_timestamptz(max(ts)) FROM ours").fetchone()
+        low, high = edges or (None, None)
         found: set[int] = set()
         for source in (["hive.default.sensor_data"] if location else []) + (
             ["read_parquet($files, hive_partitioning=false)"] if files else []

@@ -72,10 +72,10 @@ def _from_text(text: str, zone: str | None) -> int:
     if found is None:
         raise ValueError("ts is not RFC 3339")
     fraction, offset = found.group(7), found.group(8)
+    year, month, day, hour, minute, second = (int(found.group(i)) for i in range(1, 7))
+    micros = int((fraction or "0")[:6].ljust(6, "0"))
     try:
-        moment = datetime(
-            *(int(found.group(i)) for i in range(1, 7)), microsecond=int((fraction or "0")[:6].ljust(6, "0"))
-        )  # type: ignore[arg-type,misc]
+        moment = datetime(year, month, day, hour, minute, second, micros)
     except ValueError as error:
         raise ValueError(f"ts is not a time: {error}") from None
     if offset is None:
@@ -93,7 +93,7 @@ def _offset_minutes(offset: str) -> int:
 
 def _from_pattern(text: str, pattern: str, zone: str | None) -> int:
     try:
-        moment = datetime.strptime(text, pattern)  # noqa: DTZ007 - the zone is given by the mapping
+        moment = datetime.strptime(text, pattern)
     except ValueError:
         raise ValueError(f"ts does not match {pattern!r}") from None
     return _from_datetime(moment, zone)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,12 @@ class Staged:
     garbage: tuple[str, ...]
     written: tuple[str, ...]
 
+    @property
+    def sequence(self) -> int:
+        """The sequence number of the newest snapshot after the change."""
+        snapshot = self.after.metadata.current_snapshot()
+        return (snapshot.sequence_number or 0) if snapshot else 0
+
 
 def catalog_properties(lakehouse: Lakehouse) -> dict[str, str]:
     """Properties for PyIceberg's SqlCatalog on this lakehouse."""
@@ -122,10 +129,8 @@ def ensure_table(
     try:
         if catalog.table_exists(name):
             return False
-        try:
+        with suppress(NamespaceAlreadyExistsError):
             catalog.create_namespace(namespace)
-        except NamespaceAlreadyExistsError:
-            pass
         spec = UNPARTITIONED_PARTITION_SPEC
         if partition_by:
             source = schema.find_field(partition_by).field_id

@@ -67,7 +67,7 @@ class SnapshotWriter:
             snapshot_id=self._id,
             parent_snapshot_id=parent,
             sequence_number=sequence,
-            avro_compression="gzip",
+            avro_compression="deflate",
         ) as writer:
             writer.add_manifests(found)
         snapshot = Snapshot(
@@ -79,7 +79,7 @@ class SnapshotWriter:
             summary=self._summary([e.data_file for e in removed]),
             schema_id=self._metadata.current_schema_id,
         )
-        to_main = SetSnapshotRefUpdate(ref_name="main", type="branch", snapshot_id=self._id)
+        to_main = SetSnapshotRefUpdate.model_validate({"ref-name": "main", "type": "branch", "snapshot-id": self._id})
         return AddSnapshotUpdate(snapshot=snapshot), to_main
 
     def _place(self, name: str) -> str:
@@ -112,7 +112,7 @@ class SnapshotWriter:
         return kept, removed
 
     def _new(self, kept: list[ManifestFile], removed: list[ManifestEntry]) -> list[ManifestFile]:
-        """All manifests of the snapshot: the added files first, together with the small manifests once those are many."""
+        """All manifests of the snapshot: the added files first, with the small manifests once those are many."""
         from pyiceberg.manifest import ManifestContent
 
         spec = self._metadata.default_spec_id
@@ -150,7 +150,7 @@ class SnapshotWriter:
             schema=self._metadata.schema(),
             output_file=self._io.new_output(self._place(f"{self._uuid}-m{len(self.written)}.avro")),
             snapshot_id=self._id,
-            avro_compression="gzip",
+            avro_compression="deflate",
         ) as writer:
             for data_file in added:
                 writer.add_entry(

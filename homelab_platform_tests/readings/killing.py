@@ -1,7 +1,7 @@
-"""Workers that are killed with SIGKILL at random moments of an ingest, and the proof that nothing came of it.
+"""Workers killed with SIGKILL at random moments of an ingest, and the proof that nothing came of it.
 
-Belongs here: what the test and `bench/kill9_ingest.py` share. Workers are forked, so that a kill hits the ingest and not
-the start of Python; the parent opens no connection and no thread pool before its last fork.
+Belongs here: what the test and `bench/kill9_ingest.py` share. Workers are forked, so that a kill hits the ingest and
+not the start of Python; the parent opens no connection and no thread pool before its last fork.
 """
 
 from __future__ import annotations

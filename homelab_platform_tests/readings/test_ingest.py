@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -39,7 +39,7 @@ def reading(second: int, *, device: str = "esp-1", sensor: str = "temperature", 
     return {"ts": ts, "site": "home", "device": device, "sensor": sensor, "value": second / 4, "unit": "°C", **more}
 
 
-def ndjson(records: Iterable[Mapping[str, Any] | bytes]) -> bytes:
+def ndjson(records: Iterable[Any]) -> bytes:
     return b"".join((r if isinstance(r, bytes) else orjson.dumps(r)) + b"\n" for r in records)
 
 
@@ -83,7 +83,7 @@ def test_the_first_delivery_wins(lake: Lakehouse) -> None:
 
 
 def test_refused_lines_are_kept_with_object_line_and_reason(lake: Lakehouse) -> None:
-    put(lake, "env/2026-11-20/a/1.ndjson", ndjson([reading(1), b"{half", reading(2), reading(3, device=...)][:3]))
+    put(lake, "env/2026-11-20/a/1.ndjson", ndjson([reading(1), b"{half", reading(2)]))
     report = ingest.ingest_pending(lake)
     assert (report.rows, report.rejected) == (2, 1)
     found = sql(lake, "SELECT source, line, split_part(reason, ':', 1), raw, stream FROM sensor_data_rejected")
@@ -188,7 +188,7 @@ def test_what_two_workers_commit_at_once_counts_once(lake: Lakehouse, monkeypatc
     monkeypatch.setattr(Session, "upload_part", wait)
     reports: list[ingest.IngestReport] = []
     threads = [
-        threading.Thread(target=lambda k=k: reports.append(ingest.ingest_objects(lake, [k])))  # type: ignore[misc]
+        threading.Thread(target=lambda k=k: reports.append(ingest.ingest_objects(lake, [k])))
         for k in ("env/2026-11-20/a/1.ndjson", "env/2026-11-20/b/1.ndjson")
     ]
     for t in threads:
@@ -236,7 +236,7 @@ def test_a_dropped_contract_column_stops_ingest_before_it_writes(lake: Lakehouse
     with catalog_of(lake).load_table(contract.READINGS).update_schema() as change:
         change.delete_column("unit")
     put(lake, "env/2026-11-20/a/1.ndjson", ndjson([reading(1)]))
-    with pytest.raises(HomelabError, match="column unit .* is missing"):
+    with pytest.raises(HomelabError, match=r"column unit .* is missing"):
         ingest.ingest_pending(lake)
     assert len(ingest.pending_objects(lake)) == 1
 
@@ -296,7 +296,7 @@ def test_many_small_commits_leave_few_files_and_snapshots(lake: Lakehouse) -> No
     assert maintenance.clean_orphans(lake, grace=timedelta(0)).files == 0
     assert sql(lake, "SELECT count(*) FROM sensor_data") == [(80,)]
     with ObjectStore(lake.objects) as store:
-        data = [o for o in store.list(lake.lake_bucket, "default/sensor_data/data/")]
+        data = list(store.list(lake.lake_bucket, "default/sensor_data/data/"))
     assert len(data) == 1
 
 
@@ -337,7 +337,12 @@ deliveries = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(deliveries, st.integers(1, 3), st.randoms(use_true_random=False))
 def test_any_deliveries_in_any_order_by_two_workers_leave_the_set_of_readings(
     lake: Lakehouse, objects: list[tuple[list[Any], bool]], split: int, random: Any

@@ -28,7 +28,11 @@ def test_ten_kills_of_two_workers_leave_every_reading_once_and_no_orphan(lakehou
     """In a process of its own, because it forks."""
     import orjson
 
-    text = orjson.dumps([vars(lakehouse.postgres), vars(lakehouse.objects), lakehouse.raw_bucket, lakehouse.lake_bucket])
+    text = orjson.dumps(
+        [vars(lakehouse.postgres), vars(lakehouse.objects), lakehouse.raw_bucket, lakehouse.lake_bucket]
+    )
     root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", SCRIPT], input=text, capture_output=True, cwd=root, timeout=200)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], input=text, capture_output=True, cwd=root, timeout=200, check=False
+    )
     assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
