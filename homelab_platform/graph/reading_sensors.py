@@ -1,7 +1,7 @@
 """The sensors of readings: new objects are ingested within seconds, marts follow the dates that changed.
 
 Belongs here: looking, asking cursors.py what follows, doing or requesting it. The daemon comes by every five seconds;
-the sensor on new objects therefore keeps looking within its tick, so that an object waits about half a second, and
+the sensor on new objects therefore keeps looking within its tick, so that an object waits about a second, and
 takes in small arrivals itself: the ingest is exactly-once whoever runs it, and a run of its own costs three seconds of
 CPU before its first row, every minute, on a Pi.
 """
@@ -27,7 +27,7 @@ from homelab_platform.operations.adapters.base import ReadingsWorld, with_readin
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.reconcile import back_off
 
-LOOK_EVERY = 0.5
+LOOK_EVERY = 1.0
 """Seconds between two looks within a tick."""
 TICK_TAKES = 4.3
 """Seconds that a tick keeps looking: it ends before the daemon's next round."""

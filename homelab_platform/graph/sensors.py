@@ -4,6 +4,7 @@ Belongs here: reading the world once per tick, asking the pure functions (plan/r
 follows, and requesting it. Not here: any decision that could be tested without Dagster.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ from homelab_platform.plan.reconcile import Decision, decide
 RECONCILE_EVERY = 5
 """Seconds between ticks of the reconcile sensor: the daemon's own rhythm."""
 
+RELOAD_PATIENCE = 180.0
+
 
 @dataclass
 class Reconciler:
@@ -43,6 +46,7 @@ class Reconciler:
     watch: LabWatch | None
     _seen: ResolvedLab | None = field(default=None, repr=False)
     _desired: Mapping[str, DesiredState] | None = field(default=None, repr=False)
+    _reload_asked: float | None = field(default=None, repr=False)
 
     def read(self) -> tuple[Mapping[str, DesiredState], tuple[Problem, ...]]:
         """What is desired now, and what is wrong with the lab file (then the last good lab counts)."""
@@ -64,6 +68,18 @@ class Reconciler:
         if desired is self.built:
             return False
         return {k: s.fingerprint for k, s in desired.items()} != {k: s.fingerprint for k, s in self.built.items()}
+
+    def reload_due(self, desired: Mapping[str, DesiredState], now: float) -> bool:
+        """Whether to have the location loaded anew, at `now` (seconds of a monotonic clock).
+
+        Once, then again only after RELOAD_PATIENCE: loading takes seconds, and each request would start another server.
+        """
+        if not self.is_outdated(desired):
+            return False
+        if self._reload_asked is not None and now - self._reload_asked < RELOAD_PATIENCE:
+            return False
+        self._reload_asked = now
+        return True
 
     def requestable(self, decision: Decision) -> list[str]:
         """What of a decision the loaded assets can carry out; the rest comes after loading anew."""
@@ -90,7 +106,7 @@ def _reconcile(reconciler: Reconciler, job: Any) -> dg.SensorDefinition:
         now = datetime.now(UTC)
         decision = decide(desired, states, now, busy, reconciler.capabilities)
         news, memory = memory_after(load_memory(context.cursor), reconciler.lab, problems)
-        if reconciler.is_outdated(desired):
+        if reconciler.reload_due(desired, time.monotonic()):
             site.reload()
         keys = reconciler.requestable(decision)
         # A run that ends without a trace (it never started, or the database was gone) must not be asked for at every

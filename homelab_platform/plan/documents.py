@@ -270,15 +270,17 @@ def table_states(lab: ResolvedLab) -> Iterator[DesiredState]:
         sources = {s.bucket for s in streams} | {table.bucket}
         document = _present(table.model_dump(mode="json"))
         _sorted_names(document, "streams")
-        document["sensors"] = {stream.name: _sensors(stream) for stream in streams}
+        rejects = table.name.endswith("_rejected")
+        if not rejects:
+            document["sensors"] = {stream.name: _sensors(stream) for stream in streams}
         yield DesiredState(
             table_key(table.name),
             "table",
             _present(document),
             deps=(*(make_key("bucket", name) for name in sources), *catalogues),
-            checks=() if table.name.endswith("_rejected") else TABLE_CHECKS,
+            checks=() if rejects else TABLE_CHECKS,
             title=table.name,
-            description=f"Readings of {', '.join(table.streams) or 'no stream yet'}, partitioned by date.",
+            description=f"{'Lines that are no readings' if rejects else 'Readings'} of {', '.join(table.streams)}.",
             kinds=("iceberg", "parquet"),
             owners=_owners(lab),
         )
