@@ -336,6 +336,6 @@ def _change(
             path = f"{state.metadata.location}/data/date={day}/{name}-{uuid.uuid4().hex[:8]}.parquet"
             io.store.put(*split_location(path), data)
             spec = state.metadata.default_spec_id
-            added.append(parquet.describe(path, len(data), footer, state.schema(), day, spec))
+            added.append(parquet.describe(path, footer, state.schema(), size=len(data), partition=day, spec_id=spec))
     operation = "append" if not removed else "overwrite" if added else "delete"
     return iceberg.Change(added=added, removed=frozenset(removed), operation=operation), tuple(changed)

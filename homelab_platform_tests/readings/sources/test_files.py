@@ -153,9 +153,10 @@ def test_what_the_options_say_goes_before_any_guess(write: Write) -> None:
         ("usa.csv", "time,value\n01/02/2026 10:00,1\n", "day/month or month/day"),
         ("two.csv", "time,sensor,a,b\n2026-01-01T10:00:00Z,t,1,2\n", "--map value=COLUMN"),
         ("bad.parquet", b"PAR1" + b"\0" * 40, "damaged Parquet"),
-        ("cut.csv.gz", gzip.compress(b"ts,value\n" * 9000)[:60], "cut off"),
+        ("cut.csv.gz", gzip.compress(b"ts,value\n" * 9000, mtime=0)[:60], "cut off"),
         ("x.json", '{"a":\n', "no line of it"),
     ],
+    ids=lambda value: value if isinstance(value, str) and value[-1:].isalnum() and "." in value[-8:] else "",
 )
 def test_what_cannot_be_ingested_is_refused_with_the_way_out(
     write: Write, name: str, content: str | bytes, said: str
