@@ -209,6 +209,7 @@ def test_one_server_is_restarted_by_name(layout: Layout) -> None:
         restart(layout.root, "nifi")
 
 
+@pytest.mark.slow
 def test_lost_credentials_are_made_anew_and_a_taken_port_is_replaced_without_losing_data(layout: Layout) -> None:
     start()
     write_something(1)

@@ -75,7 +75,7 @@ def test_the_whole_site_starts_answers_recovers_and_stops(layout: Layout) -> Non
     listening = {
         connection.laddr.ip.removeprefix("::ffff:")
         for connection in psutil.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN and connection.pid in ours
+        if connection.laddr and connection.status == psutil.CONN_LISTEN and connection.pid in ours
     }
     assert listening == {"127.0.0.1"}
     password = site.lakehouse.postgres.password
