@@ -225,6 +225,7 @@ class CatalogueEntry(Part):
     needs_4k_pages: str | None = None
     requests: Requests
     per_node: bool = False
+    operator: bool = False
     replicas: Annotated[int, Field(ge=0)] = 1
     namespace: Name
     ports: dict[Name, Annotated[Port, BeforeValidator(_port)]] = {}

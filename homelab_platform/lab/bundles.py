@@ -1,6 +1,7 @@
-"""Names that stand for several workloads at once (`arr-stack:`) become their members.
+"""The workloads that a lab means without naming them: a bundle's members, and the operators that its workloads need.
 
-Belongs here: the expansion, before anything else looks at the workloads. What belongs to a bundle is in the catalogue.
+Belongs here: the expansion, before anything else looks at the workloads. What belongs to a bundle and which entries are
+operators is in the catalogue.
 """
 
 from __future__ import annotations
@@ -9,7 +10,44 @@ from dataclasses import replace
 
 from homelab_platform.lab.catalogue import Catalogue
 from homelab_platform.lab.load import LoadedLab
+from homelab_platform.lab.model_workloads import Workload
 from homelab_platform.lab.positions import Positions
+
+
+def expand(loaded: LoadedLab, catalog: Catalogue) -> LoadedLab:
+    """The lab with everything in it that it means: bundles become their members, operators come with who needs them."""
+    return add_operators(expand_bundles(loaded, catalog), catalog)
+
+
+def add_operators(loaded: LoadedLab, catalog: Catalogue) -> LoadedLab:
+    """The lab with the operators that its workloads cannot run without and that it does not name.
+
+    An operator has no use of its own, so nobody needs to think of it; in the file it stands where the first workload
+    that needs it does. A lab that names it keeps what is said there.
+    """
+    workloads = dict(loaded.lab.workloads)
+    present = {catalog.resolve_name(said.catalogue or name) for name, said in workloads.items()}
+    marks = dict(loaded.positions.marks)
+    todo = list(workloads)
+    for name in todo:
+        for operator in _operators(workloads[name], name, catalog):
+            if operator in present or operator in workloads:
+                continue
+            present.add(operator)
+            workloads[operator] = Workload()
+            if (place := marks.get(("workloads", name))) is not None:
+                marks["workloads", operator] = place
+            todo.append(operator)
+    if len(workloads) == len(loaded.lab.workloads):
+        return loaded
+    lab = loaded.lab.model_copy(update={"workloads": workloads})
+    return replace(loaded, lab=lab, positions=Positions(loaded.positions.file, marks))
+
+
+def _operators(workload: Workload, name: str, catalog: Catalogue) -> list[str]:
+    entry = catalog.resolve_name(workload.catalogue or name)
+    needs = catalog[entry].needs if entry is not None else ()
+    return [need for need in needs if need in catalog and catalog[need].operator]
 
 
 def expand_bundles(loaded: LoadedLab, catalog: Catalogue) -> LoadedLab:

@@ -109,6 +109,10 @@ class Entry(Protocol):
         """Workloads it cannot run without; `a|b` is satisfied by either, `a?` orders after it only if it is there."""
 
     @property
+    def operator(self) -> bool:
+        """Whether it only runs others: a lab that needs it need not name it."""
+
+    @property
     def exposure(self) -> Literal["none", "cluster", "lan", "ingress", "vpn"]: ...
     @property
     def hostname(self) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from homelab_platform.errors import HomelabError, Problem
 from homelab_platform.lab import quantities as q
-from homelab_platform.lab.bundles import expand_bundles
+from homelab_platform.lab.bundles import expand
 from homelab_platform.lab.catalogue import Catalogue
 from homelab_platform.lab.context import RuleContext
 from homelab_platform.lab.host_services import setting_problems
@@ -54,7 +54,7 @@ def load_resolved(path: Path, catalog: Catalogue) -> ResolvedLab:
 
 def check_loaded(loaded: LoadedLab, catalog: Catalogue) -> tuple[list[Problem], ResolvedLab | None]:
     """The problems of a loaded lab, and what it resolves to when it can be resolved at all."""
-    loaded = expand_bundles(loaded, catalog)
+    loaded = expand(loaded, catalog)
     problems = list(catalogue_problems(loaded, catalog))
     resolved: ResolvedLab | None = None
     try:

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from homelab_platform.lab import quantities as q
-from homelab_platform.lab.bundles import expand_bundles
+from homelab_platform.lab.bundles import expand
 from homelab_platform.lab.catalogue import Catalogue, Entry
 from homelab_platform.lab.load import LoadedLab
 from homelab_platform.lab.model import Lab
@@ -122,7 +122,7 @@ class Draft:
 
 def make_draft(loaded: LoadedLab, catalog: Catalogue) -> Draft:
     """Pairs every workload with its catalogue entry; bundles give way to their members."""
-    loaded = expand_bundles(loaded, catalog)
+    loaded = expand(loaded, catalog)
     chosen = {}
     for name in sorted(loaded.lab.workloads):
         said = loaded.lab.workloads[name]

@@ -47,3 +47,16 @@ def test_what_is_wrong_with_a_bundle_is_shown_where_it_stands(tmp_path: Path) ->
     assert {(line, what) for line, what in problems if "colour" in what} == {
         (8, f"{name}: unknown key colour") for name in ("prowlarr", "qbittorrent", "sonarr", "radarr")
     }
+
+
+def test_a_workload_brings_the_operator_that_runs_it(tmp_path: Path) -> None:
+    problems, names, _ = check(tmp_path, "  postgresql:\n")
+    assert problems == []
+    assert names == {"postgresql", "cloudnative-pg"}
+
+
+def test_what_is_said_of_an_operator_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text(LAB + "  postgresql:\n  cnpg: {memory: 200Mi}\n", encoding="utf-8")
+    _, resolved = check_loaded(load_lab(tmp_path / "lab.yaml"), load_catalogue())
+    assert resolved is not None
+    assert {name: w.memory for name, w in resolved.workloads.items() if name != "postgresql"} == {"cnpg": 200 * 2**20}
