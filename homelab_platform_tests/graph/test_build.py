@@ -175,4 +175,8 @@ def test_a_lost_state_store_is_learnt_back_from_the_targets(world: FolderWorld, 
 def test_all_of_it_loads_as_a_code_location_does() -> None:
     defs = build_definitions(small_lab())
     dg.Definitions.validate_loadable(defs)
-    defs.get_repository_def().load_all_definitions()
+    repository = defs.get_repository_def()
+    repository.load_all_definitions()
+    assert {"apply", "ingest", "marts", "quality", "observe", "maintenance", "sweep", "prune"} <= set(
+        repository.job_names
+    )

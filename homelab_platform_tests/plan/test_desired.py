@@ -26,12 +26,12 @@ def changed(old: ResolvedLab, new: ResolvedLab) -> set[str]:
 def above(states: dict[str, DesiredState], key: str) -> set[str]:
     """Everything that lies upstream of an asset."""
     found: set[str] = set()
-    todo = [key]
-    while todo:
-        for dep in states[todo.pop()].deps:
+    ahead = [key]
+    while ahead:
+        for dep in states[ahead.pop()].deps:
             if dep not in found:
                 found.add(dep)
-                todo.append(dep)
+                ahead.append(dep)
     return found
 
 
