@@ -35,7 +35,7 @@ def write_files(folder: Path, rows: int, files: int) -> list[Path]:
     return paths
 
 
-def _write(out: gzip.GzipFile, random: np.random.Generator, walk: np.ndarray, first: int, count: int) -> None:  # type: ignore[type-arg]
+def _write(out: gzip.GzipFile, random: np.random.Generator, walk: np.ndarray, first: int, count: int) -> None:
     series = len(walk)
     steps = random.normal(0, 0.2, count)
     for offset in range(0, count, 50_000):

@@ -126,8 +126,8 @@ def _expire(session: Session, name: str, keep: int) -> int:
     return len(state.metadata.snapshots) - len(staged.after.metadata.snapshots)
 
 
-def collect_garbage(session: Session, grace: timedelta = READERS_GRACE) -> int:
-    """Delete files that were given up longer than `grace` ago and that no kept snapshot needs; how many."""
+def collect_garbage(session: Session, grace: timedelta | None = None) -> int:
+    """Delete files that were given up longer than `grace` ago (None: 15 minutes) and that no kept snapshot needs."""
     deleted = 0
     for name in TABLES:
         snapshots = session.state(name).metadata.snapshots
@@ -135,7 +135,7 @@ def collect_garbage(session: Session, grace: timedelta = READERS_GRACE) -> int:
         rows = session.connection.execute(
             "SELECT path FROM lake_garbage WHERE table_name = %s AND since <= now() - %s AND needed_until <= %s"
             " ORDER BY path LIMIT 10000",
-            (name, grace, oldest),
+            (name, READERS_GRACE if grace is None else grace, oldest),
         ).fetchall()
         paths = [row[0] for row in rows]
         if paths:

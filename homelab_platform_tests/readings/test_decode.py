@@ -236,6 +236,13 @@ def test_many_texts_make_the_kernel_grow_its_tables_without_losing_a_line() -> N
     assert rows[-1]["note"].endswith("n29999")
 
 
+def test_a_long_text_is_never_looked_for_beyond_the_end_of_the_block() -> None:
+    long = "n" * 500_000
+    rows, rejected = same(b"\n".join([line(note=long), line(note="m" * 2048), line(note="m" * 2048), line(note="m")]))
+    assert [len(r["note"]) for r in rows] == [500_000, 2048, 2048, 1]
+    assert not rejected
+
+
 class Trickle(io.RawIOBase):
     """A stream that gives a few bytes at a time."""
 
