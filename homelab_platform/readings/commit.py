@@ -214,7 +214,7 @@ def kind_of(found: IcebergType) -> str:
         FloatType: "double",
         BooleanType: "boolean",
         LongType: "long",
-        IntegerType: "long",
+        IntegerType: "int",
     }
     return kinds.get(type(found), "other")
 
@@ -257,7 +257,9 @@ def _add_columns_locked(session: Session, extra: ExtraColumns, names: Sequence[s
         return
     last = state.metadata.last_column_id
     fresh = [
-        NestedField(last + 1 + i, n, types[extra.kinds[n]], required=False, doc="from a producer's field")
+        NestedField(
+            last + 1 + i, n, types.get(extra.kinds[n], DoubleType()), required=False, doc="from a producer's field"
+        )
         for i, n in enumerate(missing)
     ]
     current = state.schema()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from homelab_platform.errors import Problem
+from homelab_platform.errors import HomelabError, Problem
 from homelab_platform.readings import ledger
 from homelab_platform.readings.commit import AlreadyIngested, Committed
 from homelab_platform.tools.endpoints import Lakehouse
@@ -35,7 +35,8 @@ RECENT_DAYS = 2
 @dataclass(frozen=True)
 class IngestReport:
     """What one run did. `bytes` as stored in the bucket; `seconds` of wall time; `failed` names quarantined objects
-    and those that could not be fetched, with the reason of each; `seq` is the number of the last commit.
+    and those that could not be fetched, with the reason of each, and `tidying` if small files could not be merged;
+    `seq` is the number of the last commit.
     """
 
     objects: int = 0
@@ -171,8 +172,11 @@ def _ingest(session: Session, batch: Sequence[ObjectInfo], totals: _Totals, prog
             objects = [o for o in objects if o.key not in error.keys]
             continue
         totals.add(list(step.results.values()), done, step.failed)
-        tidy(session)
-        collect_garbage(session)
+        try:
+            tidy(session)
+            collect_garbage(session)
+        except HomelabError as error:  # what was committed is committed; the next run tidies again
+            totals.add([], None, [("tidying", problem) for problem in error.problems])
         if progress is not None:
             progress(totals.report)
         break

@@ -208,8 +208,7 @@ def _scan(buf, pos, end, key_bytes, keys, required, latest, entries, table, aren
     """Scan lines from `pos` until `end`, where the last byte is a newline.
 
     Fills one row per line that is not blank; `places` gets its start, end and number within this call. Returns rows,
-    lines, the position reached, and LONGEST_TEXT = 2048  # bytes; a known text is compared ahead of checking that the line goes on so far, within PAD
-DONE, FULL_ENTRIES or FULL_ROWS (call again from there, after making room).
+    lines, the position reached, and DONE, FULL_ENTRIES or FULL_ROWS (call again from there, after making room).
     """
     row = 0
     lines = 0

@@ -9,7 +9,12 @@ Clinger's exact short cut; both round as `float()` does, and cases they cannot d
 # ruff: noqa: PLR0911, PLR0912, PLR0915 - one pass over the bytes; calls between compiled parts would cost more
 from __future__ import annotations
 
+import os
 from typing import Any
+
+from homelab_platform.paths import cache_home
+
+os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_home() / "numba"))  # the package's own folder may be read-only
 
 import numba
 import numpy as np

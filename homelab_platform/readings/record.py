@@ -25,6 +25,9 @@ from homelab_platform.readings.timestamps import to_microseconds
 Extra = str | float | bool
 
 
+_WIDEST = {"int": 2**31 - 1, "long": 2**53}
+
+
 class Row(NamedTuple):
     """One accepted reading; `ts` in microseconds since 1970 UTC."""
 
@@ -48,7 +51,8 @@ class Rejected(NamedTuple):
 
 @dataclass
 class ExtraColumns:
-    """The columns beyond the contract and their kinds: `string`, `double`, `boolean`, or `long` (declared by hand).
+    """The columns beyond the contract and their kinds: `string`, `double`, `boolean`, or `long` and `int` (declared by
+    hand).
 
     A field not seen before becomes a column of the kind of its first value. Later values of another kind go, as text,
     to the column `<name>_text`, so that neither the column's type nor the value is lost.
@@ -83,7 +87,7 @@ class ExtraColumns:
                 fresh[name] = kind
             elif known == "string":
                 stored = stored if kind == "string" else _text(value)
-            elif not (known == kind or (known == "long" and kind == "double" and float(stored).is_integer())):
+            elif not (known == kind or _fits(known, stored)):
                 name = f"{name[:58]}_text"
                 if (self.kinds.get(name) or fresh.setdefault(name, "string")) != "string":
                     raise ValueError(f"field {raw[:64]!r} has a value of another type than its column")
@@ -96,6 +100,11 @@ class ExtraColumns:
                 raise ValueError(f"field {next(iter(fresh))!r} would be more than {MAX_EXTRA_COLUMNS} extra columns")
             self.kinds.update(fresh)
         return placed
+
+
+def _fits(kind: str, value: Extra) -> bool:
+    """Whether a number fits a column of whole numbers that somebody declared."""
+    return isinstance(value, float) and value.is_integer() and abs(value) <= _WIDEST.get(kind, -1)
 
 
 def _kind(value: Any) -> tuple[str, Extra]:
