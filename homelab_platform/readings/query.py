@@ -80,7 +80,16 @@ class QueryResult:
     def close(self) -> None:
         """Stop the query and give its memory back."""
         self._clock.stop()
-        self._connection.close()
+        _end(self._connection)
+
+
+def _end(connection: DuckDBPyConnection) -> None:
+    """Close a connection whatever it is doing. Without the interrupt, closing waits for threads still at work."""
+    import duckdb
+
+    with suppress(duckdb.Error):  # closed already
+        connection.interrupt()
+    connection.close()
 
 
 class _Clock:
@@ -141,7 +150,7 @@ def _open_and_execute(
         return _execute(connection, sql, limit, clock)
     except BaseException:
         clock.stop()
-        connection.close()
+        _end(connection)
         raise
 
 
