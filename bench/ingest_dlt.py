@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import dlt  # type: ignore[import-not-found]
+import dlt
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     os.environ["DESTINATION__FILESYSTEM__BUCKET_URL"] = f"file://{scratch}/lake"
     os.environ["RUNTIME__LOG_LEVEL"] = "CRITICAL"
 
-    @dlt.resource(name="sensor_data", table_format="iceberg", write_disposition="append")
+    @dlt.resource(name="sensor_data", table_format="iceberg", write_disposition="append")  # type: ignore[untyped-decorator]
     def readings() -> Any:
         import gzip
         import json

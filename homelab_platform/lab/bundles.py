@@ -28,8 +28,8 @@ def add_operators(loaded: LoadedLab, catalog: Catalogue) -> LoadedLab:
     workloads = dict(loaded.lab.workloads)
     present = {catalog.resolve_name(said.catalogue or name) for name, said in workloads.items()}
     marks = dict(loaded.positions.marks)
-    todo = list(workloads)
-    for name in todo:
+    queue = list(workloads)
+    for name in queue:
         for operator in _operators(workloads[name], name, catalog):
             if operator in present or operator in workloads:
                 continue
@@ -37,7 +37,7 @@ def add_operators(loaded: LoadedLab, catalog: Catalogue) -> LoadedLab:
             workloads[operator] = Workload()
             if (place := marks.get(("workloads", name))) is not None:
                 marks["workloads", operator] = place
-            todo.append(operator)
+            queue.append(operator)
     if len(workloads) == len(loaded.lab.workloads):
         return loaded
     lab = loaded.lab.model_copy(update={"workloads": workloads})

@@ -140,4 +140,4 @@ def lakehouse_of(layout: Layout) -> Lakehouse:
         credentials.objects_access_key,
         credentials.objects_secret_key,
     )
-    return Lakehouse(database, objects)
+    return Lakehouse(database, objects, objects_folder=layout.objects)

@@ -7,6 +7,7 @@ that every layer may hold them cheaply. `repr` never shows a password.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from urllib.parse import quote
 
 
@@ -46,10 +47,12 @@ class ObjectsEndpoint:
 class Lakehouse:
     """Where readings live: the PostgreSQL database with the Iceberg catalog and the ledger, the S3 server, the buckets.
 
-    `raw_bucket` holds immutable raw objects, `lake_bucket` the tables' data and metadata.
+    `raw_bucket` holds immutable raw objects, `lake_bucket` the tables' data and metadata. `objects_folder` is where an
+    S3 server on this machine keeps its files, None for one that sees to its own durability.
     """
 
     postgres: PostgresEndpoint
     objects: ObjectsEndpoint
     raw_bucket: str = "readings-raw"
     lake_bucket: str = "lake"
+    objects_folder: Path | None = None

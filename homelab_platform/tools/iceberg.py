@@ -84,7 +84,9 @@ class Staged:
 
 def catalog_properties(lakehouse: Lakehouse) -> dict[str, str]:
     """Properties for PyIceberg's SqlCatalog on this lakehouse."""
+    folder = lakehouse.objects_folder
     return {
+        **({"homelab.objects-folder": str(folder)} if folder else {}),
         "uri": lakehouse.postgres.url("postgresql+psycopg"),
         "warehouse": f"s3://{lakehouse.lake_bucket}",
         "s3.endpoint": lakehouse.objects.url,
@@ -226,6 +228,7 @@ def stage(state: TableState, change: Change, io: StoreFileIO) -> Staged:
     version = int(state.location.rsplit("/", 1)[1].split("-", 1)[0]) + 1
     location = f"{state.metadata.location}/metadata/{version:05d}-{uuid.uuid4()}.metadata.json"
     ToOutputFile.table_metadata(metadata, io.new_output(location))
+    io.settle()  # a power cut after the swap must find everything that the pointer leads to
     return Staged(state, TableState(state.name, location, metadata), tuple(garbage), (*writer.written, location))
 
 

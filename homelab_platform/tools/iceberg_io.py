@@ -8,6 +8,7 @@ to import, more than a whole small ingest.
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,8 +25,12 @@ from pyiceberg.io import (
     OutputStream,
 )
 
+from homelab_platform.tools.durability import settle
 from homelab_platform.tools.endpoints import ObjectsEndpoint
 from homelab_platform.tools.objects import NotFound, ObjectStore
+
+OBJECTS_FOLDER = "homelab.objects-folder"
+"""The property that names the folder of an S3 server on this machine, whose file system is flushed before a commit."""
 
 
 def split_location(location: str) -> tuple[str, str]:
@@ -115,6 +120,11 @@ class StoreFileIO(FileIO):
                 region=self.properties.get(S3_REGION, "us-east-1"),
             )
         )
+
+    def settle(self) -> None:
+        """Have everything written so far on the disk, where the S3 server leaves that to the operating system."""
+        folder = self.properties.get(OBJECTS_FOLDER)
+        settle(Path(folder) if folder else None)
 
     def new_input(self, location: str) -> InputFile:
         return _Input(location, self.store)

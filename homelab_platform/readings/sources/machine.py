@@ -25,6 +25,7 @@ from homelab_platform.readings.sources.machine_stream import MachineStream, Stre
 from homelab_platform.readings.sources.reading import Reading, object_key, pack
 from homelab_platform.readings.sources.spool import Spool, content_name, day_of, whole_lines
 from homelab_platform.readings.sources.telemetry import Telemetry
+from homelab_platform.tools.durability import settle
 from homelab_platform.tools.endpoints import Lakehouse
 
 if TYPE_CHECKING:
@@ -115,10 +116,14 @@ class Collector:
         """
         if not self._spool.closed_files():
             self._spool.rotate()  # else the current file goes on: it grows instead of leaving a crumb each minute
-        sent = 0
-        for path in self._spool.closed_files():
+        files = self._spool.closed_files()
+        for path in files:
             self._upload(path)
-            sent += 1
+        if self._store is not None:
+            settle(self._store[0].objects_folder)
+        for path in files:
+            path.unlink()
+        sent = len(files)
         if self._spool.size and sent:
             self._spool.rotate()
             sent += self.flush()
@@ -140,7 +145,6 @@ class Collector:
             except HomelabError:
                 self.close()
                 raise
-        path.unlink()
 
     def _connected(self) -> tuple[Lakehouse, ObjectStore]:
         from homelab_platform.tools.objects import ObjectStore
