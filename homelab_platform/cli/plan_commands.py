@@ -61,13 +61,17 @@ def current_plan(resolved: ResolvedLab, *, refresh: bool, only: list[str] | None
     """The plan of the lab against its embedded site, running or not, cut down to the assets in `only`."""
     from homelab_platform.plan.desired import desired_states
     from homelab_platform.plan.layers import EMBEDDED
-    from homelab_platform.plan.plan import make_plan
+    from homelab_platform.plan.plan import make_plan, with_elsewhere
     from homelab_platform.plan.plan import only as cut
+    from homelab_platform.servers.applied_lab import last_applied
 
     desired = desired_states(resolved)
     states = _states(resolved, desired, refresh)
     wanted = known_keys(only, [*desired, *states])
     made = make_plan(desired, states, site=EMBEDDED, lab=resolved.name)
+    before = last_applied(resolved.name)
+    if before is not None:
+        made = with_elsewhere(made, desired, desired_states(before))
     return cut(made, wanted) if wanted else made
 
 
@@ -125,7 +129,7 @@ def apply(
     resolved = common.resolved_lab(path)
     made = current_plan(resolved, refresh=True, only=only)
     if not made.pending:
-        _say_nothing_to_do(made, as_json)
+        _nothing_to_do(resolved, made, as_json)
         return
     site = common.running_site(path)
     keys = _agreed(made, yes=yes or as_json, confirmed=set(confirm or ()), quiet=as_json)
@@ -138,13 +142,19 @@ def apply(
     raise typer.Exit(1 if report.failed else 0)
 
 
-def _say_nothing_to_do(made: Plan, as_json: bool) -> None:
-    if as_json:
-        output.write_json({"applied": [], "failed": [], "plan": made.to_dict()})
-    else:
-        from homelab_platform.plan.render import render
+def _nothing_to_do(resolved: ResolvedLab, made: Plan, as_json: bool) -> None:
+    """Say so, and remember the lab: what is edited beyond the site's reach has been seen now."""
+    from homelab_platform.plan.render import render
+    from homelab_platform.servers.applied_lab import remember_applied
+    from homelab_platform.servers.site import running
 
+    if as_json:
+        output.write_json({"results": [], "plan": made.to_dict()})
+    else:
         output.say(render(made))
+    site = running(resolved.name)
+    if site is not None:
+        remember_applied(site.root, resolved)
 
 
 def _agreed(made: Plan, *, yes: bool, confirmed: set[str], quiet: bool) -> list[str]:
@@ -162,6 +172,10 @@ def _agreed(made: Plan, *, yes: bool, confirmed: set[str], quiet: bool) -> list[
         )
     for step in losing:
         _ask_by_name(step)
+    if not yes and not interactive and any(step.danger == "restart" for step in made.pending):
+        raise HomelabError.of(
+            "apply", "something would restart, and nobody is here to agree", "If that is meant: homelab apply --yes"
+        )
     if not yes and interactive and not typer.confirm("Apply this?"):
         raise typer.Exit(0)
     return [step.key for step in made.pending]
@@ -178,12 +192,16 @@ def apply_to(
 ) -> ApplyReport:
     """Apply the assets `keys` (default: whatever differs) on the running site, through the graph."""
     from homelab_platform.graph.apply import apply_assets
+    from homelab_platform.servers.applied_lab import remember_applied
 
     confirmed = keys is not None  # whoever named the keys agreed to the plan; an unasked apply never loses data
     if keys is None:
         made = current_plan(resolved, refresh=True, only=None)
         keys = [step.key for step in made.pending if step.danger != "data-loss"]
-    return apply_assets(site, resolved, keys, progress=progress, confirmed=confirmed)
+    report = apply_assets(site, resolved, keys, progress=progress, confirmed=confirmed)
+    if not report.failed:
+        remember_applied(site.root, resolved)
+    return report
 
 
 def say_report(report: ApplyReport) -> None:

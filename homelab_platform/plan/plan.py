@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,7 +62,8 @@ class Plan:
     """What applying the lab would do, in the order in which it would be done.
 
     `observed_at` is the age of the oldest observation that it rests on, None if nothing was ever observed. `external`
-    are the assets that the site cannot reach, with what it lacks.
+    are the assets that the site cannot reach, with what it lacks; `elsewhere` are the steps that those of them need
+    that differ from the lab as it was last applied. They are shown, and are neither pending nor done from here.
     """
 
     lab: str
@@ -72,6 +73,7 @@ class Plan:
     rechecks: tuple[Recheck, ...] = ()
     external: Mapping[str, str] | None = None
     site: str = "embedded"
+    elsewhere: tuple[Step, ...] = ()
 
     @property
     def pending(self) -> tuple[Step, ...]:
@@ -104,6 +106,7 @@ class Plan:
             "steps": [step.to_dict() for step in self.steps],
             "rechecks": [{"key": check.key, "because": check.because} for check in self.rechecks],
             "external": dict(self.external or {}),
+            "elsewhere": [step.to_dict() for step in self.elsewhere],
         }
 
 
@@ -141,6 +144,23 @@ def make_plan(
         external=external,
         site=site.name,
     )
+
+
+def with_elsewhere(plan: Plan, desired: Mapping[str, DesiredState], before: Mapping[str, DesiredState]) -> Plan:
+    """The plan with what differs, among the assets out of the site's reach, from the lab as it was last applied.
+
+    `before` are the desired states of that lab.
+    """
+    external = plan.external or {}
+    known = {
+        key: AppliedState(key, state.fingerprint, state.document)
+        for key, state in before.items()
+        if key in external or key not in desired
+    }
+    steps = [judge(desired[key], known.get(key)) for key in external]
+    here = {step.key for step in plan.steps}
+    gone = [step for step in _deletes(desired, known) if step.key not in here]
+    return replace(plan, elsewhere=tuple(step for step in (*steps, *gone) if step.pending))
 
 
 def _oldest(states: Mapping[str, AppliedState]) -> datetime | None:
@@ -208,12 +228,10 @@ def _rechecks(desired: Mapping[str, DesiredState], steps: Mapping[str, Step]) ->
 def only(plan: Plan, keys: set[str]) -> Plan:
     """The plan cut down to the assets in `keys`."""
     names = {name_of(key) for key in keys if layer_of(key) in ("workload", "table")}
-    return Plan(
-        lab=plan.lab,
-        created_at=plan.created_at,
-        observed_at=plan.observed_at,
+    return replace(
+        plan,
         steps=tuple(step for step in plan.steps if step.key in keys),
         rechecks=tuple(check for check in plan.rechecks if name_of(check.key) in names),
         external={key: lacks for key, lacks in (plan.external or {}).items() if key in keys},
-        site=plan.site,
+        elsewhere=tuple(step for step in plan.elsewhere if step.key in keys),
     )

@@ -32,11 +32,7 @@ def rows(plan: Plan, *, all_changes: bool = False) -> tuple[Row, ...]:
     found: list[Row] = []
     checks = {check.because.removeprefix("depends on "): check for check in plan.rechecks}
     for step in plan.pending:
-        found.append(Row("step", (step.key, _action(step), _danger(step), _extent(step)), step.danger))
-        limit = len(step.changes) if all_changes else SHOWN_CHANGES
-        found.extend(Row("change", (c.path, c.line()), step.danger) for c in step.changes[:limit])
-        if len(step.changes) > limit:
-            found.append(Row("change", (f"… {len(step.changes) - limit} more", "")))
+        found.extend(_step(step, all_changes))
         if step.key in checks:
             check = checks[step.key]
             found.append(Row("check", (check.key, "re-run", "", check.because)))
@@ -45,12 +41,26 @@ def rows(plan: Plan, *, all_changes: bool = False) -> tuple[Row, ...]:
         others = "others " if plan.pending else ""
         found.append(Row("rest", (f"{unchanged} {others}unchanged",)))
     found.extend(_external(plan.external or {}, plan.site))
+    if plan.elsewhere:
+        found.append(Row("note", ("Of these, edited since the lab was last applied; not done from here:",)))
+        for step in plan.elsewhere:
+            found.extend(_step(step, all_changes))
     if plan.observed_at is None and plan.steps:
         found.append(Row("note", ("Nothing has been observed yet: the site is not running, or was never applied.",)))
     elif plan.observed_at is not None:
         found.append(Row("note", (f"As observed {_age(plan.created_at - plan.observed_at)} ago.",)))
     found.append(Row("summary", (summary(plan),), plan.danger))
     return tuple(found)
+
+
+def _step(step: Step, all_changes: bool) -> list[Row]:
+    """An asset's step and its differences."""
+    found = [Row("step", (step.key, _action(step), _danger(step), _extent(step)), step.danger)]
+    limit = len(step.changes) if all_changes else SHOWN_CHANGES
+    found.extend(Row("change", (c.path, c.line()), step.danger) for c in step.changes[:limit])
+    if len(step.changes) > limit:
+        found.append(Row("change", (f"… {len(step.changes) - limit} more", "")))
+    return found
 
 
 def summary(plan: Plan) -> str:

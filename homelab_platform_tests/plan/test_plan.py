@@ -11,7 +11,7 @@ import pytest
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.plan.desired import desired_states
 from homelab_platform.plan.layers import EMBEDDED, EVERYTHING
-from homelab_platform.plan.plan import Plan, make_plan, only
+from homelab_platform.plan.plan import Plan, make_plan, only, with_elsewhere
 from homelab_platform.plan.render import render
 from homelab_platform.plan.state import AppliedState, Status
 from homelab_platform_tests.plan.labs import small_lab, with_values
@@ -129,3 +129,16 @@ def test_a_plan_can_be_cut_down_to_some_assets() -> None:
     plan = only(plan_of(new, applied(lab)), {"workload/minio"})
     assert [step.key for step in plan.steps] == ["workload/minio"]
     assert [check.key for check in plan.rechecks] == ["check/minio"]
+
+
+def test_an_edit_beyond_the_sites_reach_is_shown_but_never_pending() -> None:
+    old = with_values(small_lab(), "trino", heap="1G")
+    new = with_values(old, "trino", heap="2G")
+    made = make_plan(desired_states(new), applied(new), site=EMBEDDED)
+    shown = with_elsewhere(made, desired_states(new), desired_states(old))
+    assert [step.key for step in shown.elsewhere] == ["workload/trino"]
+    assert shown.pending == made.pending
+    text = render(shown)
+    assert "Of these, edited since the lab was last applied; not done from here:" in text
+    assert "values.heap" in text
+    assert "1G → 2G" in text
