@@ -24,15 +24,16 @@ from homelab_platform.tools.objects import ObjectStore
 START = datetime(2026, 10, 20, tzinfo=UTC)
 GOAL = 1.2
 WINDOW = 50
+WARM_UP = 20
 
 
-def one(lakehouse: Lakehouse, store: ObjectStore, number: int) -> float:
+def one(lakehouse: Lakehouse, store: ObjectStore, number: int, start: datetime = START) -> float:
     """Put one object and ingest it; CPU-seconds of the ingest."""
     lines = []
     for device in range(40):
-        ts = (START + timedelta(seconds=number * 60 + device)).isoformat()
+        ts = (start + timedelta(seconds=number * 60 + device)).isoformat()
         lines.append(f'{{"ts":"{ts}","device":"d{device}","sensor":"s","value":{number}.5,"unit":"x"}}\n')
-    key = f"env/2026-10-20/p/{number:06}.ndjson"
+    key = f"env/{start:%Y-%m-%d}/p/{number:06}.ndjson"
     store.put(lakehouse.raw_bucket, key, "".join(lines).encode())
     before = os.times()
     report = ingest.ingest_objects(lakehouse, [key])
@@ -47,7 +48,8 @@ def main() -> None:
     clock = os.sysconf("SC_CLK_TCK")
     with servers() as running, fresh_lakehouse(running) as lakehouse, ObjectStore(lakehouse.objects) as store:
         contract.ensure_tables(lakehouse)
-        one(lakehouse, store, 2_000)  # imports
+        for number in range(WARM_UP):  # imports, those of tidying too
+            one(lakehouse, store, number, START - timedelta(days=5))
         maintenance.READERS_GRACE = timedelta(seconds=2)  # so that deleting is part of the cost
         costs, started = [], time.monotonic()
         for number in range(commits):
