@@ -68,6 +68,7 @@ def ingest(
 
     Safe to repeat: a reading counts once, however often it is delivered.
     """
+    from homelab_platform.cli.file_outcomes import await_outcomes, say_outcomes
     from homelab_platform.readings.ingest import ingest_pending
     from homelab_platform.readings.sources.files import describe, put_files
 
@@ -83,11 +84,15 @@ def ingest(
     with output.steps(quiet=as_json) as progress:
         uploaded = put_files(site.lakehouse, paths, stream=stream, mapping=chosen, progress=progress)
         report = ingest_pending(site.lakehouse, streams, progress=_committed(progress))
+        outcomes = await_outcomes(site.lakehouse, uploaded, progress)
     if as_json:
-        output.write_json({"uploaded": [u.to_dict() for u in uploaded], **_ingest_dict(report)})
+        output.write_json({"files": [outcome.to_dict() for outcome in outcomes], **_ingest_dict(report)})
+    elif outcomes:
+        say_outcomes(outcomes)
     else:
         _say_ingest(report)
-    raise typer.Exit(1 if report.failed else 0)
+    failed = any(outcome.quarantined for outcome in outcomes) if outcomes else bool(report.failed)
+    raise typer.Exit(1 if failed else 0)
 
 
 def _committed(progress: Callable[[str], None]) -> Callable[[IngestReport], None]:

@@ -193,14 +193,17 @@ def known(connection: psycopg.Connection[Any], bucket: str, etags: dict[str, str
     return {row[0] for row in rows}
 
 
-def entries(lakehouse: Lakehouse, *, status: str | None = None, after_seq: int = 0) -> list[LedgerEntry]:
-    """The ledger in commit order, after `after_seq`; of one `status` (`ingested`, `quarantined`) if given."""
+def entries(
+    lakehouse: Lakehouse, *, status: str | None = None, after_seq: int = 0, keys: Sequence[str] | None = None
+) -> list[LedgerEntry]:
+    """The ledger in commit order, after `after_seq`; of one `status` (`ingested`, `quarantined`) or `keys` if given."""
+    wanted = None if keys is None else list(keys)
     with connect(lakehouse) as connection:
         rows = connection.execute(
             "SELECT bucket, key, etag, size, sha256, status, problem, rows, duplicates, rejected, dates, snapshot_id,"
             " seq, committed_at FROM ingest_ledger WHERE seq > %s AND (%s::text IS NULL OR status = %s)"
-            " ORDER BY seq, key",
-            (after_seq, status, status),
+            " AND (%s::text[] IS NULL OR key = ANY(%s)) ORDER BY seq, key",
+            (after_seq, status, status, wanted, wanted),
         ).fetchall()
     names = [f.name for f in fields(LedgerEntry)]
     return [LedgerEntry(**{**dict(zip(names, row, strict=True)), "dates": tuple(row[10])}) for row in rows]

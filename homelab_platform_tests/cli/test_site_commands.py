@@ -138,8 +138,8 @@ def test_a_foreign_csv_counts_once_however_often_it_is_ingested(attic: Attic) ->
         "--stream",
         "garden",
     ]
-    attic.run("ingest", path, *options)
-    attic.run("ingest", path, *options)
+    assert "5 readings" in attic.run("ingest", path, *options).stdout
+    assert "was ingested before" in attic.run("ingest", path, *options).stdout
     assert attic.json("query", WAITING) == [{"n": 5}]
     copy = attic.folder / "copy.csv"
     copy.write_bytes(gzip.decompress(path.read_bytes()))
@@ -171,10 +171,10 @@ def test_an_edit_is_planned_applied_and_then_done(attic: Attic) -> None:
         applied = attic.json("apply", "--yes")
         assert [(r["key"], r["status"]) for r in applied["results"]] == [("bucket/readings-raw", "applied")]
         attic.run("plan")
+    attic.run("apply", "--yes", "--confirm", "bucket/readings-raw")
 
 
 def test_shorter_retention_is_a_loss_of_data_that_has_to_be_confirmed_by_name(attic: Attic) -> None:
-    attic.run("apply", "--yes")
     with edited(attic, "raw: 30d", "raw: 7d"):
         refused = attic.run("apply", "--yes", code=1)
         assert "homelab apply --confirm bucket/readings-raw" in refused.stderr

@@ -218,6 +218,8 @@ def test_lost_credentials_are_made_anew_and_a_taken_port_is_replaced_without_los
     layout.secrets_file.write_text("{ not json")
     said: list[str] = []
     with socket.socket() as taken, socket.socket() as also:
+        for listener in (taken, also):  # connections of before may still linger on the ports
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", old.postgres.port))
         taken.listen()
         also.bind(("127.0.0.1", int(old.objects.url.rpartition(":")[2]) + GRPC_OFFSET))
