@@ -60,7 +60,7 @@ def main() -> None:
             second = time.monotonic() - started
         finally:
             run(["make", "down"], clone, env)
-    rows = json.loads(answer)["rows"][0]
+    rows = json.loads(answer)[0]["n"]
     memory = status["site"]["rss"] / 2**30
     common.table(
         ("what", "figure"),
