@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from homelab_platform.lab.why import show
+
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
@@ -40,12 +42,18 @@ class Change:
         return {"path": self.path, **{name: side for name, side in sides.items() if side is not ABSENT}}
 
     def line(self) -> str:
-        """The change as `old → new`, `+ added` or `- removed`."""
+        """The change as `old → new`, `+ added` or `- removed`, in the units of the lab file: 40d, 20Gi."""
+        old, new = (shown(self._human(side)) for side in (self.old, self.new))
         if self.old is ABSENT:
-            return f"+ {shown(self.new)}"
+            return f"+ {new}"
         if self.new is ABSENT:
-            return f"- {shown(self.old)}"
-        return f"{shown(self.old)} → {shown(self.new)}"
+            return f"- {old}"
+        return f"{old} → {new}"
+
+    def _human(self, side: Any) -> Any:
+        """A side as the lab file would say it. Numbers in a chart's own values have the chart's units."""
+        foreign = self.path.startswith(("values", "settings"))
+        return side if foreign or side is ABSENT else show(self.path.rpartition(".")[2], side)
 
 
 def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
@@ -134,7 +142,7 @@ def shown(value: Any, limit: int = 60) -> str:
     elif isinstance(value, Sequence) and _names(value):
         text = ", ".join(value) or "[]"
     else:
-        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+        text = "–" if value is ABSENT else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,3 +69,18 @@ def test_markdown_is_one_diff_block_that_no_value_can_leave() -> None:
     text = as_markdown((Change("script", "```\nold", "new"),))
     assert text.startswith("```diff\n- script: ") and text.endswith("+ script: new\n```")
     assert text.count("```") == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "line"),
+    [
+        ("expire_after", 3456000, 2592000, "40d → 30d"),
+        ("disks.ssd.size", 2**30, 2**31, "1Gi → 2Gi"),
+        ("cpu", 500, 2000, "500m → 2"),
+        ("values.persistence.size", 10, 20, "10 → 20"),
+    ],
+)
+def test_numbers_are_shown_in_the_units_of_the_lab_file_but_a_charts_own_as_they_are(
+    path: str, old: int, new: int, line: str
+) -> None:
+    assert Change(path, old, new).line() == line
