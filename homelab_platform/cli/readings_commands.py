@@ -69,7 +69,7 @@ def ingest(
     Safe to repeat: a reading counts once, however often it is delivered.
     """
     from homelab_platform.cli.file_outcomes import await_outcomes, say_outcomes
-    from homelab_platform.readings.ingest import ingest_pending
+    from homelab_platform.readings.ingest import ingest_objects, ingest_pending
     from homelab_platform.readings.sources.files import describe, put_files
 
     path = common.find_lab(lab)
@@ -83,7 +83,11 @@ def ingest(
     streams = common.resolved_lab(path).streams
     with output.steps(quiet=as_json) as progress:
         uploaded = put_files(site.lakehouse, paths, stream=stream, mapping=chosen, progress=progress)
-        report = ingest_pending(site.lakehouse, streams, progress=_committed(progress))
+        if uploaded:
+            keys = [file.key for file in uploaded]
+            report = ingest_objects(site.lakehouse, keys, streams, progress=_committed(progress))
+        else:
+            report = ingest_pending(site.lakehouse, streams, progress=_committed(progress))
         outcomes = await_outcomes(site.lakehouse, uploaded, progress)
     if as_json:
         output.write_json({"files": [outcome.to_dict() for outcome in outcomes], **_ingest_dict(report)})
@@ -207,7 +211,7 @@ def simulate(
     """Write simulated readings of a stream, marked as simulated (quality = 'simulated'), and ingest them."""
     from datetime import UTC, datetime, timedelta
 
-    from homelab_platform.readings.ingest import ingest_pending
+    from homelab_platform.readings.ingest import ingest_objects
     from homelab_platform.readings.sources.simulator import put_simulated
 
     path = common.find_lab(lab)
@@ -218,8 +222,8 @@ def simulate(
     end = datetime.now(UTC)
     with output.steps(quiet=as_json) as progress:
         start = end - timedelta(seconds=_span(span))
-        put_simulated(site.lakehouse, streams[stream], start=start, end=end, seed=seed, progress=progress)
-        report = ingest_pending(site.lakehouse, streams, progress=_committed(progress))
+        keys = put_simulated(site.lakehouse, streams[stream], start=start, end=end, seed=seed, progress=progress)
+        report = ingest_objects(site.lakehouse, keys, streams, progress=_committed(progress))
     if as_json:
         output.write_json(_ingest_dict(report))
     else:
