@@ -7,7 +7,7 @@ the command does, so the command's own count would often be nought.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,30 +58,36 @@ class FileOutcome:
         )
 
 
-def await_outcomes(
-    lakehouse: Lakehouse, files: Sequence[UploadedFile], progress: Callable[[str], None]
-) -> list[FileOutcome]:
-    """The outcome of each file, in order; waits for those that another process has in hand.
+def await_entries(
+    lakehouse: Lakehouse, names: Mapping[str, str], progress: Callable[[str], None]
+) -> dict[str, LedgerEntry]:
+    """The ledger's entries of the objects in `names` (key → what people call it); waits for those still in hand.
 
-    Raises HomelabError that names the files which nobody finished in ten minutes.
+    Raises HomelabError that names what nobody finished in ten minutes.
     """
     from homelab_platform.readings import ledger
 
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        found = {entry.key: entry for entry in ledger.entries(lakehouse, keys=[file.key for file in files])}
-        missing = [file for file in files if file.key not in found]
+        found = {entry.key: entry for entry in ledger.entries(lakehouse, keys=list(names))}
+        missing = [name for key, name in names.items() if key not in found]
         if not missing:
-            return [FileOutcome(file, found[file.key]) for file in files]
+            return found
         if time.monotonic() > deadline:
             raise HomelabError(
-                Problem(
-                    str(file.path), "is uploaded, but not ingested yet", "Look at `homelab status`; nothing is lost."
-                )
-                for file in missing
+                Problem(name, "is uploaded, but not ingested yet", "Look at `homelab status`; nothing is lost.")
+                for name in missing
             )
-        progress(f"the site's sensor has {output.count(len(missing), 'file')} in hand; waiting for it")
+        progress(f"the site's sensor has {output.count(len(missing), 'object')} in hand; waiting for it")
         time.sleep(0.5)
+
+
+def await_outcomes(
+    lakehouse: Lakehouse, files: Sequence[UploadedFile], progress: Callable[[str], None]
+) -> list[FileOutcome]:
+    """The outcome of each file, in order; see await_entries."""
+    found = await_entries(lakehouse, {file.key: str(file.path) for file in files}, progress) if files else {}
+    return [FileOutcome(file, found[file.key]) for file in files]
 
 
 def say_outcomes(outcomes: Sequence[FileOutcome]) -> None:

@@ -211,6 +211,7 @@ def simulate(
     """Write simulated readings of a stream, marked as simulated (quality = 'simulated'), and ingest them."""
     from datetime import UTC, datetime, timedelta
 
+    from homelab_platform.cli.file_outcomes import await_entries
     from homelab_platform.readings.ingest import ingest_objects
     from homelab_platform.readings.sources.simulator import put_simulated
 
@@ -223,8 +224,11 @@ def simulate(
     with output.steps(quiet=as_json) as progress:
         start = end - timedelta(seconds=_span(span))
         keys = put_simulated(site.lakehouse, streams[stream], start=start, end=end, seed=seed, progress=progress)
-        report = ingest_objects(site.lakehouse, keys, streams, progress=_committed(progress))
+        ingest_objects(site.lakehouse, keys, streams, progress=_committed(progress))
+        entries = await_entries(site.lakehouse, {key: key for key in keys}, progress).values()
+    counts = {name: sum(getattr(entry, name) for entry in entries) for name in ("rows", "duplicates", "rejected")}
     if as_json:
-        output.write_json(_ingest_dict(report))
+        output.write_json({"stream": stream, "objects": len(keys), **counts})
     else:
-        _say_ingest(report)
+        readings = output.count(counts["rows"], "simulated reading")
+        output.say(f"{readings} of {stream}; {counts['duplicates']:,} already there, {counts['rejected']:,} rejected.")

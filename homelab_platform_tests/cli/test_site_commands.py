@@ -210,3 +210,12 @@ def test_the_ui_answers_where_open_says(attic: Attic) -> None:
 def test_status_counts_the_streams_readings(attic: Attic) -> None:
     said = attic.run("status").stdout
     assert re.search(r"machine [\d,]+ readings today, newest", said), said
+
+
+def test_simulated_readings_are_counted_and_marked_as_simulated(attic: Attic) -> None:
+    said = attic.json("readings", "simulate", "machine", "--for", "10m")
+    assert said["rows"] + said["duplicates"] == 60
+    rows = attic.json("query", "SELECT count(*) AS n FROM hive.default.sensor_data WHERE quality = 'simulated'")
+    assert rows[0]["n"] >= said["rows"] > 0
+    wrong = attic.run("readings", "simulate", "machine", "--for", "2hh", code=1)
+    assert "is not a duration" in wrong.stderr
