@@ -105,10 +105,10 @@ def known_keys(wanted: list[str] | None, known: Iterable[str]) -> set[str]:
 
 def did_you_mean(wrong: str, names: Iterable[str]) -> str:
     """A remedy that names the nearest of `names`."""
-    from rapidfuzz import process
+    from homelab_platform.lab.quantities import nearest
 
-    near = process.extractOne(wrong, list(names), score_cutoff=60)
-    return f"Did you mean {near[0]}?" if near else "`homelab plan` lists what there is."
+    near = nearest(wrong, names)
+    return f"Did you mean {near}?" if near else "`homelab plan` lists what there is."
 
 
 def apply(
