@@ -56,3 +56,52 @@ class Lakehouse:
     raw_bucket: str = "readings-raw"
     lake_bucket: str = "lake"
     objects_folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class TrinoEndpoint:
+    """A Trino coordinator; `url` is `https://host:port`, `ca` the certificate file that vouches for it.
+
+    Without a password the server must take users at their word (plain HTTP on loopback, for tests only).
+    """
+
+    url: str
+    user: str
+    password: str | None = field(default=None, repr=False)
+    ca: Path | None = None
+    catalog: str = "hive"
+
+
+@dataclass(frozen=True)
+class NifiEndpoint:
+    """A NiFi server; `url` is `http(s)://host:port` without `/nifi-api`.
+
+    `user`, `password` and `ca` are for a server that asks for them; the one of a site on this machine binds loopback
+    and asks for nothing. `drop` is the folder below which its file flows look.
+    """
+
+    url: str
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca: Path | None = None
+    drop: Path | None = None
+
+
+@dataclass(frozen=True)
+class MqttEndpoint:
+    """An MQTT broker; `ca` is the certificate file that vouches for it, None for a plain connection."""
+
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca: Path | None = None
+
+
+@dataclass(frozen=True)
+class Engines:
+    """The servers that a site has beyond PostgreSQL and S3; None for what it does without."""
+
+    trino: TrinoEndpoint | None = None
+    nifi: NifiEndpoint | None = None
+    mqtt: MqttEndpoint | None = None
