@@ -1,6 +1,8 @@
 """Fixtures for all tests: real servers, started once for the whole session and shared by all workers.
 
 A test that uses them is marked `servers`. `lakehouse` is a fresh one for each test: nothing of another test is in it.
+The engines (`minio`, `trino`, `nifi`, `mqtt`) start when the first test asks and are installed first if need be; tests
+that need one come last, so that installing goes on meanwhile (`make servers`).
 """
 
 from __future__ import annotations
@@ -13,19 +15,43 @@ from pathlib import Path
 import pytest
 
 from homelab_platform.servers.scratch import ScratchServers, fresh_lakehouse, scratch_servers
-from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint, PostgresEndpoint
+from homelab_platform.servers.scratch_engines import beside, scratch_minio, scratch_mqtt
+from homelab_platform.tools.endpoints import Lakehouse, MqttEndpoint, ObjectsEndpoint, PostgresEndpoint
 from homelab_platform.tools.objects import ObjectStore
+
+ENGINES = ("mqtt", "trino", "nifi", "minio")
+"""In the order in which `make servers` has them ready on a fresh machine."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that need an engine last; what it takes to install and start one is not their own time."""
+    for item in items:
+        if _engine_rank(item):
+            known = item.get_closest_marker("timeout")
+            seconds = known.args[0] if known and known.args else item.config.getini("timeout")
+            item.add_marker(pytest.mark.timeout(float(seconds), func_only=True), append=False)
+    items.sort(key=_engine_rank)
+
+
+def _engine_rank(item: pytest.Item) -> int:
+    names = getattr(item, "fixturenames", ())
+    return max((rank for rank, engine in enumerate(ENGINES, 1) if engine in names), default=0)
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[ScratchServers]:
-    """PostgreSQL and SeaweedFS of this test session."""
+def session_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Where the servers of this test session lie: one folder for all workers, and the engines' beside it."""
     base = tmp_path_factory.getbasetemp()
     session = base if worker_id == "master" else base.parent
     # not below pytest's own folder: another session of pytest shuts that one to other users, PostgreSQL's among them
     name = f"homelab-tests-{hashlib.sha256(bytes(session)).hexdigest()[:12]}"
-    folder = Path(tempfile.gettempdir()) / name
-    with scratch_servers(folder) as running:
+    return Path(tempfile.gettempdir()) / name
+
+
+@pytest.fixture(scope="session")
+def servers(session_folder: Path) -> Iterator[ScratchServers]:
+    """PostgreSQL and SeaweedFS of this test session."""
+    with scratch_servers(session_folder) as running:
         yield running
 
 
@@ -53,3 +79,17 @@ def lakehouse(servers: ScratchServers) -> Iterator[Lakehouse]:
     """A lakehouse of this test's own: a new database and two new buckets."""
     with fresh_lakehouse(servers) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def minio(session_folder: Path) -> Iterator[ObjectsEndpoint]:
+    """The session's MinIO as its root user."""
+    with scratch_minio(beside(session_folder, "minio")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def mqtt(session_folder: Path) -> Iterator[MqttEndpoint]:
+    """The session's MQTT broker as a user who may write and read every topic; use topics of your own."""
+    with scratch_mqtt(beside(session_folder, "mqtt")) as running:
+        yield running
