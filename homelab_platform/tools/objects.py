@@ -1,7 +1,8 @@
-"""Objects in buckets of any S3 server: read, write once, list, delete, and a bucket's own settings.
+"""Objects in buckets of any S3 server: read, write once, list, delete.
 
 Belongs here: the one client that the project uses for objects, on the `minio` library, with bounded retries and with
-errors that name endpoint, bucket and key. Not here: what an object means (readings/) or starting a server (servers/).
+errors that name endpoint, bucket and key. Not here: a bucket's own settings
+(objects_settings.py), what an object means (readings/) or starting a server (servers/).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from homelab_platform.tools.objects_errors import (
     Truncated,
 )
 from homelab_platform.tools.objects_http import conditions, make_http, was_retried
+from homelab_platform.tools.objects_settings import BucketSettings, ExpiryRule
 
 if TYPE_CHECKING:
     from minio import Minio
@@ -57,15 +59,7 @@ class ObjectInfo:
     last_modified: datetime
 
 
-@dataclass(frozen=True)
-class ExpiryRule:
-    """A lifecycle rule: objects under `prefix` are deleted `days` after they were written."""
-
-    prefix: str
-    days: int
-
-
-class ObjectStore:
+class ObjectStore(BucketSettings):
     """A client of one S3 server. Safe to share between threads; `close()` it or use it with `with`."""
 
     def __init__(self, endpoint: ObjectsEndpoint, *, retries: int = 5, timeout: float = 30) -> None:
@@ -132,68 +126,6 @@ class ObjectStore:
                 self._client.remove_bucket(bucket)
         except NotFound:
             return
-
-    def bucket_tags(self, bucket: str) -> Mapping[str, str]:
-        """The bucket's tags; empty when it has none."""
-        with self._errors(bucket):
-            return dict(self._client.get_bucket_tags(bucket) or {})
-
-    def set_bucket_tags(self, bucket: str, tags: Mapping[str, str]) -> None:
-        """Replace the bucket's tags; an empty mapping removes them."""
-        from minio.commonconfig import Tags
-
-        with self._errors(bucket):
-            if not tags:
-                self._client.delete_bucket_tags(bucket)
-                return
-            wanted = Tags.new_bucket_tags()
-            wanted.update(tags)
-            self._client.set_bucket_tags(bucket, wanted)
-
-    def lifecycle(self, bucket: str) -> Sequence[ExpiryRule]:
-        """The bucket's expiry rules, sorted by prefix."""
-        with self._errors(bucket):
-            found = self._client.get_bucket_lifecycle(bucket)
-        rules = [] if found is None else found.rules
-        expiring = [
-            ExpiryRule((rule.rule_filter.prefix if rule.rule_filter else "") or "", int(rule.expiration.days))
-            for rule in rules
-            if rule.expiration is not None and rule.expiration.days
-        ]
-        return sorted(expiring, key=lambda rule: (rule.prefix, rule.days))
-
-    def set_lifecycle(self, bucket: str, rules: Iterable[ExpiryRule]) -> None:
-        """Replace the bucket's lifecycle by these expiry rules; none removes it."""
-        from minio.commonconfig import Filter
-        from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
-
-        made = [
-            Rule(
-                "Enabled",
-                rule_filter=Filter(prefix=rule.prefix),
-                rule_id=f"expire-{n}",
-                expiration=Expiration(days=rule.days),
-            )
-            for n, rule in enumerate(sorted(rules, key=lambda rule: (rule.prefix, rule.days)))
-        ]
-        with self._errors(bucket):
-            if made:
-                self._client.set_bucket_lifecycle(bucket, LifecycleConfig(made))
-            else:
-                self._client.delete_bucket_lifecycle(bucket)
-
-    def versioning(self, bucket: str) -> bool:
-        """Whether the bucket keeps old versions of objects."""
-        with self._errors(bucket):
-            return bool(self._client.get_bucket_versioning(bucket).status == "Enabled")
-
-    def set_versioning(self, bucket: str, enabled: bool) -> None:
-        """Switch versioning on, or suspend it."""
-        from minio.commonconfig import ENABLED
-        from minio.versioningconfig import SUSPENDED, VersioningConfig
-
-        with self._errors(bucket):
-            self._client.set_bucket_versioning(bucket, VersioningConfig(ENABLED if enabled else SUSPENDED))
 
     # Objects
 
