@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from homelab_platform.servers.scratch import ScratchServers, fresh_lakehouse, scratch_servers
-from homelab_platform.servers.scratch_engines import beside, scratch_minio, scratch_mqtt
-from homelab_platform.tools.endpoints import Lakehouse, MqttEndpoint, ObjectsEndpoint, PostgresEndpoint
+from homelab_platform.servers.scratch_engines import beside, scratch_minio, scratch_mqtt, scratch_nifi
+from homelab_platform.tools.endpoints import Lakehouse, MqttEndpoint, NifiEndpoint, ObjectsEndpoint, PostgresEndpoint
 from homelab_platform.tools.objects import ObjectStore
 
 ENGINES = ("mqtt", "trino", "nifi", "minio")
@@ -92,4 +92,11 @@ def minio(session_folder: Path) -> Iterator[ObjectsEndpoint]:
 def mqtt(session_folder: Path) -> Iterator[MqttEndpoint]:
     """The session's MQTT broker as a user who may write and read every topic; use topics of your own."""
     with scratch_mqtt(beside(session_folder, "mqtt")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def nifi(session_folder: Path) -> Iterator[NifiEndpoint]:
+    """The session's NiFi; tests make process groups of their own, by names and ports of their own."""
+    with scratch_nifi(beside(session_folder, "nifi")) as running:
         yield running

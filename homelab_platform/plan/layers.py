@@ -86,5 +86,15 @@ EMBEDDED = Capabilities(
 )
 """This machine alone: object store, tables and marts, and the flows that start on it."""
 
+FULL = Capabilities(
+    "full",
+    frozenset({"bucket", "table", "mart"}),
+    flow_sources=frozenset({"machine", "files", "http", "mqtt", "prometheus", "rest"}),
+)
+"""This machine with the engines of a lab: every flow ends here, through NiFi or the broker."""
+
+PROFILES = {"small": EMBEDDED, "full": FULL}
+"""What each profile of a site on this machine reaches."""
+
 EVERYTHING = Capabilities("lab", frozenset(LAYERS))
 """A site that reaches the lab's own hosts, cluster and backup targets."""

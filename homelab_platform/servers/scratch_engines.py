@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from homelab_platform.servers import minio, mosquitto, ports
+from homelab_platform.servers import minio, mosquitto, nifi, ports
 from homelab_platform.servers.shared import Shared, shared_servers
-from homelab_platform.tools.endpoints import MqttEndpoint, ObjectsEndpoint
+from homelab_platform.tools.endpoints import MqttEndpoint, NifiEndpoint, ObjectsEndpoint
 
 MQTT_ADMIN = "admin"
+START_TIMEOUT = 400.0
+"""Seconds; a Java server beside two test workers takes one to two minutes."""
 
 
 def beside(folder: Path, name: str) -> Path:
@@ -52,3 +54,18 @@ def scratch_mqtt(folder: Path) -> Iterator[MqttEndpoint]:
 
     with shared_servers(folder, make) as raw:
         yield MqttEndpoint(**raw)
+
+
+@contextmanager
+def scratch_nifi(folder: Path) -> Iterator[NifiEndpoint]:
+    """A NiFi in `folder`, installed first if need be; its file flows look below `folder/drop`."""
+
+    def make(folder: Path) -> Shared:
+        nifi.installed()
+        chosen = nifi.NifiPorts.choose()
+        nifi.prepare(folder / "nifi", chosen, secrets.token_urlsafe(18), durable=False)
+        (folder / "drop").mkdir(exist_ok=True)
+        return Shared((nifi.process(folder / "nifi", chosen),), {"url": f"http://{nifi.ADDRESS}:{chosen.http}"})
+
+    with shared_servers(folder, make, start_timeout=START_TIMEOUT) as raw:
+        yield NifiEndpoint(**raw, drop=folder / "drop")

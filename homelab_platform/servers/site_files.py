@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.servers.spec import write_json
 
-FORMAT = 1
+FORMAT = 2
+PROFILES = ("small", "full")
+"""What a site runs: PostgreSQL and SeaweedFS with the graph, or the engines of a lab besides."""
+OBJECT_SERVERS = ("seaweedfs", "minio")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,26 @@ class Layout:
     def objects(self) -> Path:
         """SeaweedFS's data."""
         return self.root / "objects"
+
+    @property
+    def minio(self) -> Path:
+        """MinIO's data, where a site runs it instead of SeaweedFS."""
+        return self.root / "minio"
+
+    @property
+    def trino(self) -> Path:
+        """Trino's settings."""
+        return self.root / "trino"
+
+    @property
+    def nifi(self) -> Path:
+        """NiFi's settings, flows and queues."""
+        return self.root / "nifi"
+
+    @property
+    def mqtt(self) -> Path:
+        """The broker's settings, sessions and queues."""
+        return self.root / "mqtt"
 
     @property
     def dagster_home(self) -> Path:
@@ -94,7 +117,10 @@ class Layout:
 
 @dataclass
 class SiteFile:
-    """What `site.json` holds; `ports` by name of the server, `created` a Unix time."""
+    """What `site.json` holds; `ports` by name of the server, `created` a Unix time.
+
+    `profile` is one of PROFILES, `objects` (who serves S3) one of OBJECT_SERVERS.
+    """
 
     lab: str
     lab_path: str
@@ -102,6 +128,13 @@ class SiteFile:
     versions: dict[str, str] = field(default_factory=dict)
     created: float = field(default_factory=time.time)
     format: int = FORMAT
+    profile: str = "small"
+    objects: str = "seaweedfs"
+
+    @property
+    def full(self) -> bool:
+        """Whether the site runs the engines of a lab."""
+        return self.profile == "full"
 
     def save(self, layout: Layout) -> None:
         """Write it, at once or not at all."""
@@ -115,6 +148,8 @@ def load_site_file(layout: Layout) -> SiteFile | None:
         found = SiteFile(**raw)
         if not isinstance(found.ports, dict) or not all(isinstance(p, int) for p in found.ports.values()):
             raise ValueError("ports are no numbers")
+        if found.profile not in PROFILES or found.objects not in OBJECT_SERVERS:
+            raise ValueError(f"no such profile or S3 server: {found.profile}, {found.objects}")
     except FileNotFoundError:
         return None
     except PermissionError:
@@ -142,26 +177,41 @@ class Secrets:
     objects_access_key: str
     objects_secret_key: str = field(repr=False)
     objects_signing_key: str = field(repr=False)
+    trino_password: str = field(repr=False)
+    trino_shared_secret: str = field(repr=False)
+    nifi_key: str = field(repr=False)
+    mqtt_password: str = field(repr=False)
 
     @classmethod
     def fresh(cls) -> Secrets:
         """New ones."""
-        return cls(
-            secrets.token_urlsafe(24),
-            f"site-{secrets.token_hex(6)}",
-            secrets.token_urlsafe(24),
-            secrets.token_urlsafe(24),
-        )
+        made = {entry.name: secrets.token_urlsafe(24) for entry in fields(cls)}
+        return cls(**made | {"objects_access_key": f"site-{secrets.token_hex(6)}"})
+
+    def completed(self) -> Secrets:
+        """The same, with new ones where one is empty."""
+        known = {name: value for name, value in asdict(self).items() if value}
+        return Secrets(**asdict(Secrets.fresh()) | known)
 
     def save(self, layout: Layout) -> None:
         """Write them for the owner's eyes only."""
         write_json(layout.secrets_file, asdict(self), 0o600)
 
 
+FIRST_SECRETS = {"postgres_password", "objects_access_key", "objects_secret_key", "objects_signing_key"}
+"""What a site has had from the start: without one of these the file counts as damaged."""
+
+
 def load_secrets(layout: Layout) -> Secrets | None:
-    """The site's credentials, or None when the file is missing or cannot be understood."""
+    """The site's credentials, or None when the file is missing or cannot be understood.
+
+    What the file of an older site does not have yet is empty until the next start makes it.
+    """
     try:
-        return Secrets(**json.loads(layout.secrets_file.read_text()))
+        known = json.loads(layout.secrets_file.read_text())
+        if not isinstance(known, dict) or not known.keys() >= FIRST_SECRETS:
+            return None
+        return Secrets(**dict.fromkeys((entry.name for entry in fields(Secrets)), "") | known)
     except (FileNotFoundError, ValueError, TypeError):
         return None
     except PermissionError:

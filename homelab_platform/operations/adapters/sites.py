@@ -6,13 +6,16 @@ happens only when a run or a sensor first needs it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.operations.adapters.base import World
-from homelab_platform.plan.layers import EMBEDDED, Capabilities
+from homelab_platform.plan.layers import EMBEDDED, FULL, Capabilities
+
+PROFILE_VARIABLE = "HOMELAB_PROFILE"
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,12 @@ def _embedded(lab: ResolvedLab) -> World:
     return open_embedded(lab)
 
 
-_KINDS = {"embedded": SiteKind("embedded", EMBEDDED, _embedded)}
+_KINDS = {"embedded": SiteKind("embedded", EMBEDDED, _embedded), "full": SiteKind("full", FULL, _embedded)}
+
+
+def kind_here() -> str:
+    """The kind of site that this process belongs to: the supervisor tells the graph's processes its profile."""
+    return "full" if os.environ.get(PROFILE_VARIABLE) == "full" else "embedded"
 
 
 def site_kind(name: str) -> SiteKind:
