@@ -205,8 +205,9 @@ class CatalogueEntry(Part):
     """One workload of the catalogue. The folder's name is its name.
 
     `home` is the project's address; `provides` names interfaces that others may ask for (`s3`, `oidc`); `members` the
-    parts that a stack brings along; `nixos` the NixOS option under which it can also run as a host service; `checked`
-    how far the entry was verified.
+    parts that a stack brings along; `nixos` the NixOS option under which it can also run as a host service;
+    `secrets` names Kubernetes Secrets `<workload>-<name>` and their keys, whose values are made up once and kept;
+    `checked` how far the entry was verified.
     """
 
     name: Name
@@ -244,6 +245,7 @@ class CatalogueEntry(Part):
     exporters: dict[Name, Exporter] = {}
     backup: Backup
     health: Health | None = None
+    secrets: dict[Name, tuple[Text, ...]] = {}
     aliases: dict[str, Text] = {}
     typed_settings: dict[Name, Setting] = Field({}, alias="settings")
     notes: tuple[Text, ...] = ()

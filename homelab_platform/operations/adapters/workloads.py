@@ -1,0 +1,203 @@
+"""Workloads on a Kubernetes cluster, each a Helm release: probed, upgraded, put back, taken away.
+
+Belongs here: how a workload's desired state becomes a release and how its state is observed. Not here: Helm and
+Kubernetes themselves (tools/kube), what the values are (plan/values.py), or the cluster's own objects (cluster.py).
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from homelab_platform.errors import HomelabError
+from homelab_platform.operations.adapters.base import Exhibit, Observation, Say
+from homelab_platform.paths import project_path
+from homelab_platform.plan.values import values_of
+from homelab_platform.tools.kube import drift, health, releases
+from homelab_platform.tools.kube.api import Cluster, Object
+
+if TYPE_CHECKING:
+    from homelab_platform.catalog.load import Catalogue
+    from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
+    from homelab_platform.plan.desired import DesiredState
+
+SHOWN = 12
+"""Differences that are spelled out; the rest is counted."""
+PATIENCE = 60.0
+"""Seconds for which a workload that is up may take to answer from outside."""
+GENERATED = 24
+
+
+class WorkloadAdapter:
+    """The Helm workloads of a lab. `lab_folder` is where the lab file and its own charts and values lie."""
+
+    def __init__(
+        self, lab: ResolvedLab, catalogue: Catalogue, helm: releases.Helm, kubectl: Path, lab_folder: Path | None = None
+    ) -> None:
+        self._lab = lab
+        self._catalogue = catalogue
+        self._helm = helm
+        self._kubectl = kubectl
+        self._folder = lab_folder
+
+    @property
+    def _cluster(self) -> Cluster:
+        return self._helm.cluster
+
+    def values(self, workload: ResolvedWorkload) -> dict[str, Any]:
+        """What the workload's chart is told."""
+        return values_of(self._lab, workload, self._catalogue.entries.get(workload.catalogue), self._folder)
+
+    def probe(self, desired: DesiredState) -> Observation:
+        """The release, and every object of it compared with what it should be."""
+        name, namespace = str(desired.document["name"]), str(desired.document["namespace"])
+        found = releases.current(self._cluster, namespace, name)
+        if found is None:
+            return Observation(exists=False)
+        differences: list[str] = []
+        if found.status != "deployed":
+            differences.append(f"the release is {found.status}: {found.description}")
+        for wanted in found.manifest:
+            differences += [difference.line() for difference in drift.differences(self._cluster, wanted)]
+        facts = {"release": f"{found.chart}, revision {found.revision}", "status": found.status}
+        return Observation(True, _fingerprint(found), tuple(_shortened(differences)), facts)
+
+    def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
+        """Put back what was changed by hand, upgrade if the release is another, and wait until it answers."""
+        workload = self._workload(desired)
+        self._ground(workload, say)
+        found = releases.current(self._cluster, workload.namespace, workload.name)
+        if found is not None and found.status == "deployed":
+            self._put_back(found, say)
+        if found is None or found.status != "deployed" or _fingerprint(found) != desired.fingerprint:
+            chart, version = self.chart(workload)
+            say(f"{'installing' if found is None else 'upgrading'} {workload.name}")
+            self._helm.upgrade(
+                workload.name, workload.namespace, chart, self.values(workload), desired.fingerprint,
+                version=version, say=say,
+            )  # fmt: skip
+        verdict = self.until_it_answers(workload)
+        if not verdict.ok:
+            self._undo(found, workload, verdict.said, say)
+        say(verdict.said)
+
+    def _undo(self, before: releases.Release | None, workload: ResolvedWorkload, said: str, say: Say) -> None:
+        """Its pods are ready, yet it does not answer: the former state comes back, and that reads as failed."""
+        undone = "There was no former state; it was left for you to look at."
+        if before is not None and before.status == "deployed":
+            say(f"it does not answer; going back to revision {before.revision}")
+            self._helm.rollback(workload.name, workload.namespace, before.revision)
+            undone = f"It was rolled back to revision {before.revision}."
+        raise HomelabError.of(f"workload {workload.name}", f"is up but does not answer: {said}", undone)
+
+    def _put_back(self, found: releases.Release, say: Say) -> None:
+        for wanted in found.manifest:
+            for difference in drift.put_back(self._cluster, wanted):
+                say(f"put back: {difference.line()}")
+
+    def _ground(self, workload: ResolvedWorkload, say: Say) -> None:
+        """The namespace and the generated secrets, which a chart only refers to."""
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": workload.namespace}}
+        if self._cluster.get(namespace) is None:
+            self._cluster.apply(namespace)
+        for secret in self._secrets(workload):
+            if self._cluster.get(secret) is None:
+                say(f"making the secret {secret['metadata']['name']}")
+                keys = secret.pop("keys")
+                values = {key: secrets.token_urlsafe(GENERATED) for key in keys}
+                self._cluster.apply({**secret, "type": "Opaque", "stringData": values})
+
+    def _secrets(self, workload: ResolvedWorkload) -> Iterator[Object]:
+        entry = self._catalogue.entries.get(workload.catalogue)
+        for name, keys in (entry.secrets if entry is not None else {}).items():
+            metadata = {"name": f"{workload.name}-{name}", "namespace": workload.namespace}
+            yield {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "keys": keys}
+
+    def chart(self, workload: ResolvedWorkload) -> tuple[str, str | None]:
+        """The chart as `helm` takes it, and its version. Raises HomelabError for one that cannot be had."""
+        chart = workload.chart or "app"
+        if chart == "app":
+            return str(project_path("helm", "app")), None
+        if chart.startswith("."):
+            folder = (self._folder or Path()) / chart
+            if not (folder / "Chart.yaml").is_file():
+                raise HomelabError.of(
+                    f"workload {workload.name}",
+                    f"its chart {chart} has no Chart.yaml",
+                    f"It was looked for in {folder}.",
+                )
+            return str(folder), None
+        if chart.startswith("git+"):
+            raise HomelabError.of(
+                f"workload {workload.name}", f"its chart lies in a source tree: {chart}",
+                "Copy that folder beside the lab file and name it: `chart: ./charts/…`.",
+            )  # fmt: skip
+        return chart, workload.chart_version
+
+    def until_it_answers(self, workload: ResolvedWorkload, patience: float = PATIENCE) -> health.Verdict:
+        """Try its health check until it answers, for `patience` seconds at most; the last verdict."""
+        entry = self._catalogue.entries.get(workload.catalogue)
+        ports = {name: port.port for name, port in workload.ports.items()}
+        target = health.Target(workload.name, workload.namespace, ports, entry.health if entry else None)
+        deadline = time.monotonic() + patience
+        while True:
+            verdict = self._cluster.patiently(lambda: health.ask(self._cluster, self._kubectl, target))
+            if verdict.ok or time.monotonic() > deadline:
+                return verdict
+            time.sleep(0.5)
+
+    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+        """Take the release away; its volumes stay, and are named."""
+        name, namespace = str(document["name"]), str(document["namespace"])
+        self._helm.settle(name, namespace, say)
+        self._helm.uninstall(name, namespace)
+        for claim in self._claims(name, namespace):
+            say(f"volume {namespace}/{claim['metadata']['name']} was kept, with its data")
+
+    def _claims(self, name: str, namespace: str) -> list[Object]:
+        return self._cluster.list("v1", "PersistentVolumeClaim", namespace, f"app.kubernetes.io/instance={name}")
+
+    def work(self, desired: DesiredState, request: Mapping[str, str], say: Say) -> Iterable[Exhibit]:
+        """Its pods, its volumes, and the way of its releases."""
+        name, namespace = str(desired.document["name"]), str(desired.document["namespace"])
+        pods = self._cluster.list("v1", "Pod", namespace, f"app.kubernetes.io/instance={name}")
+        yield Exhibit("pods", "table", [_pod_row(pod) for pod in pods])
+        claims = [
+            {"volume": claim["metadata"]["name"], "size": claim["spec"]["resources"]["requests"]["storage"],
+             "phase": (claim.get("status") or {}).get("phase", "?")}
+            for claim in self._claims(name, namespace)
+        ]  # fmt: skip
+        if claims:
+            yield Exhibit("volumes", "table", claims)
+        rows = [
+            {"revision": item.revision, "status": item.status, "chart": item.chart, "what": item.description}
+            for item in reversed(releases.history(self._cluster, namespace, name))
+        ]
+        yield Exhibit("releases", "table", rows)
+
+    def _workload(self, desired: DesiredState) -> ResolvedWorkload:
+        return self._lab.workloads[str(desired.document["name"])]
+
+
+def _fingerprint(release: releases.Release) -> str:
+    return releases.fingerprint_of(release.fingerprint)
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    more = len(lines) - SHOWN
+    return [*lines[:SHOWN], f"and {more} more differences"] if more > 0 else lines
+
+
+def _pod_row(pod: Object) -> dict[str, Any]:
+    status = pod.get("status") or {}
+    containers = status.get("containerStatuses") or ()
+    return {
+        "pod": pod["metadata"]["name"],
+        "node": (pod.get("spec") or {}).get("nodeName", "none yet"),
+        "phase": status.get("phase", "?"),
+        "ready": f"{sum(bool(item.get('ready')) for item in containers)}/{len(containers)}",
+        "restarts": sum(int(item.get("restartCount", 0)) for item in containers),
+    }

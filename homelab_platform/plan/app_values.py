@@ -1,0 +1,92 @@
+"""What our generic chart `helm/app` is told about a workload, derived from the catalogue and the lab.
+
+Belongs here: the way from a catalogue entry of `kind: app` to values of that chart, so that most entries need no
+`values.yaml` at all. Not here: values that people write (values.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from homelab_platform.catalog.model import CatalogueEntry, Health
+    from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
+
+MI = 1024 * 1024
+_SCRAPERS = ("monitoring", "prometheus")
+
+
+def app_values(lab: ResolvedLab, workload: ResolvedWorkload, entry: CatalogueEntry | None) -> dict[str, Any]:
+    """The values of `helm/app` for this workload, before anything that a file or a person says."""
+    found: dict[str, Any] = {
+        "image": workload.image or "",
+        "controller": "DaemonSet" if entry is not None and entry.per_node else "Deployment",
+        "replicas": workload.replicas,
+        "ports": {name: {"port": port.port, "protocol": port.protocol} for name, port in workload.ports.items()},
+        "requests": {"cpu": f"{max(workload.cpu, 1)}m", "memory": f"{max(workload.memory // MI, 16)}Mi"},
+        "volumes": _volumes(workload),
+        "nodes": list(workload.placement),
+        "network": _network(lab, workload),
+        "env": dict(workload.settings.get("env") or {}),
+    }
+    if entry is not None:
+        found["hostNetwork"] = entry.host_network
+        if entry.requests.limit:
+            found["limits"] = {"memory": f"{entry.requests.limit // MI}Mi"}
+        if entry.health is not None:
+            found["probe"] = _probe(entry.health)
+    return {**found, **_reached(lab, workload, entry), **_metrics(workload)}
+
+
+def _volumes(workload: ResolvedWorkload) -> dict[str, Any]:
+    return {
+        name: {
+            "size": f"{volume.size // MI}Mi",
+            "mount": volume.mount or f"/{name}",
+            "storageClass": volume.storage_class,
+            "access": volume.access,
+        }
+        for name, volume in workload.volumes.items()
+        if volume.size
+    }
+
+
+def _network(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, Any]:
+    """Who needs it may reach it, and it may reach what it needs; whoever scrapes may reach what has an exporter."""
+    callers = {other.name for other in lab.workloads.values() if workload.name in other.needs}
+    if workload.exporters:
+        callers |= {other.name for other in lab.workloads.values() if other.catalogue in _SCRAPERS}
+    entrances = ["any"] if workload.exposure in ("lan", "vpn") else sorted(callers - {workload.name})
+    if workload.exposure == "ingress":
+        ingress = {other.name for other in lab.workloads.values() if other.catalogue in ("traefik",)}
+        entrances = sorted({*entrances, *ingress})
+    return {"from": entrances, "to": [{"workload": name} for name in workload.needs]}
+
+
+def _probe(health: Health) -> dict[str, Any]:
+    if health.http is not None:
+        return {"http": health.http, "port": health.port or "http"}
+    if health.tcp is not None:
+        return {"tcp": health.tcp}
+    return {}
+
+
+def _reached(lab: ResolvedLab, workload: ResolvedWorkload, entry: CatalogueEntry | None) -> dict[str, Any]:
+    if workload.exposure == "lan":
+        service = {"type": "LoadBalancer", "address": workload.address or ""}
+        share = workload.settings.get("share")
+        return {"service": {**service, **({"share": share} if share else {})}}
+    if workload.exposure == "ingress" and workload.hostname:
+        port = entry.web_port if entry is not None and entry.web_port else "http"
+        ingress = {"host": workload.hostname, "port": port, "className": "traefik"}
+        return {"ingress": {**ingress, **({"tlsSecret": "wildcard"} if lab.network.tls else {})}}
+    return {}
+
+
+def _metrics(workload: ResolvedWorkload) -> dict[str, Any]:
+    """The first exporter that listens on one of its own ports."""
+    ports = {port.port: name for name, port in workload.ports.items()}
+    for exporter in workload.exporters.values():
+        if exporter.port in ports:
+            return {"metrics": {"port": ports[exporter.port], "path": exporter.path}}
+    return {}

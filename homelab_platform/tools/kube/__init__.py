@@ -1,0 +1,1 @@
+"""Kubernetes and Helm: probes that read a cluster, changes that write to it."""

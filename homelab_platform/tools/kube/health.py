@@ -1,0 +1,159 @@
+"""Whether a workload answers, seen from outside its pods.
+
+Belongs here: one try of one health check of the catalogue, through the API server (its proxy for HTTP, a forwarded port
+for everything else), so that it works from any machine that holds a kubeconfig. Not here: how often it is tried.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from homelab_platform.errors import HomelabError
+from homelab_platform.tools.kube.api import Cluster
+
+if TYPE_CHECKING:
+    from homelab_platform.catalog.model import Health
+
+FORWARD_TIMEOUT = 10.0
+_FORWARDED = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
+_MINIMUM = {"Deployment": "availableReplicas", "StatefulSet": "readyReplicas", "DaemonSet": "numberAvailable"}
+_WANTED = {"DaemonSet": "desiredNumberScheduled"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether it answered, what was seen, and how long the answer took in seconds."""
+
+    ok: bool
+    said: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Target:
+    """A workload on a cluster: `ports` by name as its Service has them."""
+
+    name: str
+    namespace: str
+    ports: Mapping[str, int]
+    health: Health | None
+
+
+def ask(cluster: Cluster, kubectl: Path, target: Target) -> Verdict:
+    """Try the workload's health check once. Raises ClusterUnreachable when the API server itself does not answer.
+
+    A workload without a check of its own must have as many pods ready as it wants.
+    """
+    began = time.monotonic()
+    health = target.health
+    if health is not None and health.http is not None:
+        ok, said = _http(cluster, target, health.http, health.port or "http", health.status)
+    elif health is not None and health.tcp is not None:
+        ok, said = _tcp(cluster, kubectl, target, health.tcp)
+    else:
+        ok, said = _ready(cluster, target)
+    return Verdict(ok, said, time.monotonic() - began)
+
+
+def _http(cluster: Cluster, target: Target, path: str, port: str, statuses: tuple[int, ...]) -> tuple[bool, str]:
+    number = target.ports.get(port)
+    if number is None:
+        return False, f"its Service has no port {port}"
+    route = f"/api/v1/namespaces/{target.namespace}/services/{target.name}:{number}/proxy{path}"
+    status, body = cluster.request(route)
+    wanted = " or ".join(map(str, statuses))
+    if status in statuses:
+        return True, f"GET {path} on :{number} answered {status}"
+    first = body.strip().splitlines()[0][:120] if body.strip() else ""
+    return False, f"GET {path} on :{number} answered {status}, not {wanted}{': ' + first if first else ''}"
+
+
+def _tcp(cluster: Cluster, kubectl: Path, target: Target, port: str) -> tuple[bool, str]:
+    number = target.ports.get(port)
+    if number is None:
+        return False, f"its Service has no port {port}"
+    try:
+        with (
+            forwarded(cluster, kubectl, target.namespace, f"service/{target.name}", number) as local,
+            socket.create_connection(("127.0.0.1", local), timeout=5) as connection,
+        ):
+            connection.settimeout(0.5)
+            try:
+                # the forwarding itself always accepts; a port where nothing listens is closed at once
+                alive = connection.recv(1) != b""
+            except TimeoutError:
+                alive = True
+    except HomelabError as error:
+        return False, error.problems[0].what
+    except OSError as error:
+        return False, f":{number} does not answer ({error.strerror or error})"
+    return alive, f":{number} {'accepts connections' if alive else 'closes every connection'}"
+
+
+def _ready(cluster: Cluster, target: Target) -> tuple[bool, str]:
+    for kind, field in _MINIMUM.items():
+        manifest = {
+            "apiVersion": "apps/v1", "kind": kind,
+            "metadata": {"name": target.name, "namespace": target.namespace},
+        }  # fmt: skip
+        live = cluster.get(manifest)
+        if live is None:
+            continue
+        status = live.get("status") or {}
+        wanted = status.get(_WANTED[kind], 0) if kind in _WANTED else (live.get("spec") or {}).get("replicas", 1)
+        ready = status.get(field, 0)
+        return ready >= wanted, f"{ready} of {wanted} pods ready"
+    return False, "it has no pods"
+
+
+@contextmanager
+def forwarded(cluster: Cluster, kubectl: Path, namespace: str, what: str, port: int) -> Iterator[int]:
+    """A port of this machine's loopback that leads to a pod's or a service's port, as long as the block runs.
+
+    Raises HomelabError when it cannot be had: no pod is ready, or nothing is called `what`.
+    """
+    command = [
+        str(kubectl), "--kubeconfig", str(cluster.kubeconfig), "--namespace", namespace,
+        "port-forward", "--address", "127.0.0.1", what, f":{port}",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
+    )
+    try:
+        yield _local_port(process, what)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _local_port(process: subprocess.Popen[str], what: str) -> int:
+    import selectors
+
+    stream = process.stdout
+    if stream is None:
+        raise RuntimeError("kubectl was started without a pipe")
+    said = ""
+    deadline = time.monotonic() + FORWARD_TIMEOUT
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while time.monotonic() < deadline:
+            if not selector.select(timeout=deadline - time.monotonic()):
+                break
+            line = stream.readline()
+            if not line:
+                break
+            found = _FORWARDED.search(line)
+            if found:
+                return int(found[1])
+            said = line.strip()
+    raise HomelabError.of(what, f"cannot be reached: {said.removeprefix('error: ') or 'no pod answers'}")
