@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import sysconfig
@@ -20,6 +21,7 @@ from homelab_platform.servers.spec import Answer, Health, ProcessSpec
 
 GRPC_OFFSET = 10000  # SeaweedFS derives each gRPC port from the HTTP port
 VOLUME_MIB = 1024
+SECURITY_FILE = "security.toml"
 ADDRESS = "127.0.0.1"
 SIGNING = (
     "WEED_JWT_SIGNING_KEY",
@@ -61,9 +63,13 @@ def binary() -> Path:
 
 
 def prepare(folder: Path, access_key: str, secret_key: str) -> None:
-    """Make the data folder and the file with the one identity that may do everything. Safe to repeat."""
+    """Make the data folder, the file with the one identity that may do everything, and the key that encrypts objects.
+
+    Safe to repeat. The key is made once and never again: without it nothing that it encrypted can be read.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     (folder / "data").mkdir(exist_ok=True)
+    _keep_encryption_key(folder / SECURITY_FILE)
     identity = {
         "name": "site",
         "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
@@ -75,13 +81,27 @@ def prepare(folder: Path, access_key: str, secret_key: str) -> None:
         json.dump({"identities": [identity]}, file)
 
 
+def _keep_encryption_key(file: Path) -> None:
+    """The key of SSE-S3 in SeaweedFS's own settings file (`s3.sse.kek`, 256 bits in hexadecimal digits)."""
+    if file.exists():
+        return
+    temporary = file.with_name(f".{file.name}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(f'[s3.sse]\nkek = "{secrets.token_hex(32)}"\n')
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(file)
+
+
 def process(folder: Path, chosen: SeaweedPorts, *, signing_key: str | None = None) -> ProcessSpec:
     """The server as the supervisor runs it.
 
     `signing_key` names the secret that its parts prove themselves to each other with: without it anybody on this
     machine could read every object past the S3 gateway, straight from filer or volume server.
 
-    Telemetry is off, and so is everything that listens without being used (Iceberg, Lance, WebDAV, metrics). Volumes
+    Telemetry is off, and so is everything that listens without being used (Iceberg, Lance, WebDAV, metrics). The
+    site's own key may make users and keys (tools/object_access.py). Volumes
     grow one at a time and only as data comes, and a write fails while the disk has less than 256 MiB left. HOME is
     the data folder, so that no settings of the user's own SeaweedFS are picked up.
     """
@@ -112,6 +132,7 @@ def process(folder: Path, chosen: SeaweedPorts, *, signing_key: str | None = Non
         "s3.localSocket": "s3.sock",
         "s3.allowDeleteBucketNotEmpty": "false",
         "s3.config": str(folder / "s3.json"),
+        "s3.iam.readOnly": "false",
         "s3.cacheCapacityMB": 0,
         "s3.readerCacheSizeMB": 32,
         "s3.concurrentUploadLimitMB": 64,

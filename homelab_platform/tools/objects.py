@@ -90,6 +90,16 @@ class ObjectStore(BucketSettings):
         """Close all connections."""
         self._http.clear()
 
+    def server(self) -> str:
+        """What the server calls itself, in lower letters (`minio`, `seaweedfs 4.48`); empty when it does not say."""
+        from urllib3.exceptions import HTTPError
+
+        try:
+            answer = self._http.request("GET", self.endpoint.url.rstrip("/") + "/", retries=1)
+        except HTTPError as error:
+            raise self._unreachable(self.endpoint.url, error) from None
+        return str(answer.headers.get("Server", "")).lower()
+
     # Buckets
 
     def ensure_bucket(self, bucket: str) -> bool:
@@ -268,11 +278,14 @@ class ObjectStore(BucketSettings):
                 place, f"the server failed: {first_line(error)}", "Look into the log of the S3 server."
             ) from None
         except HTTPError as error:
-            raise ObjectsUnreachable.of(
-                place, f"cannot reach the S3 server: {reason(error)}", "Start the site with `homelab up`, or check it."
-            ) from None
+            raise self._unreachable(place, error) from None
         except ValueError as error:
             raise ObjectsError.of(place, str(error), "Choose a name that S3 allows.") from None
+
+    def _unreachable(self, place: str, error: Exception) -> ObjectsUnreachable:
+        return ObjectsUnreachable.of(
+            place, f"cannot reach the S3 server: {reason(error)}", "Start the site with `homelab up`, or check it."
+        )
 
     def _refusal(self, place: str, code: str, message: str) -> ObjectsError:
         if code in {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "ExpiredToken"}:
