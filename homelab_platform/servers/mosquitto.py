@@ -39,10 +39,12 @@ def installed(progress: installs.Say = lambda _text: None) -> Path:
 
     Raises HomelabError when there is neither Mosquitto 2 nor a way to fetch its package.
     """
-    root = Path("/")
-    if all((root / program).exists() for program in PROGRAMS):
-        return root
-    return installs.install(RECIPE, _build, progress)
+    return Path("/") if of_this_system() else installs.install(RECIPE, _build, progress)
+
+
+def of_this_system() -> bool:
+    """Whether this system has it already."""
+    return all((Path("/") / program).exists() for program in PROGRAMS)
 
 
 def _build(folder: Path, progress: installs.Say) -> None:

@@ -11,15 +11,20 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import launch, processes, site_checks, site_processes
-from homelab_platform.servers.site_files import Layout, load_site_file
+from homelab_platform.servers import launch, processes, site_checks, site_engines, site_processes
+from homelab_platform.servers.site_files import Layout, load_secrets, load_site_file
 from homelab_platform.servers.site_start import START_TIMEOUT, Say, Start, lakehouse_of, silent
 from homelab_platform.servers.spec import RESTART_FOLDER, ChildState, RunState, load_state
-from homelab_platform.tools.endpoints import Lakehouse, PostgresEndpoint
+from homelab_platform.tools.endpoints import Engines, Lakehouse, PostgresEndpoint
+
+if TYPE_CHECKING:
+    from homelab_platform.lab.resolved import ResolvedLab
+
+NO_ENGINES = Engines()
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,9 @@ class Site:
     lakehouse: Lakehouse
     dagster_url: str
     dagster_home: Path
+    profile: str = "small"
+    objects: str = "seaweedfs"
+    engines: Engines = NO_ENGINES
 
     @property
     def dagster_postgres(self) -> PostgresEndpoint:
@@ -95,12 +103,18 @@ def up(
     dagster_port: int | None = None,
     dagster: bool = True,
     collector: bool = True,
+    profile: str | None = None,
+    objects: str | None = None,
+    lab: ResolvedLab | None = None,
 ) -> SiteStatus:
     """Start the site of a lab, or find it running; returns once all of it answers.
 
     Safe at any time: repeated, twice at once, after a kill of any part, on the same folder by another lab file (the
-    site then follows that file). `dagster=False` starts only PostgreSQL and the S3 server (and no collector). Raises
-    HomelabError before anything is changed when this machine or folder is unfit.
+    site then follows that file). `dagster=False` starts only PostgreSQL and the S3 server (and no collector).
+
+    `profile` (`small` or `full`) and `objects` (`seaweedfs` or `minio`) are remembered; None means as before. What a
+    full site needs is installed first. `lab` is the resolved lab, which the engines are set up by; the file is read
+    when it is not given. Raises HomelabError before anything is changed when this machine or folder is unfit.
     """
     layout = Layout(paths.site_path(lab_name).absolute())
     site_checks.check_machine(layout)
@@ -109,7 +123,18 @@ def up(
     with launch.exclusive(
         layout.up_lock, lambda: progress("another `homelab` is at work on this site; waiting for it")
     ):
-        Start(layout, lab_path.absolute(), lab_name, dagster_port, dagster, collector and dagster, progress).run()
+        Start(
+            layout,
+            lab_path.absolute(),
+            lab_name,
+            dagster_port,
+            dagster,
+            collector and dagster,
+            progress,
+            profile,
+            objects,
+            lab,
+        ).run()
     return status(layout.root)
 
 
@@ -171,8 +196,8 @@ def running(lab: str | Path) -> Site | None:
     state = launch.live_state(layout.run)
     if state is None or not layout.prepared.exists() or not _servers_run(state):
         return None
-    site = load_site_file(layout)
-    if site is None:
+    site, credentials = load_site_file(layout), load_secrets(layout)
+    if site is None or credentials is None:
         return None
     return Site(
         layout.root,
@@ -181,7 +206,16 @@ def running(lab: str | Path) -> Site | None:
         lakehouse_of(layout),
         f"http://{site_processes.HOST}:{site.ports['ui']}",
         layout.dagster_home,
+        site.profile,
+        site.objects,
+        site_engines.engines_of(layout, site, credentials),
     )
+
+
+def profile_of(lab: str | Path) -> str:
+    """The profile of a lab's site, running or not; `small` when there is none yet."""
+    site = load_site_file(_layout(lab))
+    return site.profile if site else "small"
 
 
 def _layout(lab: str | Path) -> Layout:

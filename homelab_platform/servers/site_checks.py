@@ -15,7 +15,7 @@ from pathlib import Path
 from homelab_platform.errors import HomelabError
 from homelab_platform.servers import ports, postgres
 from homelab_platform.servers.seaweedfs import GRPC_OFFSET
-from homelab_platform.servers.site_files import Layout
+from homelab_platform.servers.site_files import Layout, SiteFile
 from homelab_platform.servers.spec import LOCK_FILE, load_state
 
 LEAST_FREE = 512 << 20  # bytes
@@ -23,6 +23,12 @@ FOREIGN_PATIENCE = 90.0  # seconds; a supervisor touches its lock every 15
 UI_PORT = 3000
 WITH_GRPC = ("s3", "master", "volume", "filer")
 NAMES = ("postgres", *WITH_GRPC, "ui", "code")
+FULL_NAMES = (*NAMES, "mqtt", "trino", "trino_internal", "nifi", "nifi_management")
+
+
+def port_names(profile: str) -> tuple[str, ...]:
+    """The servers of a profile that need a port."""
+    return FULL_NAMES if profile == "full" else NAMES
 
 
 def check_machine(layout: Layout) -> None:
@@ -48,6 +54,25 @@ def _existing(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
+def check_objects(layout: Layout, site: SiteFile) -> None:
+    """Refuse another S3 server than the one that holds the site's objects. Changes nothing."""
+    others = {"seaweedfs": layout.minio, "minio": layout.objects}[site.objects]
+    own = {"seaweedfs": layout.objects, "minio": layout.minio}[site.objects]
+    if _holds_data(others) and not _holds_data(own):
+        other = "minio" if site.objects == "seaweedfs" else "seaweedfs"
+        raise HomelabError.of(
+            str(layout.root),
+            f"this site's objects lie in {other}, and {site.objects} would start without them",
+            f"Go on with `homelab up --objects {other}`, or copy them first: `homelab down`, then "
+            f"`homelab up --objects {site.objects} --move`. Nothing was changed.",
+        )
+
+
+def _holds_data(folder: Path) -> bool:
+    data = folder / "data"
+    return data.is_dir() and any(data.iterdir())
+
+
 def check_nobody_else(layout: Layout) -> None:
     """Refuse while a supervisor on another machine keeps this folder (a network disk). Its lock is stale when old."""
     state = load_state(layout.run)
@@ -63,12 +88,15 @@ def check_nobody_else(layout: Layout) -> None:
         )
 
 
-def choose_ports(known: dict[str, int], wanted_ui: int | None, say: Callable[[str], None]) -> dict[str, int]:
+def choose_ports(
+    known: dict[str, int], wanted_ui: int | None, say: Callable[[str], None], names: tuple[str, ...] = NAMES
+) -> dict[str, int]:
     """The ports to use: the known ones where they are free, others where they are taken (and says so).
 
+    Known ones that are not among `names` stay known: they belong to another profile of the site.
     Raises HomelabError when the port that the user asked for is taken.
     """
-    chosen: dict[str, int] = {}
+    chosen = {name: port for name, port in known.items() if name not in names}
     if wanted_ui is not None:
         if not 1024 <= wanted_ui <= 65535:
             raise HomelabError.of(f"port {wanted_ui}", "is not between 1024 and 65535", "Choose another one.")
@@ -77,7 +105,7 @@ def choose_ports(known: dict[str, int], wanted_ui: int | None, say: Callable[[st
                 f"127.0.0.1:{wanted_ui}", "another process listens there", "Choose another port with --port."
             )
         known = known | {"ui": wanted_ui}
-    for name in NAMES:
+    for name in names:
         also = GRPC_OFFSET if name in WITH_GRPC else 0
         port = known.get(name) or (UI_PORT if name == "ui" else 0)
         if port and _usable(port, also):

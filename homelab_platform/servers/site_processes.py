@@ -16,7 +16,7 @@ from pathlib import Path
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import postgres, seaweedfs
+from homelab_platform.servers import minio, postgres, seaweedfs, site_engines
 from homelab_platform.servers.site_files import Layout, SiteFile
 from homelab_platform.servers.spec import Answer, Health, ProcessSpec, RunPlan
 
@@ -30,17 +30,23 @@ DAGSTER_DATABASE, LAKE_DATABASE = "dagster", "lake"
 
 def make_plan(layout: Layout, site: SiteFile, *, dagster: bool, collector: bool) -> RunPlan:
     """Everything that this site runs."""
-    chosen = site.ports
-    weed = seaweedfs.SeaweedPorts(chosen["s3"], chosen["master"], chosen["volume"], chosen["filer"])
-    specs = [
-        postgres.process(layout.postgres, chosen["postgres"]),
-        seaweedfs.process(layout.objects, weed, signing_key="objects_signing_key"),
-    ]
+    specs = [postgres.process(layout.postgres, site.ports["postgres"]), objects_process(layout, site)]
+    if site.full:
+        specs += site_engines.engine_processes(layout, site, graph_environment(layout, site))
     if dagster:
         specs += _dagster(layout, site)
     if collector and importlib.util.find_spec(COLLECTOR) is not None:
         specs.append(_collector(layout, site))
     return RunPlan(layout.mark, str(layout.logs), str(layout.secrets_file), tuple(specs))
+
+
+def objects_process(layout: Layout, site: SiteFile) -> ProcessSpec:
+    """The site's S3 server."""
+    chosen = site.ports
+    if site.objects == "minio":
+        return minio.process(layout.minio, chosen["s3"])
+    weed = seaweedfs.SeaweedPorts(chosen["s3"], chosen["master"], chosen["volume"], chosen["filer"])
+    return seaweedfs.process(layout.objects, weed, signing_key="objects_signing_key")
 
 
 def graph_environment(layout: Layout, site: SiteFile) -> dict[str, str]:
@@ -50,6 +56,7 @@ def graph_environment(layout: Layout, site: SiteFile) -> dict[str, str]:
         "HOMELAB_DATA": str(layout.root.parent),
         "HOMELAB_SITE": str(layout.root),
         "HOMELAB_LAB": site.lab_path,
+        "HOMELAB_PROFILE": site.profile,
         "HOMELAB_PG_HOST": HOST,
         "HOMELAB_PG_PORT": str(site.ports["postgres"]),
         "HOMELAB_PG_USER": postgres.SUPERUSER,

@@ -6,15 +6,28 @@ Belongs here: the steps of one `homelab up`. Not here: what others call (site.py
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import launch, postgres, seaweedfs, site_checks, site_processes
-from homelab_platform.servers.site_files import Layout, Secrets, SiteFile, load_secrets, load_site_file
+from homelab_platform.servers import (
+    engines,
+    launch,
+    minio,
+    postgres,
+    seaweedfs,
+    site_checks,
+    site_engines,
+    site_processes,
+)
+from homelab_platform.servers.site_files import FORMAT, Layout, Secrets, SiteFile, load_secrets, load_site_file
 from homelab_platform.servers.spec import RunPlan
 from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint, PostgresEndpoint
+
+if TYPE_CHECKING:
+    from homelab_platform.lab.resolved import ResolvedLab
 
 START_TIMEOUT = 600.0  # seconds: a Pi with an SD card that recovers from a power cut is slow
 
@@ -36,30 +49,50 @@ class Start:
     dagster: bool
     collector: bool
     say: Say
+    profile: str | None = None
+    objects: str | None = None
+    lab: ResolvedLab | None = None
 
     def run(self) -> None:
         """Adopt what runs if it is what is asked for, else start anew; return once all of it answers."""
         site_checks.check_nobody_else(self.layout)
         known = load_site_file(self.layout) or SiteFile(self.lab_name, str(self.lab_path))
-        site = SiteFile(self.lab_name, str(self.lab_path), dict(known.ports), dict(known.versions), known.created)
+        site = self._asked_for(known)
+        site_checks.check_objects(self.layout, site)
+        engines.install(site_engines.wanted(site), self.say)
         if self.ui_port is not None:
             site.ports["ui"] = self.ui_port
         state = launch.live_state(self.layout.run)
         if state is not None and not state.stopping and self._is_as_planned(site):
             self.say("the site is running")
+            self._prepare_engines(site)
         else:
             if launch.stop_supervisor(self.layout.run, self.layout.mark):
                 self.say("stopped what an earlier start left running")
-            site.ports = site_checks.choose_ports(known.ports, self.ui_port, self.say)
+            names = site_checks.port_names(site.profile)
+            site.ports = site_checks.choose_ports(known.ports, self.ui_port, self.say, names)
             self._start(site)
         self._wait()
+
+    def _asked_for(self, known: SiteFile) -> SiteFile:
+        """The site as this start wants it: whatever was not said stays as it was."""
+        return replace(
+            known,
+            lab=self.lab_name,
+            lab_path=str(self.lab_path),
+            ports=dict(known.ports),
+            versions=dict(known.versions),
+            format=FORMAT,
+            profile=self.profile or known.profile,
+            objects=self.objects or known.objects,
+        )
 
     def _plan(self, site: SiteFile) -> RunPlan:
         return site_processes.make_plan(self.layout, site, dagster=self.dagster, collector=self.collector)
 
     def _is_as_planned(self, site: SiteFile) -> bool:
         """Whether what runs is what this start asks for."""
-        if set(site.ports) != set(site_checks.NAMES):
+        if not set(site.ports) >= set(site_checks.port_names(site.profile)):
             return False
         try:
             return RunPlan.load(self.layout.run) == self._plan(site)
@@ -76,7 +109,9 @@ class Start:
         credentials = self._credentials()
         password = credentials.postgres_password
         postgres.prepare(self.layout.postgres, password, mark=self.layout.mark, progress=self.say)
-        seaweedfs.prepare(self.layout.objects, credentials.objects_access_key, credentials.objects_secret_key)
+        server, folder = (minio, self.layout.minio) if site.objects == "minio" else (seaweedfs, self.layout.objects)
+        server.prepare(folder, credentials.objects_access_key, credentials.objects_secret_key)
+        self._prepare_engines(site)
         site.save(self.layout)
         if self.dagster:
             site_processes.write_dagster_home(self.layout, site)
@@ -85,11 +120,19 @@ class Start:
         self.say("starting " + ", ".join(spec.name for spec in plan.processes))
         launch.start_supervisor(self.layout.run, plan)
 
+    def _prepare_engines(self, site: SiteFile) -> None:
+        if site.full:
+            lab = self.lab or _lab_of(self.lab_path)
+            site_engines.prepare_engines(self.layout, site, self._credentials(), lab)
+
     def _credentials(self) -> Secrets:
         """The site's credentials; when they are lost, new ones, which PostgreSQL is made to accept."""
         found = load_secrets(self.layout)
         if found is not None:
-            return found
+            completed = found.completed()
+            if completed != found:
+                completed.save(self.layout)
+            return completed
         made = Secrets.fresh()
         if (self.layout.postgres / "PG_VERSION").exists():
             self.say(f"{self.layout.secrets_file.name} was lost or damaged; making new credentials")
@@ -108,6 +151,15 @@ class Start:
         rest = tuple(name for name in names if name not in site_processes.SERVERS)
         if rest:
             launch.wait_for(run, logs, rest, timeout=START_TIMEOUT, progress=self.say)
+
+
+def _lab_of(path: Path) -> ResolvedLab:
+    """The lab of a file, resolved. Raises HomelabError with everything that is wrong with it."""
+    from homelab_platform.catalog.load import load_catalogue
+    from homelab_platform.lab.check import load_resolved
+
+    own = path.parent / "helm"
+    return load_resolved(path, load_catalogue(own if own.is_dir() else None))
 
 
 def prepare_lakehouse(lakehouse: Lakehouse) -> None:
@@ -140,4 +192,5 @@ def lakehouse_of(layout: Layout) -> Lakehouse:
         credentials.objects_access_key,
         credentials.objects_secret_key,
     )
-    return Lakehouse(database, objects, objects_folder=layout.objects)
+    folder = layout.minio if site.objects == "minio" else layout.objects
+    return Lakehouse(database, objects, objects_folder=folder)

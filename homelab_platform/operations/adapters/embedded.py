@@ -20,7 +20,7 @@ from homelab_platform.operations.adapters.flows import FlowAdapter
 from homelab_platform.operations.adapters.marts import MartAdapter
 from homelab_platform.operations.adapters.readings import Inbox, ReadingsAdapter, pictures, take_in, upkeep
 from homelab_platform.plan.desired import DesiredState
-from homelab_platform.plan.layers import EMBEDDED, Capabilities
+from homelab_platform.plan.layers import PROFILES, Capabilities
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.state import StateStore
 
@@ -41,8 +41,8 @@ class EmbeddedWorld:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What an embedded site can do."""
-        return EMBEDDED
+        """What the site's profile can do."""
+        return PROFILES[self._site.profile if self._site else "small"]
 
     @property
     def store(self) -> StateStore:

@@ -1,0 +1,97 @@
+"""What a full site runs beyond PostgreSQL, S3 and the graph: NiFi, Trino, the broker and its bridge.
+
+Belongs here: their folders, ports, credentials and order within a site on this machine. Not here: any engine's own
+settings (nifi.py, trino.py, mosquitto.py) or installing them (engines.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import signal
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from homelab_platform.servers import launch, mosquitto, nifi, processes
+from homelab_platform.servers.site_files import Layout, Secrets, SiteFile
+from homelab_platform.servers.spec import ProcessSpec, write_json
+from homelab_platform.tools.endpoints import Engines, MqttEndpoint, NifiEndpoint
+
+if TYPE_CHECKING:
+    from homelab_platform.lab.resolved import ResolvedLab
+
+BRIDGE_MODULE = "homelab_platform.readings.sources.mqtt_bridge"
+BRIDGE_USER = "bridge"
+USERS_FILE = "users.json"
+"""In the broker's folder: who may send, and with which password; for the owner's eyes only."""
+
+
+def wanted(site: SiteFile) -> tuple[str, ...]:
+    """The engines that must be installed before this site can start."""
+    found = ("mqtt", "trino", "nifi") if site.full else ()
+    return (*found, "minio") if site.objects == "minio" else found
+
+
+def engine_processes(layout: Layout, site: SiteFile, environment: Mapping[str, str]) -> list[ProcessSpec]:
+    """The engines as the supervisor is told them; `environment` is that of the graph's processes."""
+    chosen = _nifi_ports(site)
+    return [
+        mosquitto.process(layout.mqtt, site.ports["mqtt"]),
+        nifi.process(layout.nifi, chosen),
+        ProcessSpec(
+            name="bridge",
+            command=(sys.executable, "-m", BRIDGE_MODULE, "--site", str(layout.root)),
+            folder=str(layout.root),
+            environment=dict(environment),
+            after=("postgres", "objects", "mqtt"),
+            gate=str(layout.prepared),
+            stop_timeout=15,
+        ),
+    ]
+
+
+def _nifi_ports(site: SiteFile) -> nifi.NifiPorts:
+    return nifi.NifiPorts(site.ports["nifi"], site.ports["nifi_management"])
+
+
+def prepare_engines(layout: Layout, site: SiteFile, credentials: Secrets, lab: ResolvedLab) -> None:
+    """Write what the engines read at their start. Safe to repeat; they must be installed."""
+    nifi.prepare(layout.nifi, _nifi_ports(site), credentials.nifi_key)
+    layout.drop.mkdir(exist_ok=True)
+    prepare_broker(layout, site, credentials, lab)
+
+
+def broker_users(credentials: Secrets, lab: ResolvedLab) -> tuple[mosquitto.MqttUser, ...]:
+    """The bridge, which reads what the lab's streams say, and a user for each stream, who writes just its topics."""
+    topics = {name: str(s.source_settings["topic"]) for name, s in lab.streams.items() if s.source == "mqtt"}
+    bridge = mosquitto.MqttUser(BRIDGE_USER, _password(credentials, BRIDGE_USER), reads=tuple(topics.values()))
+    senders = (mosquitto.MqttUser(name, _password(credentials, name), (topic,)) for name, topic in topics.items())
+    return (bridge, *senders)
+
+
+def _password(credentials: Secrets, user: str) -> str:
+    """A user's password: follows from the site's own secret, so that a start never changes it."""
+    return hmac.new(credentials.mqtt_password.encode(), user.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def prepare_broker(layout: Layout, site: SiteFile, credentials: Secrets, lab: ResolvedLab) -> None:
+    """Write the broker's settings, users and rights; a running one takes users and rights over at once."""
+    users = broker_users(credentials, lab)
+    mosquitto.prepare(layout.mqtt, users, site.ports["mqtt"])
+    told = {user.name: {"password": user.password, "writes": user.writes} for user in users if user.writes}
+    write_json(layout.mqtt / USERS_FILE, {"host": mosquitto.HOST, "port": site.ports["mqtt"], "users": told})
+    state = launch.live_state(layout.run)
+    child = state.children.get("mqtt") if state else None
+    if child and child.pid and processes.is_running(child.pid, child.start):
+        processes.send(child.pid, signal.SIGHUP)  # mosquitto(8): reads password and rights files anew
+
+
+def engines_of(layout: Layout, site: SiteFile, credentials: Secrets) -> Engines:
+    """The endpoints of a site's engines; all None for a site of the small profile."""
+    if not site.full:
+        return Engines()
+    return Engines(
+        nifi=NifiEndpoint(f"http://{nifi.ADDRESS}:{site.ports['nifi']}", drop=layout.drop),
+        mqtt=MqttEndpoint(mosquitto.HOST, site.ports["mqtt"], BRIDGE_USER, _password(credentials, BRIDGE_USER)),
+    )
