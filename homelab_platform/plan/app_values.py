@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from homelab_platform.plan.access import callers
+
 if TYPE_CHECKING:
     from homelab_platform.catalog.model import CatalogueEntry, Health
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
 
 MI = 1024 * 1024
-_SCRAPERS = ("monitoring", "prometheus")
 
 
 def app_values(lab: ResolvedLab, workload: ResolvedWorkload, entry: CatalogueEntry | None) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def app_values(lab: ResolvedLab, workload: ResolvedWorkload, entry: CatalogueEnt
         "requests": {"cpu": f"{max(workload.cpu, 1)}m", "memory": f"{max(workload.memory // MI, 16)}Mi"},
         "volumes": _volumes(workload),
         "nodes": list(workload.placement),
-        "network": _network(lab, workload),
+        "network": {"from": callers(lab).get(workload.name, []), "to": [{"workload": name} for name in workload.needs]},
         "env": dict(workload.settings.get("env") or {}),
     }
     if entry is not None:
@@ -49,18 +50,6 @@ def _volumes(workload: ResolvedWorkload) -> dict[str, Any]:
         for name, volume in workload.volumes.items()
         if volume.size
     }
-
-
-def _network(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, Any]:
-    """Who needs it may reach it, and it may reach what it needs; whoever scrapes may reach what has an exporter."""
-    callers = {other.name for other in lab.workloads.values() if workload.name in other.needs}
-    if workload.exporters:
-        callers |= {other.name for other in lab.workloads.values() if other.catalogue in _SCRAPERS}
-    entrances = ["any"] if workload.exposure in ("lan", "vpn") else sorted(callers - {workload.name})
-    if workload.exposure == "ingress":
-        ingress = {other.name for other in lab.workloads.values() if other.catalogue in ("traefik",)}
-        entrances = sorted({*entrances, *ingress})
-    return {"from": entrances, "to": [{"workload": name} for name in workload.needs]}
 
 
 def _probe(health: Health) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from homelab_platform.plan.access import callers, namespaces
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.facts import facts_for, providers
 from homelab_platform.plan.layers import make_key
@@ -169,6 +170,7 @@ def cluster_states(lab: ResolvedLab) -> Iterator[DesiredState]:
         if name in lab.hosts
     }
     document["pod_cidr"], document["service_cidr"] = lab.network.pod_cidr, lab.network.service_cidr
+    document["namespaces"] = namespaces(lab)
     yield DesiredState(
         CLUSTER,
         "cluster",
@@ -184,12 +186,14 @@ def cluster_states(lab: ResolvedLab) -> Iterator[DesiredState]:
 
 def workload_states(lab: ResolvedLab) -> Iterator[DesiredState]:
     """The workloads, each after what it runs on and what it needs."""
-    owners = _owners(lab)
+    owners, may_call = _owners(lab), callers(lab)
     scheme = "https" if lab.network.tls else "http"
     for name, workload in lab.workloads.items():
         document = _present(workload.model_dump(mode="json"))
         _sorted_names(document, "placement", "needs", "roles")
         derived = facts_for(lab, workload)
+        if may_call.get(name):
+            derived["callers"] = may_call[name]
         if derived:
             document["derived"] = derived
         yield DesiredState(

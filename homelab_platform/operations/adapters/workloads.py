@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.operations.adapters.base import Exhibit, Observation, Say
+from homelab_platform.operations.adapters.cluster_objects import flow_policy
 from homelab_platform.paths import project_path
 from homelab_platform.plan.values import values_of
 from homelab_platform.tools.kube import drift, health, releases
@@ -60,7 +61,7 @@ class WorkloadAdapter:
         differences: list[str] = []
         if found.status != "deployed":
             differences.append(f"the release is {found.status}: {found.description}")
-        for wanted in found.manifest:
+        for wanted in (*found.manifest, *self._policies(desired)):
             differences += [difference.line() for difference in drift.differences(self._cluster, wanted)]
         facts = {"release": f"{found.chart}, revision {found.revision}", "status": found.status}
         return Observation(True, _fingerprint(found), tuple(_shortened(differences)), facts)
@@ -79,6 +80,8 @@ class WorkloadAdapter:
                 workload.name, workload.namespace, chart, self.values(workload), desired.fingerprint,
                 version=version, say=say,
             )  # fmt: skip
+        for policy in self._policies(desired):
+            self._cluster.apply(policy)
         verdict = self.until_it_answers(workload)
         if not verdict.ok:
             self._undo(found, workload, verdict.said, say)
@@ -154,6 +157,7 @@ class WorkloadAdapter:
         name, namespace = str(document["name"]), str(document["namespace"])
         self._helm.settle(name, namespace, say)
         self._helm.uninstall(name, namespace)
+        self._cluster.delete(flow_policy(namespace, name, ()))
         for claim in self._claims(name, namespace):
             say(f"volume {namespace}/{claim['metadata']['name']} was kept, with its data")
 
@@ -177,6 +181,14 @@ class WorkloadAdapter:
             for item in reversed(releases.history(self._cluster, namespace, name))
         ]
         yield Exhibit("releases", "table", rows)
+
+    def _policies(self, desired: DesiredState) -> list[Object]:
+        """Our own chart brings its network policy along; a vendor's gets ours beside it."""
+        document = desired.document
+        if document.get("chart", "app") == "app":
+            return []
+        callers = (document.get("derived") or {}).get("callers") or ()
+        return [flow_policy(str(document["namespace"]), str(document["name"]), callers)]
 
     def _workload(self, desired: DesiredState) -> ResolvedWorkload:
         return self._lab.workloads[str(desired.document["name"])]
