@@ -133,13 +133,14 @@ def _keep(file: Path, text: str) -> None:
     temporary.replace(file)
 
 
-def process(folder: Path, port: int) -> ProcessSpec:
-    """The server as the supervisor runs it; it must be installed.
+def process(folder: Path, port: int, console: int | None = None) -> ProcessSpec:
+    """The server as the supervisor runs it; it must be installed. `console` is the port of its web page, None for none.
 
-    No web page, no question for updates, no call home. Root credentials and key come from a file (see `prepare`).
+    No question for updates, no call home. Root credentials and key come from a file (see `prepare`).
     HOME and certificates lie in the data folder, so that no settings of the user's own MinIO are picked up.
     """
-    places = ("--address", f"{ADDRESS}:{port}", "--certs-dir", str(folder / "certs"), str(folder / "data"))
+    page = () if console is None else ("--console-address", f"{ADDRESS}:{console}")
+    places = ("--address", f"{ADDRESS}:{port}", *page, "--certs-dir", str(folder / "certs"), str(folder / "data"))
     return ProcessSpec(
         name="objects",
         command=(str(RECIPE.folder / PROGRAM), "server", "--quiet", *places),
@@ -147,7 +148,7 @@ def process(folder: Path, port: int) -> ProcessSpec:
         environment={
             "HOME": str(folder),
             "MINIO_CONFIG_ENV_FILE": str(folder / ENVIRONMENT_FILE),
-            "MINIO_BROWSER": "off",
+            "MINIO_BROWSER": "on" if console else "off",
             "MINIO_UPDATE": "off",
             "MINIO_CALLHOME_ENABLE": "off",
             "GOGC": "50",
