@@ -14,7 +14,7 @@ from homelab_platform.paths import data_home, project_path, site_path
 
 LAB_VARIABLE = "HOMELAB_LAB"
 GOOD_LAB = "lab.json"
-_READ = (".yaml", ".yml", ".pub")
+_READ = (".yaml", ".yml", ".pub", ".sql")
 DEEPEST = 3
 MOST_FILES = 5_000
 
@@ -80,7 +80,7 @@ def load_or_last_good(path: Path) -> LoadedFile:
 def stamp(path: Path) -> tuple[tuple[str, int, int], ...]:
     """What changes when the lab file or a file beside it changes: names, sizes, times of change.
 
-    Looks at YAML files and keys down to three folders below the lab file, at most 5,000 of them: the lab file may lie
+    Looks at YAML files, SQL files and keys down to three folders below the lab file, at most 5,000 of them: the lab file may lie
     in somebody's home folder, and this is asked every five seconds.
     """
     found: list[tuple[str, int, int]] = []

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from homelab_platform.errors import HomelabError, Position, Problem
 from homelab_platform.lab import quantities as q
 from homelab_platform.lab.host_services import service_problems
+from homelab_platform.lab.marts import MartText, read_marts
 from homelab_platform.lab.model import LANGUAGE_VERSION, Lab
 from homelab_platform.lab.model_errors import problems_of
 from homelab_platform.lab.positions import Mark, Positions
@@ -27,13 +28,16 @@ HELM_WORDS = "Helm reads it as a boolean: write true or false, or quote it."
 
 @dataclass(frozen=True)
 class LoadedLab:
-    """The lab as written. `files` are all files that were read; `keys` the public keys by the path that names them."""
+    """The lab as written. `files` are all files that were read; `keys` the public keys by the path that names them;
+    `marts` those that lie beside the lab file.
+    """
 
     lab: Lab
     positions: Positions
     path: Path
     files: tuple[Path, ...] = ()
     keys: dict[str, str] = field(default_factory=dict)
+    marts: dict[str, MartText] = field(default_factory=dict)
 
 
 @dataclass
@@ -43,6 +47,7 @@ class _Joined:
     data: dict[str, Any] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    marts: dict[str, MartText] = field(default_factory=dict)
 
 
 def load_lab(path: Path) -> LoadedLab:
@@ -57,7 +62,8 @@ def load_lab(path: Path) -> LoadedLab:
         problems += service_problems(lab, joined.positions)
     if lab is None or problems:
         raise HomelabError(sort_problems(problems))
-    return LoadedLab(lab, joined.positions, path, tuple(joined.files), _public_keys(lab, path.parent))
+    keys = _public_keys(lab, path.parent)
+    return LoadedLab(lab, joined.positions, path, tuple(joined.files), keys, joined.marts)
 
 
 def load_as_meant(path: Path) -> LoadedLab | None:
@@ -72,7 +78,7 @@ def load_as_meant(path: Path) -> LoadedLab | None:
     if found is None:
         return None
     lab, positions = found
-    return LoadedLab(lab, positions, path, tuple(joined.files), _public_keys(lab, path.parent))
+    return LoadedLab(lab, positions, path, tuple(joined.files), _public_keys(lab, path.parent), joined.marts)
 
 
 def _read(path: Path) -> _Joined:
@@ -80,7 +86,14 @@ def _read(path: Path) -> _Joined:
     _read_main(joined, path)
     _read_includes(joined)
     _read_values(joined)
+    _read_marts(joined)
     return joined
+
+
+def _read_marts(joined: _Joined) -> None:
+    joined.marts, files, problems = read_marts(joined.folder)
+    joined.files += files
+    joined.problems += problems
 
 
 def sort_problems(problems: list[Problem]) -> list[Problem]:

@@ -17,6 +17,7 @@ from homelab_platform.lab.load import LoadedLab
 from homelab_platform.lab.model_cluster import Cluster
 from homelab_platform.lab.resolve_backups import backup_items, patching_facts, resolve_backups, resolve_targets
 from homelab_platform.lab.resolve_data import resolve_buckets, resolve_marts, resolve_streams, resolve_tables
+from homelab_platform.lab.resolve_host_facts import with_host_facts
 from homelab_platform.lab.resolve_hosts import resolve_hosts
 from homelab_platform.lab.resolve_network import network_facts, vpn_addresses
 from homelab_platform.lab.resolve_scrape import scrape_targets
@@ -45,7 +46,7 @@ def resolve(loaded: LoadedLab, catalog: Catalogue) -> ResolvedLab:
     buckets = resolve_buckets(draft, streams, workloads)
     tables = resolve_tables(streams)
     items = backup_items(cluster, hosts, workloads, buckets, tables)
-    return ResolvedLab(
+    resolved = ResolvedLab(
         version=lab.version,
         name=lab.lab,
         timezone=lab.timezone,
@@ -61,7 +62,7 @@ def resolve(loaded: LoadedLab, catalog: Catalogue) -> ResolvedLab:
         streams=streams,
         buckets=buckets,
         tables=tables,
-        marts=resolve_marts(streams, tables),
+        marts=resolve_marts(streams, tables, loaded.marts),
         targets=resolve_targets(draft),
         backups=resolve_backups(draft, items, workloads),
         patching=patching_facts(draft, hosts),
@@ -69,6 +70,7 @@ def resolve(loaded: LoadedLab, catalog: Catalogue) -> ResolvedLab:
         tasks=task_facts(draft),
         settings=_settings(draft),
     )
+    return with_host_facts(resolved)
 
 
 def cluster_facts(draft: Draft, hosts: Mapping[str, ResolvedHost]) -> ResolvedCluster | None:

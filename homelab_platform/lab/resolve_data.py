@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from homelab_platform.errors import HomelabError
 from homelab_platform.lab.chosen import Draft, plain
+from homelab_platform.lab.marts import MartText, reads_of
 from homelab_platform.lab.model_streams import Stream
 from homelab_platform.lab.resolved import (
     ResolvedBucket,
+    ResolvedColumn,
+    ResolvedGrant,
     ResolvedHost,
     ResolvedMart,
     ResolvedSensor,
@@ -21,6 +25,13 @@ from homelab_platform.lab.resolved import (
 )
 
 RAW_BUCKET, LAKE_BUCKET = "readings-raw", "lake"  # the names that tools/endpoints.py gives the embedded site
+OLD_VERSIONS, UNFINISHED = 30 * 86_400, 2 * 86_400  # seconds that replaced objects and broken-off uploads stay
+_LAKE_ACCESS = {
+    "guest": ResolvedGrant(right="read", under=("marts/",)),
+    "ingest": ResolvedGrant(right="change"),
+    "trino": ResolvedGrant(right="change"),
+}
+"""Guests read files of marts alone; what they may ask of Trino is Trino's own rule."""
 
 
 def resolve_streams(
@@ -95,21 +106,44 @@ def resolve_buckets(
     encrypted = any(w.settings.get("encrypted") == "at-rest" for w in workloads.values())
     found: dict[str, ResolvedBucket] = {}
     if streams:
-        found[LAKE_BUCKET] = ResolvedBucket(name=LAKE_BUCKET, owner="platform", encrypted=encrypted)
-        found[RAW_BUCKET] = ResolvedBucket(
-            name=RAW_BUCKET, owner="platform", encrypted=encrypted, expire_after=_longest(streams, RAW_BUCKET)
-        )
+        found[LAKE_BUCKET] = _bucket(LAKE_BUCKET, "platform", encrypted, access=_LAKE_ACCESS)
+        found[RAW_BUCKET] = _raw_bucket(RAW_BUCKET, "platform", encrypted, streams)
     for stream in streams.values():
         if stream.bucket not in found:
-            expire = _longest(streams, stream.bucket)
-            found[stream.bucket] = ResolvedBucket(
-                name=stream.bucket, owner=stream.name, encrypted=encrypted, expire_after=expire
-            )
+            found[stream.bucket] = _raw_bucket(stream.bucket, stream.name, encrypted, streams)
     for name, workload in workloads.items():
         for bucket, versioning in _asked_for(draft, name, workload):
-            owned = ResolvedBucket(name=bucket, owner=name, versioning=versioning, encrypted=encrypted)
-            found.setdefault(bucket, owned)
+            own = {name: ResolvedGrant(right="change")}
+            found.setdefault(bucket, _bucket(bucket, name, encrypted, versioning=versioning, access=own))
     return dict(sorted(found.items()))
+
+
+def _bucket(name: str, owner: str, encrypted: bool, *, versioning: bool = False, **said: Any) -> ResolvedBucket:
+    return ResolvedBucket(
+        name=name,
+        owner=owner,
+        encrypted=encrypted,
+        versioning=versioning,
+        old_versions=OLD_VERSIONS if versioning else None,
+        unfinished=UNFINISHED,
+        **said,
+    )
+
+
+def _raw_bucket(name: str, owner: str, encrypted: bool, streams: Mapping[str, ResolvedStream]) -> ResolvedBucket:
+    """A bucket of raw objects: each stream's own time, and for each producer the prefixes of its streams alone."""
+    own = sorted((s for s in streams.values() if s.bucket == name), key=lambda stream: stream.prefix)
+    producers: dict[str, list[str]] = {}
+    for stream in own:
+        producers.setdefault(_producer(stream), []).append(stream.prefix)
+    access = {user: ResolvedGrant(right="put", under=tuple(prefixes)) for user, prefixes in sorted(producers.items())}
+    access["ingest"] = ResolvedGrant(right="read")
+    return _bucket(name, owner, encrypted, keep={s.prefix: s.keep_raw for s in own}, access=access)
+
+
+def _producer(stream: ResolvedStream) -> str:
+    """Who writes a stream's raw objects: NiFi, or our own collector."""
+    return "nifi" if stream.source_settings.get("via") == "nifi" else "collector"
 
 
 def _asked_for(draft: Draft, name: str, workload: ResolvedWorkload) -> list[tuple[str, bool]]:
@@ -121,12 +155,6 @@ def _asked_for(draft: Draft, name: str, workload: ResolvedWorkload) -> list[tupl
     listed = workload.settings.get("buckets")
     rows += [(str(bucket), False) for bucket in listed] if isinstance(listed, list) else []
     return rows
-
-
-def _longest(streams: Mapping[str, ResolvedStream], bucket: str) -> int | None:
-    """How long raw objects of a bucket are needed: the longest of its streams; None (for ever) if one says nothing."""
-    kept = [stream.keep_raw for stream in streams.values() if stream.bucket == bucket]
-    return None if not kept or None in kept else max(k for k in kept if k is not None)
 
 
 def resolve_tables(streams: Mapping[str, ResolvedStream]) -> dict[str, ResolvedTable]:
@@ -144,9 +172,9 @@ def resolve_tables(streams: Mapping[str, ResolvedStream]) -> dict[str, ResolvedT
 
 
 def resolve_marts(
-    streams: Mapping[str, ResolvedStream], tables: Mapping[str, ResolvedTable]
+    streams: Mapping[str, ResolvedStream], tables: Mapping[str, ResolvedTable], own: Mapping[str, MartText]
 ) -> dict[str, ResolvedMart]:
-    """The marts over the readings: hourly, daily, health of devices, gaps and anomalies."""
+    """The marts over the readings (hourly, daily, health of devices, gaps and anomalies), and the lab's own."""
     readings = tuple(sorted({stream.table for stream in streams.values()}))
     if not readings:
         return {}
@@ -159,9 +187,39 @@ def resolve_marts(
     devices = sorted({device for stream in streams.values() for device in stream.devices})
     marts = (
         ResolvedMart(name="readings_hourly", reads=readings),
-        ResolvedMart(name="readings_daily", reads=("readings_hourly",)),
+        ResolvedMart(name="readings_daily", reads=readings),
         ResolvedMart(name="device_health", reads=(*readings, *rejected), settings={"devices": devices}),
         ResolvedMart(name="gaps", reads=readings, settings={"every": every}),
         ResolvedMart(name="anomalies", reads=readings),
     )
-    return {mart.name: mart for mart in marts}
+    found = {mart.name: mart for mart in marts}
+    for name, text in own.items():
+        if name not in found:
+            found[name] = _own_mart(text, readings, rejected)
+    return found
+
+
+def _own_mart(text: MartText, readings: tuple[str, ...], rejected: tuple[str, ...]) -> ResolvedMart:
+    file = text.file
+    try:
+        found = reads_of(text.sql, text.sql_file)
+    except HomelabError:
+        reads: set[str] = set()  # rules/marts.py says where its SQL is wrong
+    else:
+        reads = {table.removeprefix("marts.") for table in found.tables}
+        reads |= set(readings) if found.relations & {"readings", "history"} else set()
+        reads |= set(rejected) if "rejected" in found.relations else set()
+    columns = tuple(
+        ResolvedColumn(name=name, kind=column.type, about=column.about, unit=column.unit)
+        for name, column in file.columns.items()
+    )
+    return ResolvedMart(
+        name=text.name,
+        reads=tuple(sorted(reads)),
+        about=file.about,
+        sql=text.sql,
+        columns=columns,
+        sort=tuple(file.sort),
+        lookback=file.lookback,
+        tests=plain(file.tests.model_dump(exclude_defaults=True)),
+    )

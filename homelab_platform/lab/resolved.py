@@ -76,6 +76,9 @@ class ResolvedHost(Frozen):
     services: dict[str, dict[str, Any]] = {}  # host services (NixOS modules, Ansible roles) with their settings
     exporters: dict[str, ResolvedExporter] = {}
     firewall: tuple[dict[str, Any], ...] = ()
+    sources: dict[str, tuple[str, ...]] = {}  # networks behind each word of the firewall's `from`
+    system: dict[str, Any] = {}  # language, keyboard, ntp
+    telemetry: dict[str, Any] = {}  # stream, site, every (seconds), to (broker), topic of its own readings
     labels: dict[str, str] = {}
     taints: tuple[str, ...] = ()
     dns_names: tuple[str, ...] = ()
@@ -202,15 +205,31 @@ class ResolvedStream(Frozen):
     keep_table: int | None = None
 
 
+class ResolvedGrant(Frozen):
+    """What one user of the S3 server may do in a bucket: put, read or change the objects under these prefixes."""
+
+    right: Literal["put", "read", "change"]
+    under: tuple[str, ...] = ("",)
+
+
 class ResolvedBucket(Frozen):
-    """A bucket of the lab's S3 server."""
+    """A bucket of the lab's S3 server.
+
+    `keep` says for each stream's prefix how long its raw objects stay once they are in the table, in seconds; None is
+    for ever. `expire_after` deletes every object of the bucket after that time, `old_versions` what was replaced or
+    deleted in a versioned bucket, `unfinished` uploads in parts that were never finished. `access` is by user.
+    """
 
     name: str
     owner: str  # workload or stream it belongs to, or `platform`
     versioning: bool = False
     expire_after: int | None = None
+    keep: dict[str, int | None] = {}
+    old_versions: int | None = None
+    unfinished: int | None = None
     encrypted: bool = False
     size: int | None = None
+    access: dict[str, ResolvedGrant] = {}
 
 
 class ResolvedTable(Frozen):
@@ -223,12 +242,30 @@ class ResolvedTable(Frozen):
     columns: dict[str, str] = {}
 
 
+class ResolvedColumn(Frozen):
+    """A column of a mart. `kind` is date, time, text, number, count or truth."""
+
+    name: str
+    kind: str
+    about: str
+    unit: str = ""
+
+
 class ResolvedMart(Frozen):
-    """A table computed from others."""
+    """A table computed from others. Everything from `about` on is said of the lab's own marts only.
+
+    `lookback` in days; `tests` as written: unique, not_null, range, no_rows.
+    """
 
     name: str
     reads: tuple[str, ...]
     settings: dict[str, Any] = {}
+    about: str = ""
+    sql: str = ""
+    columns: tuple[ResolvedColumn, ...] = ()
+    sort: tuple[str, ...] = ()
+    lookback: int | None = None
+    tests: dict[str, Any] = {}
 
 
 class ResolvedBackup(Frozen):

@@ -84,7 +84,7 @@ def test_each_table_has_one_beside_it_for_what_is_no_reading(lab: ResolvedLab) -
 
 def test_marts_read_the_tables_or_each_other(lab: ResolvedLab) -> None:
     assert set(lab.marts) == {"readings_hourly", "readings_daily", "device_health", "gaps", "anomalies"}
-    assert lab.marts["readings_daily"].reads == ("readings_hourly",)
+    assert lab.marts["readings_daily"].reads == lab.marts["readings_hourly"].reads
     assert lab.marts["readings_hourly"].reads == ("default.sensor_data", "energy.readings")
     assert lab.marts["gaps"].settings["every"] == {"temperature": 10.0}
 

@@ -18,6 +18,7 @@ from homelab_platform.lab.rules import (
     firewall,
     fit,
     keys,
+    marts,
     networks,
     patching,
     paths,
@@ -34,7 +35,7 @@ Rule = Callable[[RuleContext], Iterable[Problem]]
 
 _FAMILIES = (
     references, addresses, networks, firewall, dns_tls, cluster, workloads, retired, ports, storage, keys, secrets,
-    streams, backups, patching, paths, fit,
+    streams, marts, backups, patching, paths, fit,
 )  # fmt: skip
 ALL_RULES: tuple[Rule, ...] = tuple(rule for family in _FAMILIES for rule in family.RULES)
 

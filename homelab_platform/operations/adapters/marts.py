@@ -5,12 +5,10 @@ Belongs here: when a mart counts as current and what its page shows. Not here: w
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.operations.adapters.base import ALL_DATES, Exhibit, Observation, Say
 from homelab_platform.operations.adapters.tables import (
@@ -22,6 +20,9 @@ from homelab_platform.operations.adapters.tables import (
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.tools.endpoints import Lakehouse
 
+if TYPE_CHECKING:
+    from homelab_platform.readings.marts.tables import Mart
+
 RECIPE_PROPERTY = "homelab.recipe"
 SHOWN_ROWS = 15
 
@@ -32,14 +33,11 @@ def dates_of(request: Mapping[str, str]) -> list[date] | None:
     return None if text == ALL_DATES else [date.fromisoformat(day) for day in text.split(",") if day]
 
 
-def recipe_of(name: str) -> str:
-    """A short name for how a mart is computed: another release may compute it otherwise."""
-    from homelab_platform.readings.marts.tables import MARTS
+def mart_of(lab: ResolvedLab, name: str) -> Mart:
+    """The mart of this name, as its SQL says it. Raises HomelabError that lists the names there are."""
+    from homelab_platform.readings.marts.tables import known_mart, marts_of
 
-    if name not in MARTS:
-        raise HomelabError.of(f"mart/{name}", "there is no such mart", f"There are: {', '.join(sorted(MARTS))}.")
-    mart = MARTS[name]
-    return hashlib.sha256(f"{mart.sql}{list(mart.columns)}{mart.affects}".encode()).hexdigest()[:16]
+    return known_mart(name, marts_of(lab))
 
 
 class MartAdapter:
@@ -52,7 +50,7 @@ class MartAdapter:
     def probe(self, desired: DesiredState) -> Observation:
         """Existence, fingerprint, and the recipe that it was computed by."""
         name = str(desired.document["name"])
-        recipe = recipe_of(name)
+        recipe = mart_of(self._lab, name).recipe
         metadata = load(self._lakehouse, f"marts.{name}")
         if metadata is None:
             return Observation(exists=False)
@@ -63,18 +61,19 @@ class MartAdapter:
 
     def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
         """Make the table, compute every day, and only then leave fingerprint and recipe."""
-        from homelab_platform.readings.marts import ensure_mart_tables
+        from homelab_platform.readings.marts import ensure_mart_tables, marts_of
 
         name = str(desired.document["name"])
-        ensure_mart_tables(self._lakehouse, [name])
+        recipe = mart_of(self._lab, name).recipe
+        ensure_mart_tables(self._lakehouse, [name], marts=marts_of(self._lab))
         self._refresh(name, None, say)
-        wanted = {FINGERPRINT_PROPERTY: desired.fingerprint, RECIPE_PROPERTY: recipe_of(name)}
+        wanted = {FINGERPRINT_PROPERTY: desired.fingerprint, RECIPE_PROPERTY: recipe}
         set_properties(self._lakehouse, f"marts.{name}", wanted)
 
     def _refresh(self, name: str, dates: list[date] | None, say: Say) -> tuple[date, ...]:
-        from homelab_platform.readings.marts import refresh_mart
+        from homelab_platform.readings.marts import marts_of, refresh_mart
 
-        report = refresh_mart(self._lakehouse, name, dates, self._lab.streams)
+        report = refresh_mart(self._lakehouse, name, dates, self._lab.streams, marts=marts_of(self._lab))
         say(f"{report.rows:,} rows of {len(report.dates):,} days computed, {len(report.changed):,} days changed")
         return report.changed
 

@@ -1,10 +1,12 @@
-"""Tables computed from readings, as Iceberg tables of the namespace `marts`: hourly, daily, health, gaps, anomalies.
+"""Tables computed from readings, as Iceberg tables of the namespace `marts`: hourly, daily, health, gaps, anomalies,
+and whatever a lab adds.
 
-`tables` says what each mart holds and how it is computed, `refresh` computes the days that changed and commits them,
-`anomaly_rows` runs the detector of readings/anomalies.py.
+`sql/` holds each mart's SQL and what its columns mean, `tables` reads them, `relations` says what their SQL may read,
+`refresh` computes the days that changed and commits them, `anomaly_rows` runs the detector of readings/anomalies.py,
+`checks` runs their tests, `lineage` says which columns a column is made from.
 """
 
 from homelab_platform.readings.marts.refresh import MartReport, ensure_mart_tables, refresh_mart, remove_mart
-from homelab_platform.readings.marts.tables import MARTS, Mart
+from homelab_platform.readings.marts.tables import MARTS, Mart, marts_of
 
-__all__ = ["MARTS", "Mart", "MartReport", "ensure_mart_tables", "refresh_mart", "remove_mart"]
+__all__ = ["MARTS", "Mart", "MartReport", "ensure_mart_tables", "marts_of", "refresh_mart", "remove_mart"]

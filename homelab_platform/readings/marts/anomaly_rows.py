@@ -9,34 +9,22 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from homelab_platform.readings.marts.tables import ANOMALIES
-
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-STEP = "5 minutes"
-_SQL = f"""
-SELECT device, sensor, coalesce(site, '') AS site, arg_max(unit, ts) AS unit, min(ts) AS ts,
-    median(value) AS value
-FROM readings
-WHERE {{history}}
-GROUP BY device, sensor, coalesce(site, ''), time_bucket(INTERVAL '{STEP}', ts)
-ORDER BY device, sensor, site, ts
-"""  # noqa: S608 - the placeholder is a list of dates made by refresh.py
+    from homelab_platform.readings.marts.tables import Mart
 
 
-def anomaly_rows(connection: DuckDBPyConnection, history: str, dates: Sequence[date]) -> pa.Table:
-    """The findings of these days; `history` selects them and the days before that they depend on."""
+def anomaly_rows(connection: DuckDBPyConnection, mart: Mart, dates: Sequence[date]) -> pa.Table:
+    """The findings of these days; the mart's SQL gives the series in order, with the days that they depend on."""
     import pyarrow as pa
 
-    table = connection.execute(_SQL.format(history=history)).to_arrow_table()
+    table = connection.execute(mart.sql).to_arrow_table()
     wanted = {(day - date(1970, 1, 1)).days for day in dates}
     rows = [row for begin, end in _series(table) for row in _findings(table.slice(begin, end - begin), wanted)]
-    names = [column[0] for column in ANOMALIES.columns]
-    columns = {name: [row[name] for row in rows] for name in names}
     kinds = {"date": pa.date32(), "time": pa.timestamp("us", "UTC"), "text": pa.string(), "number": pa.float64()}
-    return pa.table({name: pa.array(columns[name], kinds[kind]) for name, kind, _ in ANOMALIES.columns})
+    return pa.table({c.name: pa.array([row[c.name] for row in rows], kinds[c.kind]) for c in mart.columns})
 
 
 def _series(table: pa.Table) -> Iterator[tuple[int, int]]:

@@ -23,9 +23,11 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedStream
 from homelab_platform.readings import ledger, parquet
 from homelab_platform.readings.contract import CATALOG, READINGS
+from homelab_platform.readings.marts import relations
 from homelab_platform.readings.marts.anomaly_rows import anomaly_rows
 from homelab_platform.readings.marts.files import sweep
-from homelab_platform.readings.marts.tables import ANOMALIES, MARTS, NAMESPACE, Mart
+from homelab_platform.readings.marts.relations import Sources
+from homelab_platform.readings.marts.tables import DETECTED, MARTS, NAMESPACE, Mart, known_mart, reach
 from homelab_platform.tools import duckdb as engine
 from homelab_platform.tools import iceberg
 from homelab_platform.tools.endpoints import Lakehouse
@@ -44,7 +46,6 @@ VERSION_PROPERTY = "homelab.mart"
 LOCK_CLASS = 0x48_4C_4D
 CHUNK_DAYS = 31
 ATTEMPTS = 5
-_READINGS_COLUMNS = "ts, date, site, device, sensor, value, unit, quality, source"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,11 @@ class MartReport:
 
 
 def ensure_mart_tables(
-    lakehouse: Lakehouse, names: Iterable[str] | None = None, *, fingerprints: Mapping[str, str] | None = None
+    lakehouse: Lakehouse,
+    names: Iterable[str] | None = None,
+    *,
+    fingerprints: Mapping[str, str] | None = None,
+    marts: Mapping[str, Mart] = MARTS,
 ) -> dict[str, str]:
     """Make the tables of these marts (None: of all); returns `created`, `replaced` or `present` for each.
 
@@ -67,8 +72,8 @@ def ensure_mart_tables(
     again. `fingerprints` become the table property `homelab.fingerprint`.
     """
     done: dict[str, str] = {}
-    for name in MARTS if names is None else names:
-        mart = _mart(name)
+    for name in marts if names is None else names:
+        mart = known_mart(name, marts)
         done[name] = _ensure(lakehouse, mart)
         fingerprint = (fingerprints or {}).get(name)
         if fingerprint is not None:
@@ -78,8 +83,8 @@ def ensure_mart_tables(
 
 def remove_mart(lakehouse: Lakehouse, name: str) -> bool:
     """Take a mart's table out of the catalog and delete its files; returns whether it was there."""
-    mart = _mart(name)
-    with _locked(lakehouse, mart) as connection:
+    name = name.removeprefix(f"{NAMESPACE}.")
+    with _locked(lakehouse, name) as connection:
         gone = connection.execute(
             "DELETE FROM iceberg_tables WHERE catalog_name = %s AND table_namespace = %s AND table_name = %s",
             (CATALOG, NAMESPACE, name),
@@ -97,40 +102,36 @@ def refresh_mart(
     streams: Mapping[str, ResolvedStream] | None = None,
     *,
     now: datetime | None = None,
+    marts: Mapping[str, Mart] = MARTS,
+    exactly: bool = False,
 ) -> MartReport:
     """Compute a mart for the days on which readings changed (None: for all days), and commit it.
 
-    `streams` gives expected paces, listed devices and tables of readings. Days after a changed one that depend on it
-    are computed too. Afterwards the mart is what a computation of all days would give. Raises HomelabError if the mart
-    or the lake is not there.
+    `streams` gives expected paces, listed devices and tables of readings; `marts` are those of the lab. Days after a
+    changed one that depend on it are computed too, unless just the given ones are wanted (`exactly`). Afterwards the
+    mart is what a computation of all days would give. Raises HomelabError if the mart or the lake is not there, or if
+    the mart's SQL cannot be run.
     """
-    mart = _mart(name)
+    mart = known_mart(name, marts)
     known = dict(streams or {})
     moment = now or datetime.now(UTC)
-    with _locked(lakehouse, mart) as connection, closing(engine.connect(lakehouse)) as sql:
-        _make_relations(sql, known, moment)
-        present = _days_present(sql)
+    with _locked(lakehouse, mart.name) as connection, closing(engine.connect(lakehouse)) as sql:
+        sources = _sources(sql, known, moment)
+        present = _days_present(sql, sources)
         if dates is None:
             kept = {_day(entry.data_file) for entry in _entries(connection, lakehouse, mart)}
             wanted = tuple(sorted(present | kept))
         else:
-            wanted = _affected(mart, set(dates), present)
-        tables = _compute(sql, mart, wanted)
+            wanted = _affected(set(dates), 0 if exactly else reach(mart, marts), present)
+        tables = _compute(sql, mart, sources, wanted)
         return _commit(connection, lakehouse, mart, wanted, tables)
 
 
-def _mart(name: str) -> Mart:
-    mart = MARTS.get(name.removeprefix(f"{NAMESPACE}."))
-    if mart is None:
-        raise HomelabError.of(f"mart {name}", "there is no such mart", f"There are: {', '.join(MARTS)}.")
-    return mart
-
-
 @contextmanager
-def _locked(lakehouse: Lakehouse, mart: Mart) -> Iterator[psycopg.Connection[Any]]:
+def _locked(lakehouse: Lakehouse, name: str) -> Iterator[psycopg.Connection[Any]]:
     """A connection that holds the mart's lock until it is closed."""
     with ledger.connect(lakehouse) as connection:
-        number = zlib.crc32(mart.name.encode()) & 0x7FFF_FFFF
+        number = zlib.crc32(name.encode()) & 0x7FFF_FFFF
         connection.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK_CLASS, number))
         yield connection
 
@@ -173,7 +174,7 @@ def _set_property(lakehouse: Lakehouse, mart: Mart, name: str, value: str) -> No
     from pyiceberg.table.update import SetPropertiesUpdate
 
     io = iceberg.open_io(lakehouse)
-    with closing(io.store), _locked(lakehouse, mart) as connection:
+    with closing(io.store), _locked(lakehouse, mart.name) as connection:
         for _ in range(ATTEMPTS):
             state = iceberg.load_table(connection, lakehouse, mart.identifier)
             if state.metadata.properties.get(name) == value:
@@ -191,85 +192,85 @@ def _set_property(lakehouse: Lakehouse, mart: Mart, name: str, value: str) -> No
 # What to compute
 
 
-def _affected(mart: Mart, changed: set[date], present: set[date]) -> tuple[date, ...]:
+def _affected(changed: set[date], ahead_most: int, present: set[date]) -> tuple[date, ...]:
     """The changed days, and those with readings after them that depend on them."""
     later = {
         day + timedelta(days=ahead)
         for day in changed
-        for ahead in range(1, mart.affects + 1)
+        for ahead in range(1, ahead_most + 1)
         if day + timedelta(days=ahead) in present
     }
     return tuple(sorted(changed | later))
 
 
-def _days_present(sql: DuckDBPyConnection) -> set[date]:
-    return {row[0] for row in sql.execute("SELECT DISTINCT date FROM readings").fetchall()}
+def _days_present(sql: DuckDBPyConnection, sources: Sources) -> set[date]:
+    parts = [f"SELECT date FROM {CATALOG}.{relations.quoted(table)}" for table in sources.tables]  # noqa: S608
+    return {row[0] for row in sql.execute(f"SELECT DISTINCT date FROM ({' UNION ALL '.join(parts)})").fetchall()}  # noqa: S608
 
 
-def _make_relations(sql: DuckDBPyConnection, streams: Mapping[str, ResolvedStream], moment: datetime) -> None:
-    """The relations and variables that tables.py promises to the SQL of the marts."""
+def _sources(sql: DuckDBPyConnection, streams: Mapping[str, ResolvedStream], moment: datetime) -> Sources:
+    """The tables of readings, and of rejected lines, that are there now."""
     names = {str(row[0]) for row in sql.execute(
         "SELECT schema_name || '.' || view_name FROM duckdb_views() WHERE database_name = 'hive' AND NOT internal"
     ).fetchall()}  # fmt: skip
     tables = sorted({READINGS, *(stream.table for stream in streams.values())} & names)
     if not tables:
         raise HomelabError.of(f"{CATALOG}.{READINGS}", "there is no table of readings", "`homelab apply` makes it.")
-    parts = [f"SELECT {_READINGS_COLUMNS} FROM {CATALOG}.{_quoted(table)}" for table in tables]  # noqa: S608
-    sql.execute(f"CREATE TEMP VIEW readings AS {' UNION ALL '.join(parts)}")
-    refused = [f"SELECT source FROM {CATALOG}.{_quoted(f'{t}_rejected')}" for t in tables if f"{t}_rejected" in names]  # noqa: S608
-    sql.execute(
-        f"CREATE TEMP VIEW rejected AS {' UNION ALL '.join(refused) or 'SELECT NULL::VARCHAR AS source WHERE false'}"
-    )
-    sql.execute("SET VARIABLE as_of = $1::TIMESTAMP", [moment.astimezone(UTC).replace(tzinfo=None)])
-    sql.execute("CREATE TEMP TABLE days (date DATE)")
-    sql.execute("CREATE TEMP TABLE sensors (stream VARCHAR, sensor VARCHAR, every DOUBLE)")
-    sql.execute("CREATE TEMP TABLE devices (stream VARCHAR, device VARCHAR, site VARCHAR)")
-    for stream in streams.values():
-        place = stream.source_settings.get("site")
-        for sensor in stream.sensors.values():
-            sql.execute("INSERT INTO sensors VALUES ($1, $2, $3)", [stream.name, sensor.name, sensor.every])
-        for device in stream.devices:
-            sql.execute("INSERT INTO devices VALUES ($1, $2, $3)", [stream.name, device, place])
+    refused = tuple(f"{table}_rejected" for table in tables if f"{table}_rejected" in names)
+    return Sources(tuple(tables), refused, streams, moment)
 
 
-def _quoted(table: str) -> str:
-    return ".".join('"' + part.replace('"', '""') + '"' for part in table.split(".", 1))
-
-
-def _compute(sql: DuckDBPyConnection, mart: Mart, dates: Sequence[date]) -> dict[date, pa.Table]:
+def _compute(sql: DuckDBPyConnection, mart: Mart, sources: Sources, dates: Sequence[date]) -> dict[date, pa.Table]:
     """The rows of each day, sorted, with the columns of the mart; days without rows are not in it."""
     found: dict[date, pa.Table] = {}
     for begin in range(0, len(dates), CHUNK_DAYS):
         chunk = dates[begin : begin + CHUNK_DAYS]
-        found.update(_split(mart, _rows(sql, mart, chunk)))
+        found.update(_split(mart, _rows(sql, mart, sources, chunk)))
     return found
 
 
-def _rows(sql: DuckDBPyConnection, mart: Mart, chunk: Sequence[date]) -> pa.Table:
-    back = [day - timedelta(days=n) for day in chunk for n in range(mart.affects + 1)]
-    history = _in(back)
-    if mart is ANOMALIES:
-        return anomaly_rows(sql, history, chunk)
-    sql.execute("DELETE FROM days")
-    sql.execute("INSERT INTO days SELECT unnest($1::DATE[])", [[day.isoformat() for day in chunk]])
-    return sql.execute(mart.sql.format(dates=_in(chunk), history=history)).to_arrow_table()
+def _rows(sql: DuckDBPyConnection, mart: Mart, sources: Sources, chunk: Sequence[date]) -> pa.Table:
+    import duckdb
 
-
-def _in(days: Sequence[date]) -> str:
-    """A condition on `date` that Iceberg can use to leave files unread."""
-    listed = ", ".join(f"DATE '{day.isoformat()}'" for day in sorted(set(days)))
-    return f"(date >= DATE '{min(days)}' AND date <= DATE '{max(days)}' AND date IN ({listed}))"
+    try:
+        relations.prepare(sql, sources, chunk, mart.affects)
+        if mart.name == DETECTED:
+            return anomaly_rows(sql, mart, chunk)
+        return sql.execute(relations.of_days(mart, chunk)).to_arrow_table()
+    except duckdb.IOException:
+        raise  # the lake does not answer: that is not the mart's fault
+    except duckdb.Error as error:
+        what = str(error).strip().split("\n\n", maxsplit=1)[0].replace("\n", " ")[:600]
+        raise HomelabError.of(
+            f"{mart.identifier} ({mart.file})", what, "Correct its SQL; its table is unchanged."
+        ) from None
 
 
 def _split(mart: Mart, rows: pa.Table) -> dict[date, pa.Table]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    names = [column[0] for column in mart.columns]
+    names = [column.name for column in mart.columns]
     schema = parquet.arrow_schema(mart.schema(), names)
+    missing = [name for name in names if name not in rows.column_names]
+    if missing:
+        what = f"its SQL gives no column {missing[0]}"
+        raise HomelabError.of(f"{mart.identifier} ({mart.file})", what, "Compute it, or take it out of its columns.")
     ordered = rows.select(names).sort_by([(name, "ascending") for name in ("date", *mart.sort)])
-    table = pa.table([ordered[name].cast(schema.field(name).type) for name in names], schema=schema)
+    table = pa.table([_cast(mart, ordered[name], schema.field(name)) for name in names], schema=schema)
     return {day: table.filter(pc.equal(table["date"], day)) for day in table["date"].unique().to_pylist()}
+
+
+def _cast(mart: Mart, values: Any, field: Any) -> Any:
+    import pyarrow as pa
+
+    try:
+        return values.cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        what = f"column {field.name}: {values.type} does not become {field.type}: {str(error).splitlines()[0]}"
+        raise HomelabError.of(
+            f"{mart.identifier} ({mart.file})", what, "Cast it in the SQL, or say its type."
+        ) from None
 
 
 # The commit
