@@ -1,0 +1,148 @@
+"""What a host's own configuration takes from the rest of the lab, so that nix/ and ansible/ derive nothing themselves.
+
+Belongs here: networks behind the words of firewall rules, time servers and locale, where the host's own readings go.
+Not here: what follows from the host alone (resolve_hosts.py).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
+
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "fc00::/7", "fe80::/10")
+"""Addresses that never come from the internet: RFC 1918, RFC 6598, RFC 3927, RFC 4193, RFC 4291."""
+
+BROKERS = ("mosquitto", "emqx", "rabbitmq")
+MQTT_PORT = 1883
+TOPIC = "homelab"
+"""First part of the topic of machines' readings: homelab/<stream>/<host>."""
+
+
+def with_host_facts(lab: ResolvedLab) -> ResolvedLab:
+    """The lab with `sources`, `system` and `telemetry` of each host that the platform configures."""
+    hosts = {name: _told(lab, host) if host.os != "external" else host for name, host in lab.hosts.items()}
+    return lab.model_copy(update={"hosts": hosts})
+
+
+def _told(lab: ResolvedLab, host: ResolvedHost) -> ResolvedHost:
+    words = sorted({str(word) for rule in host.firewall for word in rule.get("from", ("any",))} - {"any"})
+    return host.model_copy(
+        update={
+            "sources": {word: networks_of(lab, word) for word in words},
+            "system": system_facts(lab),
+            "telemetry": telemetry_facts(lab, host),
+        }
+    )
+
+
+def networks_of(lab: ResolvedLab, word: str) -> tuple[str, ...]:
+    """The networks that a firewall rule means by `word`; for `internet` those that are not it.
+
+    A LAN that the lab does not name is taken to be any private network.
+    """
+    net = lab.network
+    lan = tuple(n for n in (net.lan, net.lan6) if n) or PRIVATE
+    meanings: dict[str, Iterable[str | None]] = {
+        "lan": lan,
+        "hosts": _addresses(lab, lab.hosts.values(), lan),
+        "cluster": (*_addresses(lab, (h for h in lab.hosts.values() if h.k3s), lan), *_pods(lab)),
+        "internal": (*lan, *_vpn(lab), *net.vlans.values(), *_pods(lab)),
+        "vpn": _vpn(lab),
+        "internet": (*PRIVATE, *lan, *_vpn(lab), *net.vlans.values(), *_pods(lab)),
+    }
+    if word in meanings:
+        found = meanings[word]
+    elif word in net.vlans:
+        found = (net.vlans[word],)
+    elif word in lab.hosts:
+        found = _addresses(lab, (lab.hosts[word],), lan)
+    elif word in lab.workloads or word in net.zones:
+        found = _pods(lab)
+    else:
+        found = (word,) if _is_network(word) else ()
+    return _merged(found)
+
+
+def _merged(found: Iterable[str | None]) -> tuple[str, ...]:
+    """Without doubles and without networks inside others, which nftables refuses in one set."""
+    parsed = [ipaddress.ip_network(n, strict=False) for n in found if n]
+    four = ipaddress.collapse_addresses(n for n in parsed if isinstance(n, ipaddress.IPv4Network))
+    six = ipaddress.collapse_addresses(n for n in parsed if isinstance(n, ipaddress.IPv6Network))
+    return (*map(str, four), *map(str, six))
+
+
+def _addresses(lab: ResolvedLab, hosts: Iterable[ResolvedHost], lan: tuple[str, ...]) -> Iterator[str]:
+    """Each host's addresses; one that takes what DHCP gives can be anywhere in the LAN."""
+    for host in hosts:
+        known = [a for a in (host.address, host.address6, host.vpn_address) if a]
+        yield from known
+        if not host.address:
+            yield from lan
+
+
+def _pods(lab: ResolvedLab) -> tuple[str, ...]:
+    if lab.cluster is None:
+        return ()
+    return tuple(n for n in (lab.network.pod_cidr, lab.network.settings.get("pods6")) if n)
+
+
+def _vpn(lab: ResolvedLab) -> tuple[str, ...]:
+    star: Mapping[str, Any] = lab.network.vpn.get("wireguard") or {}
+    mesh = ("100.64.0.0/10",) if lab.network.vpn.get("tailscale") else ()
+    return tuple(str(n) for n in (star.get("cidr"), star.get("cidr6"), *mesh) if n)
+
+
+def _is_network(word: str) -> bool:
+    try:
+        ipaddress.ip_network(word, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def system_facts(lab: ResolvedLab) -> dict[str, Any]:
+    """Language, keyboard and time servers of every host; without time servers those of its distribution."""
+    locale = lab.settings.get("locale") or {}
+    facts = {
+        "language": locale.get("language", "en_GB.UTF-8"),
+        "keyboard": locale.get("keyboard", "us"),
+        "ntp": list(lab.network.settings.get("ntp") or ()),
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def telemetry_facts(lab: ResolvedLab, host: ResolvedHost) -> dict[str, Any]:
+    """The stream that the host's own readings belong to and the broker they go to; empty if the lab lacks either."""
+    streams = [s for _, s in sorted(lab.streams.items()) if s.source == "machine"]
+    stream = next((s for s in streams if host.name in (s.source_settings.get("hosts") or (host.name,))), None)
+    broker = broker_address(lab)
+    if stream is None or broker is None:
+        return {}
+    paces = [s.every for s in stream.sensors.values() if s.every]
+    every = stream.source_settings.get("every") or min(paces, default=10.0)
+    return {
+        "stream": stream.name,
+        "site": str(stream.source_settings.get("site") or lab.name),
+        "every": max(1.0, float(every)),
+        "to": f"mqtt://{broker}",
+        "topic": f"{TOPIC}/{stream.name}/{host.name}",
+    }
+
+
+def broker_address(lab: ResolvedLab) -> str | None:
+    """host:port of the lab's MQTT broker as hosts reach it: its own address, else its host's, else its name."""
+    for name, workload in sorted(lab.workloads.items()):
+        if workload.catalogue not in BROKERS and name not in BROKERS:
+            continue
+        on = [lab.hosts[h].address for h in workload.placement if h in lab.hosts] if workload.kind == "host" else []
+        where = workload.address or next((a for a in on if a), None) or workload.hostname
+        port = next((p.port for p in workload.ports.values() if p.name in ("mqtt", "tcp-mqtt")), MQTT_PORT)
+        if where:
+            return f"{where}:{port}"
+    for _, host in sorted(lab.hosts.items()):
+        if "mosquitto" in host.services and host.address:
+            return f"{host.address}:{int(host.services['mosquitto'].get('port') or MQTT_PORT)}"
+    return None
