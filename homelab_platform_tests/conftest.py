@@ -15,8 +15,23 @@ from pathlib import Path
 import pytest
 
 from homelab_platform.servers.scratch import ScratchServers, fresh_lakehouse, scratch_servers
-from homelab_platform.servers.scratch_engines import beside, scratch_minio, scratch_mqtt, scratch_nifi
-from homelab_platform.tools.endpoints import Lakehouse, MqttEndpoint, NifiEndpoint, ObjectsEndpoint, PostgresEndpoint
+from homelab_platform.servers.scratch_engines import (
+    beside,
+    reset_lakehouse,
+    scratch_minio,
+    scratch_mqtt,
+    scratch_nifi,
+    scratch_trino,
+    trino_lakehouse,
+)
+from homelab_platform.tools.endpoints import (
+    Lakehouse,
+    MqttEndpoint,
+    NifiEndpoint,
+    ObjectsEndpoint,
+    PostgresEndpoint,
+    TrinoEndpoint,
+)
 from homelab_platform.tools.objects import ObjectStore
 
 ENGINES = ("mqtt", "trino", "nifi", "minio")
@@ -100,3 +115,19 @@ def nifi(session_folder: Path) -> Iterator[NifiEndpoint]:
     """The session's NiFi; tests make process groups of their own, by names and ports of their own."""
     with scratch_nifi(beside(session_folder, "nifi")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def trino(session_folder: Path, servers: ScratchServers) -> Iterator[TrinoEndpoint]:
+    """The session's Trino as its administrator. For tables take `trino_lake`, or make a catalog of your own by SQL."""
+    with scratch_trino(beside(session_folder, "trino"), servers) as running:
+        yield running
+
+
+@pytest.fixture
+def trino_lake(
+    session_folder: Path, servers: ScratchServers, trino: TrinoEndpoint
+) -> Iterator[tuple[TrinoEndpoint, Lakehouse]]:
+    """The session's Trino and the empty lakehouse that its catalogs show, for this test alone: others wait."""
+    with reset_lakehouse(beside(session_folder, "trino"), trino_lakehouse(servers)) as lakehouse:
+        yield trino, lakehouse

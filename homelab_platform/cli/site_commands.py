@@ -7,7 +7,7 @@ Belongs here: the screens of starting, stopping and looking. Not here: how serve
 from __future__ import annotations
 
 import webbrowser
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,6 +16,10 @@ from homelab_platform.errors import HomelabError
 
 if TYPE_CHECKING:
     from homelab_platform.servers.site import Site, SiteStatus
+
+
+PAGES = ("trino", "nifi", "minio")
+"""Servers with a page of their own, where a site runs them."""
 
 
 def register(app: typer.Typer) -> None:
@@ -30,17 +34,37 @@ def up(
     lab: common.LabArgument = None,
     port: Annotated[int | None, typer.Option(help="Port of the UI; chosen when not given, then kept.")] = None,
     apply: Annotated[bool, typer.Option(help="Apply the lab once the servers run.")] = True,
+    profile: Annotated[
+        Literal["small", "full"] | None,
+        typer.Option(help="small: PostgreSQL and S3. full: NiFi, Trino and a broker besides. Remembered."),
+    ] = None,
+    objects: Annotated[
+        Literal["seaweedfs", "minio"] | None, typer.Option(help="Who serves S3. Chosen once, then remembered.")
+    ] = None,
+    move: Annotated[bool, typer.Option("--move", help="Copy the objects to the server that --objects names.")] = False,
     as_json: common.JsonOption = False,
 ) -> None:
     """Start the lab's embedded site in the background and make the lab real on it. Safe to repeat."""
     from homelab_platform.cli.first_readings import first_answer
+    from homelab_platform.paths import site_path
     from homelab_platform.servers.site import open_site
     from homelab_platform.servers.site import up as start
+    from homelab_platform.servers.site_move import move_objects
 
     path = common.find_lab(lab)
     resolved = common.resolved_lab(path)
     with output.steps(quiet=as_json) as progress:
-        state = start(path, lab_name=resolved.name, progress=progress, dagster_port=port)
+        if move and objects:
+            move_objects(site_path(resolved.name), objects, progress)
+        state = start(
+            path,
+            lab_name=resolved.name,
+            progress=progress,
+            dagster_port=port,
+            profile=profile,
+            objects=objects,
+            lab=resolved,
+        )
         site = open_site(resolved.name)
         report = plan_commands.apply_to(site, resolved, progress=progress) if apply else None
         answer = first_answer(site, resolved.streams, progress) if apply else None
@@ -65,7 +89,14 @@ def up(
 def _say_up(site: Site, state: SiteStatus) -> None:
     output.say(f"Site of lab {site.lab_name} is up ({output.size(state.rss)} in memory).")
     output.say(f"  UI    {site.dagster_url}")
+    for name, url in site.pages().items():
+        output.say(f"  {name:<5} {url}")
     output.say(f"  data  {site.root}")
+    if site.profile == "full":
+        from homelab_platform.servers.engines import ENGINES
+
+        limits = (f"{ENGINES[name].title} {ENGINES[name].memory}" for name in ("trino", "nifi", "mqtt"))
+        output.say(f"  limit {', '.join(limits)}")
 
 
 def down(lab: common.LabArgument = None, as_json: common.JsonOption = False) -> None:
@@ -99,14 +130,21 @@ def status(lab: common.LabArgument = None, as_json: common.JsonOption = False) -
 
 
 def open_page(
-    what: Annotated[str | None, typer.Argument(help="An asset like table/sensor_data, or nothing for the UI.")] = None,
+    what: Annotated[
+        str | None, typer.Argument(help="An asset like table/sensor_data, trino, nifi or minio; nothing for the UI.")
+    ] = None,
     lab: common.LabOption = None,
     as_json: common.JsonOption = False,
 ) -> None:
     """Open the Dagster UI, or the page of one asset, in the browser; prints the address."""
     site = common.running_site(common.find_lab(lab))
     url = site.dagster_url
-    if what is not None:
+    pages = site.pages()
+    if what in pages:
+        url = pages[what]
+    elif what in PAGES:
+        raise HomelabError.of(what, "this site does not run it", _how_to_have(what))
+    elif what is not None:
         keys = _asset_keys(site)
         if what not in keys:
             hint = plan_commands.did_you_mean(what, keys)
@@ -117,6 +155,12 @@ def open_page(
         return
     output.say(url)
     webbrowser.open(url)
+
+
+def _how_to_have(what: str) -> str:
+    if what == "minio":
+        return "`homelab up --objects minio` gives a new site MinIO instead of SeaweedFS."
+    return f"`homelab up --profile full` starts {what} too."
 
 
 def _asset_keys(site: Site) -> list[str]:

@@ -7,6 +7,7 @@ Not here: how each is fetched or built (one module per server), or which a site 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -108,9 +109,14 @@ def install(names: Iterable[str], say: Say) -> None:
         return
     say("installing " + "; ".join(f"{engine.title} ({engine.cost})" for engine in wanted))
     problems: list[Problem] = []
+    speaking = threading.Lock()
+
+    def in_turn(text: str) -> None:
+        with speaking:
+            say(text)
+
     with ThreadPoolExecutor(len(wanted)) as pool:
-        begun = [(engine, pool.submit(_timed, engine, say)) for engine in wanted]
-        for _, future in begun:
+        for future in [pool.submit(_timed, engine, in_turn) for engine in wanted]:
             try:
                 future.result()
             except HomelabError as error:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from homelab_platform.servers import minio, mosquitto, nifi, ports
-from homelab_platform.servers.shared import Shared, shared_servers
-from homelab_platform.tools.endpoints import MqttEndpoint, NifiEndpoint, ObjectsEndpoint
+from homelab_platform.servers import launch, minio, mosquitto, nifi, ports, trino
+from homelab_platform.servers.scratch import ScratchServers, make_lakehouse
+from homelab_platform.servers.shared import PATIENCE, Shared, shared_servers
+from homelab_platform.tools.endpoints import Lakehouse, MqttEndpoint, NifiEndpoint, ObjectsEndpoint, TrinoEndpoint
 
 MQTT_ADMIN = "admin"
 START_TIMEOUT = 400.0
@@ -69,3 +70,55 @@ def scratch_nifi(folder: Path) -> Iterator[NifiEndpoint]:
 
     with shared_servers(folder, make, start_timeout=START_TIMEOUT) as raw:
         yield NifiEndpoint(**raw, drop=folder / "drop")
+
+
+def trino_lakehouse(servers: ScratchServers) -> Lakehouse:
+    """The lakehouse that the catalogs `hive` and `postgresql` of a session's Trino point to."""
+    return Lakehouse(servers.postgres.with_database("lake_trino"), servers.objects, "raw-trino", "lake-trino")
+
+
+@contextmanager
+def scratch_trino(folder: Path, servers: ScratchServers) -> Iterator[TrinoEndpoint]:
+    """A Trino in `folder` on these servers, installed first if need be; it lets its user make catalogs by SQL."""
+    lakehouse = trino_lakehouse(servers)
+
+    def make(folder: Path) -> Shared:
+        trino.installed()
+        home, chosen = folder / "trino", trino.TrinoPorts.choose()
+        password, shared = secrets.token_urlsafe(18), secrets.token_urlsafe(24)
+        make_lakehouse(lakehouse)
+        trino.prepare(home, chosen, lakehouse, password=password, shared_secret=shared, dynamic=True)
+        trino.prepare_catalog(home, lakehouse)
+        found = trino.endpoint(home, chosen, password)
+        return Shared((trino.process(home, chosen),), {**vars(found), "ca": str(found.ca)})
+
+    with shared_servers(folder, make, start_timeout=START_TIMEOUT) as raw:
+        yield TrinoEndpoint(**{**raw, "ca": Path(raw["ca"])})
+
+
+@contextmanager
+def reset_lakehouse(folder: Path, lakehouse: Lakehouse) -> Iterator[Lakehouse]:
+    """The lakehouse of a session's Trino for one test alone, with nothing of another test in it.
+
+    Other processes of the session wait meanwhile. Trino keeps its connections, so the database stays and is emptied.
+    """
+    with launch.exclusive(folder / "lakehouse.lock", timeout=PATIENCE):
+        _empty(lakehouse)
+        yield lakehouse
+
+
+def _empty(lakehouse: Lakehouse) -> None:
+    from psycopg import sql
+
+    from homelab_platform.tools.objects import ObjectStore
+    from homelab_platform.tools.postgres import connect
+
+    with closing(connect(lakehouse.postgres, autocommit=True)) as connection:
+        rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        for (table,) in rows:
+            kept = str(table).startswith("iceberg_")
+            verb = sql.SQL("TRUNCATE {}" if kept else "DROP TABLE {} CASCADE")
+            connection.execute(verb.format(sql.Identifier(table)))
+    with ObjectStore(lakehouse.objects) as store:
+        for bucket in (lakehouse.raw_bucket, lakehouse.lake_bucket):
+            store.delete(bucket, [found.key for found in store.list(bucket)])

@@ -87,6 +87,11 @@ class Site:
         """The folder for files that a user drops."""
         return self.root / "drop"
 
+    def pages(self) -> dict[str, str]:
+        """The pages of the site's servers, by name: address in the browser."""
+        site = load_site_file(Layout(self.root))
+        return site_engines.pages(site) if site else {}
+
     def environment(self) -> dict[str, str]:
         """The variables that the graph's processes have, the password included: for a run in a process of one's own."""
         layout = Layout(self.root)

@@ -26,9 +26,10 @@ NAMES = ("postgres", *WITH_GRPC, "ui", "code")
 FULL_NAMES = (*NAMES, "mqtt", "trino", "trino_internal", "nifi", "nifi_management")
 
 
-def port_names(profile: str) -> tuple[str, ...]:
-    """The servers of a profile that need a port."""
-    return FULL_NAMES if profile == "full" else NAMES
+def port_names(site: SiteFile) -> tuple[str, ...]:
+    """The servers of a site that need a port."""
+    names = FULL_NAMES if site.full else NAMES
+    return (*names, "console") if site.objects == "minio" else names
 
 
 def check_machine(layout: Layout) -> None:

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from homelab_platform.servers import launch, mosquitto, nifi, processes
+from homelab_platform.servers import launch, minio, mosquitto, nifi, processes, trino
 from homelab_platform.servers.site_files import Layout, Secrets, SiteFile
 from homelab_platform.servers.spec import ProcessSpec, write_json
-from homelab_platform.tools.endpoints import Engines, MqttEndpoint, NifiEndpoint
+from homelab_platform.tools.endpoints import Engines, Lakehouse, MqttEndpoint, NifiEndpoint
 
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
@@ -39,6 +39,7 @@ def engine_processes(layout: Layout, site: SiteFile, environment: Mapping[str, s
     return [
         mosquitto.process(layout.mqtt, site.ports["mqtt"]),
         nifi.process(layout.nifi, chosen),
+        trino.process(layout.trino, _trino_ports(site), after=("postgres", "objects"), gate=str(layout.prepared)),
         ProcessSpec(
             name="bridge",
             command=(sys.executable, "-m", BRIDGE_MODULE, "--site", str(layout.root)),
@@ -55,8 +56,22 @@ def _nifi_ports(site: SiteFile) -> nifi.NifiPorts:
     return nifi.NifiPorts(site.ports["nifi"], site.ports["nifi_management"])
 
 
-def prepare_engines(layout: Layout, site: SiteFile, credentials: Secrets, lab: ResolvedLab) -> None:
+def _trino_ports(site: SiteFile) -> trino.TrinoPorts:
+    return trino.TrinoPorts(http=site.ports["trino_internal"], https=site.ports["trino"])
+
+
+def prepare_engines(
+    layout: Layout, site: SiteFile, credentials: Secrets, lakehouse: Lakehouse, lab: ResolvedLab
+) -> None:
     """Write what the engines read at their start. Safe to repeat; they must be installed."""
+    trino.prepare(
+        layout.trino,
+        _trino_ports(site),
+        lakehouse,
+        password=credentials.trino_password,
+        shared_secret=credentials.trino_shared_secret,
+        lab=lab,
+    )
     nifi.prepare(layout.nifi, _nifi_ports(site), credentials.nifi_key)
     layout.drop.mkdir(exist_ok=True)
     prepare_broker(layout, site, credentials, lab)
@@ -92,6 +107,18 @@ def engines_of(layout: Layout, site: SiteFile, credentials: Secrets) -> Engines:
     if not site.full:
         return Engines()
     return Engines(
+        trino=trino.endpoint(layout.trino, _trino_ports(site), credentials.trino_password),
         nifi=NifiEndpoint(f"http://{nifi.ADDRESS}:{site.ports['nifi']}", drop=layout.drop),
         mqtt=MqttEndpoint(mosquitto.HOST, site.ports["mqtt"], BRIDGE_USER, _password(credentials, BRIDGE_USER)),
     )
+
+
+def pages(site: SiteFile) -> dict[str, str]:
+    """The addresses of the pages that a site's servers have, by name."""
+    found = {}
+    if site.full:
+        found["trino"] = f"https://localhost:{site.ports['trino']}/ui/"
+        found["nifi"] = f"http://{nifi.ADDRESS}:{site.ports['nifi']}/nifi/"
+    if site.objects == "minio" and "console" in site.ports:
+        found["minio"] = f"http://{minio.ADDRESS}:{site.ports['console']}"
+    return found

@@ -44,7 +44,7 @@ def objects_process(layout: Layout, site: SiteFile) -> ProcessSpec:
     """The site's S3 server."""
     chosen = site.ports
     if site.objects == "minio":
-        return minio.process(layout.minio, chosen["s3"])
+        return minio.process(layout.minio, chosen["s3"], chosen.get("console"))
     weed = seaweedfs.SeaweedPorts(chosen["s3"], chosen["master"], chosen["volume"], chosen["filer"])
     return seaweedfs.process(layout.objects, weed, signing_key="objects_signing_key")
 

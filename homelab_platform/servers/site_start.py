@@ -21,6 +21,7 @@ from homelab_platform.servers import (
     site_checks,
     site_engines,
     site_processes,
+    trino,
 )
 from homelab_platform.servers.site_files import FORMAT, Layout, Secrets, SiteFile, load_secrets, load_site_file
 from homelab_platform.servers.spec import RunPlan
@@ -69,7 +70,7 @@ class Start:
         else:
             if launch.stop_supervisor(self.layout.run, self.layout.mark):
                 self.say("stopped what an earlier start left running")
-            names = site_checks.port_names(site.profile)
+            names = site_checks.port_names(site)
             site.ports = site_checks.choose_ports(known.ports, self.ui_port, self.say, names)
             self._start(site)
         self._wait()
@@ -92,7 +93,7 @@ class Start:
 
     def _is_as_planned(self, site: SiteFile) -> bool:
         """Whether what runs is what this start asks for."""
-        if not set(site.ports) >= set(site_checks.port_names(site.profile)):
+        if not set(site.ports) >= set(site_checks.port_names(site)):
             return False
         try:
             return RunPlan.load(self.layout.run) == self._plan(site)
@@ -111,8 +112,8 @@ class Start:
         postgres.prepare(self.layout.postgres, password, mark=self.layout.mark, progress=self.say)
         server, folder = (minio, self.layout.minio) if site.objects == "minio" else (seaweedfs, self.layout.objects)
         server.prepare(folder, credentials.objects_access_key, credentials.objects_secret_key)
-        self._prepare_engines(site)
         site.save(self.layout)
+        self._prepare_engines(site)
         if self.dagster:
             site_processes.write_dagster_home(self.layout, site)
         self.layout.prepared.unlink(missing_ok=True)
@@ -123,7 +124,8 @@ class Start:
     def _prepare_engines(self, site: SiteFile) -> None:
         if site.full:
             lab = self.lab or _lab_of(self.lab_path)
-            site_engines.prepare_engines(self.layout, site, self._credentials(), lab)
+            lakehouse = lakehouse_of(self.layout)
+            site_engines.prepare_engines(self.layout, site, self._credentials(), lakehouse, lab)
 
     def _credentials(self) -> Secrets:
         """The site's credentials; when they are lost, new ones, which PostgreSQL is made to accept."""
@@ -147,6 +149,8 @@ class Start:
         launch.wait_for(run, logs, site_processes.SERVERS, timeout=START_TIMEOUT, progress=self.say)
         if not self.layout.prepared.exists():
             prepare_lakehouse(lakehouse_of(self.layout))
+            if any(spec.name == "trino" for spec in RunPlan.load(run).processes):
+                trino.prepare_catalog(self.layout.trino, lakehouse_of(self.layout))
             self.layout.prepared.touch()
         rest = tuple(name for name in names if name not in site_processes.SERVERS)
         if rest:
