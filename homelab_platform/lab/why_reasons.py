@@ -11,6 +11,7 @@ SHOWN_AS = {
     **dict.fromkeys(
         ("keep_raw", "keep_table", "keep", "every", "expire_after", "gc", "drain_timeout", "settle"), "duration"
     ),
+    **dict.fromkeys(("old_versions", "unfinished"), "duration"),
 }
 
 # how a resolved field is called in the lab file, where the two differ
@@ -97,7 +98,11 @@ DERIVED = {
     "streams.table": "default: default.sensor_data",
     "streams.source_settings": "derived: the lab's own broker and flow",
     "buckets.owner": "derived: who asked for it",
-    "buckets.expire_after": "derived: the longest keep of its streams",
+    "buckets.expire_after": "default: never",
+    "buckets.keep": "derived: the keep of each of its streams",
+    "buckets.old_versions": "default: 30d in a versioned bucket",
+    "buckets.unfinished": "default: 2d",
+    "buckets.access": "derived: who writes and who reads its streams, tables and marts",
     "buckets.encrypted": "derived: the S3 server's setting",
     "tables.streams": "derived: streams that name this table",
     "tables.keep": "derived: the longest keep of its streams",

@@ -70,9 +70,11 @@ def _workload(changes: Sequence[Change]) -> Verdict:
 
 
 def _bucket(changes: Sequence[Change]) -> Verdict:
-    expiry = [c for c in changes if c.path == "expire_after" and not _gone(c)]
+    expiry = [c for c in changes if c.path in ("expire_after", "old_versions") and not _gone(c)]
+    # a stream that is new has nothing yet that could go
+    raw = [c for c in changes if c.path.startswith("keep") and c.old is not ABSENT and not _gone(c)]
     size = [c for c in changes if c.path == "size"]
-    lossy = any(map(_keeps_less, expiry)) or any(_shrunk(c) for c in size)
+    lossy = any(map(_keeps_less, [*expiry, *raw])) or any(_shrunk(c) for c in size)
     return "update", "data-loss" if lossy else "safe"
 
 

@@ -53,7 +53,7 @@ class Change:
     def _human(self, side: Any) -> Any:
         """A side as the lab file would say it. Numbers in a chart's own values have the chart's units."""
         foreign = self.path.startswith(("values", "settings"))
-        return side if foreign or side is ABSENT else show(self.path.rpartition(".")[2], side)
+        return side if foreign or side is ABSENT else show(self.path.rpartition(".")[2].partition("[")[0], side)
 
 
 def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:

@@ -23,6 +23,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.tools.endpoints import ObjectsEndpoint
 
 KEYS_FILE = "object-keys.json"
+STANDARD_RAW_BUCKET = "readings-raw"
 RIGHTS = {
     "put": ("s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"),
     "read": ("s3:GetObject",),
@@ -156,6 +157,14 @@ class KeyFile:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self._file)
+
+
+def user_of(raw_bucket: str, role: str) -> str:
+    """The name of a role's user on the S3 server of the site whose raw bucket this is.
+
+    Sites that share a server have raw buckets of different names, and so users of different names.
+    """
+    return role if raw_bucket == STANDARD_RAW_BUCKET else f"{raw_bucket.replace('.', '-')}-{role}"
 
 
 def endpoint_for(site: ObjectsEndpoint, keys: KeyFile, user: str) -> ObjectsEndpoint:

@@ -41,6 +41,7 @@ class MinioAccess:
             secure=scheme == "https",
             http_client=make_http(3, 15),
         )
+        self._listed: list[tuple[str, Mapping[str, Any]]] | None = None  # its answers cost half a second of CPU each
 
     def key_of(self, user: str) -> str | None:
         """The access key of a user that is enabled."""
@@ -49,11 +50,12 @@ class MinioAccess:
     def ensure(self, user: str, key: AccessKey) -> None:
         """Make or renew the user; one of the same role with another key goes."""
         with self._errors(user):
-            for other, _ in self._users(user):
+            for other, _ in list(self._users(user)):
                 if other != key.access_key:
                     self._admin.user_remove(other)
             self._admin.user_add(key.access_key, key.secret_key)
             self._admin.policy_add(f"{MARK}{user}", policy=_MEMBERSHIP)
+        self._listed = None
         self._attach(user, key.access_key, f"{MARK}{user}")
 
     def policies(self, user: str) -> Mapping[str, Mapping[str, Any]]:
@@ -81,6 +83,7 @@ class MinioAccess:
                     self._admin.detach_policy([full], user=key)
             with self._errors(user, missing_ok=True):
                 self._admin.policy_remove(full)
+            self._listed = None
 
     def users(self) -> Sequence[str]:
         """The roles that somebody carries the mark of."""
@@ -95,14 +98,18 @@ class MinioAccess:
         for name in (*names, f"{MARK}{user}"):
             with self._errors(user, missing_ok=True):
                 self._admin.policy_remove(name)
+        self._listed = None
 
     def _attach(self, user: str, key: str, policy: str) -> None:
         with self._errors(user, missing_ok=True):
             self._admin.attach_policy([policy], user=key)
+        self._listed = None
 
     def _all(self) -> list[tuple[str, Mapping[str, Any]]]:
-        with self._errors(""):
-            return sorted(json.loads(self._admin.user_list()).items())
+        if self._listed is None:
+            with self._errors(""):
+                self._listed = sorted(json.loads(self._admin.user_list()).items())
+        return self._listed
 
     def _users(self, role: str) -> list[tuple[str, Mapping[str, Any]]]:
         return [(key, info) for key, info in self._all() if _role(info) == role]

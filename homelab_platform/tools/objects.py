@@ -27,6 +27,7 @@ from homelab_platform.tools.objects_errors import (
     Truncated,
 )
 from homelab_platform.tools.objects_http import conditions, make_http, was_retried
+from homelab_platform.tools.objects_leftovers import Leftovers, ObjectVersion, Upload
 from homelab_platform.tools.objects_settings import BucketSettings, ExpiryRule
 
 if TYPE_CHECKING:
@@ -40,9 +41,11 @@ __all__ = [
     "ObjectInfo",
     "ObjectReader",
     "ObjectStore",
+    "ObjectVersion",
     "ObjectsError",
     "ObjectsUnreachable",
     "Truncated",
+    "Upload",
 ]
 
 PART_SIZE = 16 << 20  # bytes; a file of unknown length is sent in parts of this size
@@ -59,7 +62,7 @@ class ObjectInfo:
     last_modified: datetime
 
 
-class ObjectStore(BucketSettings):
+class ObjectStore(BucketSettings, Leftovers):
     """A client of one S3 server. Safe to share between threads; `close()` it or use it with `with`."""
 
     def __init__(self, endpoint: ObjectsEndpoint, *, retries: int = 5, timeout: float = 30) -> None:
@@ -128,10 +131,12 @@ class ObjectStore(BucketSettings):
             return sorted(found.name for found in self._client.list_buckets())
 
     def remove_bucket(self, bucket: str, *, with_objects: bool = False) -> None:
-        """Remove a bucket; `with_objects` deletes what it holds first. A missing bucket is no error."""
+        """Remove a bucket; `with_objects` deletes what it holds first, old versions too. A missing one is no error."""
         try:
             if with_objects:
                 self.delete(bucket, (found.key for found in self.list(bucket)))
+                if self.ever_versioned(bucket):
+                    self.delete_versions(bucket, self.versions(bucket))
             with self._errors(bucket):
                 self._client.remove_bucket(bucket)
         except NotFound:
@@ -193,6 +198,13 @@ class ObjectStore(BucketSettings):
         except NotFound:
             return None
         return _info(key, found)
+
+    def is_encrypted(self, bucket: str, key: str) -> bool:
+        """Whether the server says that it stores the object encrypted."""
+        with self._errors(bucket, key):
+            found = self._client.stat_object(bucket, key)
+        said = found.metadata.get("x-amz-server-side-encryption") if found.metadata else None
+        return bool(said)
 
     def get(self, bucket: str, key: str) -> bytes:
         """The whole object, its length and etag checked; a body cut short is fetched again, then raises Truncated."""

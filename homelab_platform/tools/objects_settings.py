@@ -81,6 +81,11 @@ class BucketSettings:
         with self._errors(bucket):
             return bool(self._client.get_bucket_versioning(bucket).status == "Enabled")
 
+    def ever_versioned(self, bucket: str) -> bool:
+        """Whether the bucket may hold old versions: versioning is on, or was."""
+        with self._errors(bucket):
+            return str(self._client.get_bucket_versioning(bucket).status) in {"Enabled", "Suspended"}
+
     def set_versioning(self, bucket: str, enabled: bool) -> None:
         """Switch versioning on, or suspend it."""
         from minio.commonconfig import ENABLED
@@ -149,7 +154,7 @@ def _expiry_rule(rule: Rule) -> ExpiryRule | None:
         prefix,
         int(days) if days else None,
         int(old.noncurrent_days) if old and old.noncurrent_days else None,
-        int(uploads.days_after_initiation) if uploads else None,
+        int(uploads.days_after_initiation) if uploads and uploads.days_after_initiation else None,
     )
     return found if found != ExpiryRule(prefix) else None
 

@@ -64,12 +64,25 @@ def test_streams_know_their_broker_their_way_and_their_place(lab: ResolvedLab) -
 
 
 def test_buckets_belong_to_the_platform_to_streams_and_to_workloads(lab: ResolvedLab) -> None:
-    assert lab.buckets["readings-raw"].expire_after == 90 * DAY, "the longest of its streams"
+    assert lab.buckets["readings-raw"].keep == {"machine/": 90 * DAY, "rooms/": 30 * DAY}, "each stream its own"
     assert lab.buckets["lake"].owner == "platform"
     assert lab.buckets["meters"].owner == "meters"
-    assert lab.buckets["meters"].expire_after is None
+    assert lab.buckets["meters"].keep == {"meters/": None}
     assert lab.buckets["photos"].owner == "minio"
     assert all(bucket.encrypted for bucket in lab.buckets.values())
+
+
+def test_each_producer_writes_under_its_own_streams_and_readers_only_read(lab: ResolvedLab) -> None:
+    may = {user: (grant.right, grant.under) for user, grant in lab.buckets["readings-raw"].access.items()}
+    assert may == {"nifi": ("put", ("rooms/",)), "collector": ("put", ("machine/",)), "ingest": ("read", ("",))}
+    lake = lab.buckets["lake"].access
+    assert {user: grant.right for user, grant in lake.items()} == {
+        "guest": "read",
+        "ingest": "change",
+        "trino": "change",
+    }
+    assert lake["guest"].under == ("marts/",)
+    assert set(lab.buckets["photos"].access) == {"minio"}
 
 
 def test_each_table_has_one_beside_it_for_what_is_no_reading(lab: ResolvedLab) -> None:

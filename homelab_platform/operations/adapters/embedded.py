@@ -22,6 +22,7 @@ from homelab_platform.operations.adapters.readings import Inbox, ReadingsAdapter
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import PROFILES, Capabilities
 from homelab_platform.tools.endpoints import Lakehouse
+from homelab_platform.tools.object_access import KeyFile
 from homelab_platform.tools.state import StateStore
 
 if TYPE_CHECKING:
@@ -50,9 +51,13 @@ class EmbeddedWorld:
         return self._store
 
     @cached_property
+    def _buckets(self) -> BucketAdapter:
+        return BucketAdapter(self.lakehouse, KeyFile(self.root))
+
+    @cached_property
     def _adapters(self) -> dict[str, Adapter]:
         return {
-            "bucket": BucketAdapter(self.lakehouse),
+            "bucket": self._buckets,
             "table": ReadingsAdapter(self.lab, self.lakehouse),
             "mart": MartAdapter(self.lab, self.lakehouse),
             "flow": FlowAdapter(self.lab, self.lakehouse, self.root),
@@ -73,8 +78,10 @@ class EmbeddedWorld:
         threading.Thread(target=_reload, args=(site,), name="reload", daemon=True).start()
 
     def upkeep(self, task: str, desired: Mapping[str, DesiredState], say: Say) -> Iterable[Exhibit]:
-        """Tend the tables of readings."""
-        return upkeep(self.lab, self.lakehouse, task, say)
+        """Tend the tables of readings, and let go what the buckets hold for too long."""
+        yield from upkeep(self.lab, self.lakehouse, task, say)
+        if task == "expire":
+            yield from self._buckets.expire((s for s in desired.values() if s.layer == "bucket"), say)
 
     def take_in(self, keys: Iterable[str]) -> list[Exhibit]:
         """Ingest these objects here and now."""
