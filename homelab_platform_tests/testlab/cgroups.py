@@ -1,0 +1,62 @@
+"""Control groups of a lab: where they are, and their removal.
+
+Belongs here: what is left of a lab once its processes are gone: groups are the one thing that no namespace takes along.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from homelab_platform.servers import processes
+from homelab_platform_tests.testlab.init import hierarchies, join_cgroup
+
+PREFIX = "homelab-"
+
+
+def top(lab: str) -> str:
+    """The group of a lab, below each hierarchy."""
+    return f"{PREFIX}{lab}"
+
+
+def join(path: str) -> None:
+    """Put this process into the group `path` of every hierarchy."""
+    join_cgroup(path)
+
+
+def labs() -> set[str]:
+    """The labs that have groups."""
+    return {group.name.removeprefix(PREFIX) for hierarchy in hierarchies() for group in hierarchy.glob(f"{PREFIX}*")}
+
+
+def members(lab: str) -> set[int]:
+    """The processes in the groups of a lab."""
+    found = set()
+    for hierarchy in hierarchies():
+        for file in (hierarchy / top(lab)).rglob("cgroup.procs"):
+            try:
+                found |= {int(word) for word in file.read_text().split()}
+            except OSError:
+                continue  # the group went while we looked
+    return found - {0}
+
+
+def remove(lab: str, patience: float = 10) -> bool:
+    """Remove the groups of a lab, the deepest first; whether they are gone. `patience` in seconds."""
+
+    def gone() -> bool:
+        left = [hierarchy for hierarchy in hierarchies() if not _removed(hierarchy / top(lab))]
+        return not left
+
+    return processes.wait_until(gone, patience)
+
+
+def _removed(group: Path) -> bool:
+    if not group.exists():
+        return True
+    folders = sorted((entry for entry in group.rglob("*") if entry.is_dir()), key=lambda path: -len(path.parts))
+    for folder in [*folders, group]:
+        try:
+            folder.rmdir()
+        except OSError:
+            continue  # someone is in it still: the next round takes it
+    return not group.exists()
