@@ -1,0 +1,121 @@
+"""What a device or an API says in JSON, to readings: one line of JSON for each, as the table's contract takes it.
+
+Belongs here: numbers, objects and arrays as devices send them, and what of a reading the stream knows already. Not
+here: how the words arrived (mqtt_bridge.py, poll.py), or what a reading is (readings/record.py): a line that is none is
+made all the same, and the table says what is wrong with it. Standard library only, Python 3.9 or later: NiFi runs this
+very file beside its processors (servers/nifi.py copies it).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+OURS = ("ts", "device", "sensor", "value", "site", "unit", "quality")
+_TEXTS = ("device", "sensor", "site", "unit", "quality")
+DEEPEST = 8
+
+
+class Shape(NamedTuple):
+    """What the stream knows: its sensors with their units, fields by their names to ours, its device and site.
+
+    With no sensors named, each number of an object is one. `fields` renames (`{"t": "temperature", "time": "ts"}`);
+    a field inside an object is named with dots (`ENERGY.Power`).
+    """
+
+    sensors: Mapping[str, str] = {}
+    fields: Mapping[str, str] = {}
+    device: str = ""
+    site: str = ""
+
+
+def decode(text: bytes) -> Any:
+    """The JSON value of a payload. Raises ValueError with the reason."""
+    try:
+        return json.loads(text.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8") from None
+    except RecursionError:
+        raise ValueError("not JSON: nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"not JSON: {str(error).split(': line')[0]}") from None
+
+
+def lines(value: Any, shape: Shape, known: Mapping[str, str], at_us: int | None) -> list[bytes]:
+    """The lines of one decoded payload; at least one, so that nothing vanishes.
+
+    `known` is what the way it came says (device, sensor from a topic); what the payload itself says goes before that.
+    `at_us` (µs since 1970) is the time of readings that have none: in an array the n-th item's is n µs later, so that
+    items of one sensor stay apart. With None they get none, and the table refuses them.
+    """
+    if not isinstance(value, list):
+        return [dump(record) for record in _records(value, shape, known, at_us)]
+    found = [
+        dump(record)
+        for number, item in enumerate(value)
+        for record in _records(item, shape, known, None if at_us is None else at_us + number)
+    ]
+    return found or [dump(value)]
+
+
+def _records(value: Any, shape: Shape, known: Mapping[str, str], at_us: int | None) -> Iterator[dict[str, Any]]:
+    base: dict[str, Any] = {} if at_us is None else {"ts": at_us}
+    base |= {name: text for name, text in (("device", shape.device), ("site", shape.site)) if text}
+    base |= known
+    if not isinstance(value, dict):
+        if "sensor" not in base and len(shape.sensors) == 1:
+            base["sensor"] = next(iter(shape.sensors))
+        yield _with_unit({**base, "value": value}, shape)
+        return
+    said = _flat(value, shape)
+    own = {name: said.pop(name) for name in OURS if name in said}
+    base |= {name: text for name, text in own.items() if text is not None and text != "" and name != "value"}
+    if "value" in own:
+        yield _with_unit({**said, **base, "value": own["value"]}, shape)
+        return
+    chosen = [name for name in said if name in shape.sensors] if shape.sensors else _numbers(said)
+    extras = {name: found for name, found in said.items() if name not in chosen and found is not None}
+    chosen = [name for name in chosen if said[name] is not None] or chosen
+    if not chosen:
+        yield {**extras, **base}
+    for name in chosen:
+        yield _with_unit({**extras, **base, "sensor": name, "value": said[name]}, shape)
+
+
+def _flat(value: Mapping[str, Any], shape: Shape, path: str = "", depth: int = 0) -> dict[str, Any]:
+    """Fields by our names; those of an object inside it are named with dots."""
+    found: dict[str, Any] = {}
+    for name, item in value.items():
+        full = f"{path}{name}"
+        if isinstance(item, dict) and item and depth < DEEPEST and full not in shape.fields:
+            found.update(_flat(item, shape, f"{full}.", depth + 1))
+        else:
+            found[shape.fields.get(full, full)] = item
+    return found
+
+
+def _numbers(said: Mapping[str, Any]) -> list[str]:
+    return [name for name, item in said.items() if isinstance(item, (int, float)) and not isinstance(item, bool)]
+
+
+def _with_unit(record: dict[str, Any], shape: Shape) -> dict[str, Any]:
+    sensor = record.get("sensor")
+    unit = shape.sensors.get(sensor) if isinstance(sensor, str) else None
+    if unit and not record.get("unit"):
+        record["unit"] = unit
+    return record
+
+
+def dump(record: Any) -> bytes:
+    """One line of JSON, newline included."""
+    try:
+        return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    except UnicodeEncodeError:  # half a character: JSON can spell it, UTF-8 cannot; the table refuses it
+        return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+
+
+def raw_line(*parts: bytes) -> bytes:
+    """A payload that is no JSON as one line that is none either, so that the table keeps it with the reason."""
+    text = b" ".join(parts).replace(b"\r", b" ").replace(b"\n", b" ")
+    return (b"payload: " if text[:1] in b'{["0123456789-tfn ' else b"") + text + b"\n"
