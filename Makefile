@@ -14,8 +14,8 @@ $(STAMP):
 
 setup: $(STAMP) ## Install the locked environment into .venv
 
-up: setup ## Set up, start the embedded site, apply LAB (examples/pi-cluster) and show the first readings
-	@$(HOMELAB) up $(LAB)
+up: setup ## Set up, start the site of LAB (examples/pi-cluster; PROFILE=full for all servers), apply it, show readings
+	@$(HOMELAB) up $(LAB) $(if $(PROFILE),--profile $(PROFILE))
 
 down: setup ## Stop the embedded site of LAB; its data stays
 	@$(HOMELAB) down $(LAB)
@@ -23,8 +23,14 @@ down: setup ## Stop the embedded site of LAB; its data stays
 lint: setup ## Style and types
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 
-test: lint ## All tests, on real servers
-	@$(PYTEST) --durations=10
+servers: setup ## Install the servers of the full profile for this user (once; NAMES="trino nifi" for some)
+	@scripts/install-servers $(NAMES)
+
+# Installing begins before the linters do; a test that needs a server waits for its installation, and no other does.
+test: setup ## All tests, on real servers
+	@scripts/install-servers > $(VENV)/servers.log 2>&1 & installing=$$!; \
+	  if $(MAKE) --no-print-directory lint && $(PYTEST) --durations=10; then wait $$installing; \
+	  else kill $$installing 2>/dev/null; cat $(VENV)/servers.log; exit 1; fi
 
 test-fast: lint ## The tests that take less than three minutes together
 	@$(PYTEST) -m "not slow"
@@ -37,4 +43,4 @@ bench: setup ## Every benchmark (BENCHES="ingest up" for some); each ends with o
 lock: setup ## Resolve the dependencies anew into requirements.lock
 	@scripts/lock --upgrade
 
-.PHONY: help setup up down lint test test-fast bench lock
+.PHONY: help setup up down servers lint test test-fast bench lock

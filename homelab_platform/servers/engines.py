@@ -45,15 +45,15 @@ def _mosquitto(say: Say) -> Path:
 
 
 def _trino_present() -> bool:
-    from homelab_platform.servers import trino
+    from homelab_platform.servers.trino import RECIPE
 
-    return installs.find(trino.RECIPE) is not None
+    return installs.find(RECIPE) is not None
 
 
 def _trino(say: Say) -> Any:
-    from homelab_platform.servers import trino
+    from homelab_platform.servers.trino import installed
 
-    return trino.installed(say)
+    return installed(say)
 
 
 def _nifi_present() -> bool:
