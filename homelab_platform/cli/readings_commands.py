@@ -22,6 +22,17 @@ from homelab_platform.errors import HomelabError, Problem
 if TYPE_CHECKING:
     from homelab_platform.readings.ingest import IngestReport
     from homelab_platform.readings.mapping import Mapping
+    from homelab_platform.readings.query import QueryResult
+    from homelab_platform.servers.site import Site
+    from homelab_platform.tools.endpoints import TrinoEndpoint
+    from homelab_platform.tools.trino import TrinoResult
+
+
+class Engine(StrEnum):
+    """Who answers a query."""
+
+    duckdb = "duckdb"
+    trino = "trino"
 
 
 class Format(StrEnum):
@@ -155,12 +166,15 @@ def query(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many rows.")] = None,
     timeout: Annotated[float | None, typer.Option(min=0.1, help="Stop after this many seconds.")] = None,
+    engine: Annotated[Engine, typer.Option(help="Who answers; trino where the site runs it.")] = Engine.duckdb,
+    user: Annotated[
+        str | None, typer.Option("--as", metavar="PERSON", help="Ask Trino as a person of the lab, with their rights.")
+    ] = None,
     lab: common.LabOption = None,
     as_json: common.JsonOption = False,
 ) -> None:
     """Ask the lab's tables: hive.default.sensor_data, hive.marts.readings_hourly and the others."""
     from homelab_platform.readings import query_output
-    from homelab_platform.readings.query import run_query
 
     text = sys.stdin.read() if sql == "-" else sql
     site = common.running_site(common.find_lab(lab))
@@ -170,10 +184,40 @@ def query(
         Format.csv: query_output.format_csv,
         Format.json: query_output.format_json,
     }
-    with run_query(site.lakehouse, text, limit=limit, timeout=timeout) as result:
+    with _answer(site, engine, user, text, limit, timeout) as result:
         written = writers[chosen](result, sys.stdout)
         if result.truncated:
             output.note(f"Only the first {output.count(written, 'row')}; there are more (--limit).")
+
+
+def _answer(
+    site: Site, engine: Engine, user: str | None, sql: str, limit: int | None, timeout: float | None
+) -> QueryResult | TrinoResult:
+    """The rows of a query from the engine that was asked for."""
+    if engine is Engine.duckdb:
+        from homelab_platform.readings.query import run_query
+
+        if user is not None:
+            raise HomelabError.of("--as", "people have rights in Trino only", "Add --engine trino.")
+        return run_query(site.lakehouse, sql, limit=limit, timeout=timeout)
+    from homelab_platform.readings.query_trino import run_on_trino
+
+    return run_on_trino(_trino_of(site, user), sql, limit=limit, timeout=timeout)
+
+
+def _trino_of(site: Site, user: str | None) -> TrinoEndpoint:
+    """The site's Trino as the platform's own account or as a person."""
+    from dataclasses import replace
+
+    from homelab_platform.servers.site_files import Layout
+    from homelab_platform.servers.trino import person_password
+
+    found = site.engines.trino
+    if found is None:
+        raise HomelabError.of("--engine trino", "this site runs no Trino", "Start it: homelab up --profile full")
+    if user is None:
+        return found
+    return replace(found, user=user, password=person_password(Layout(site.root).trino, user))
 
 
 REJECTED = (
@@ -189,7 +233,7 @@ def rejected(
     as_json: common.JsonOption = False,
 ) -> None:
     """Lines that were not readings: where they came from, which line, and why."""
-    query(REJECTED, form=form, limit=limit, timeout=None, lab=lab, as_json=as_json)
+    query(REJECTED, form=form, limit=limit, timeout=None, engine=Engine.duckdb, user=None, lab=lab, as_json=as_json)
 
 
 def _span(text: str) -> float:

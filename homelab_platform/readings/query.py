@@ -1,7 +1,8 @@
 """Running one person's query: the result as a stream of rows, and errors that point into the query.
 
 Belongs here: `run_query`, the fallback from Trino's dialect, deadlines, and what an engine error means to a person.
-Not here: how DuckDB sees the lake (tools/duckdb.py) or how rows are printed (query_output.py).
+Not here: how DuckDB sees the lake (tools/duckdb.py), the same query by Trino
+(query_trino.py), or how rows are printed (query_output.py).
 """
 
 from __future__ import annotations
@@ -242,7 +243,7 @@ def _meaning(error: Exception, sql: str, connection: DuckDBPyConnection, clock: 
         return _no_table(place, details.get("name", ""), connection)
     if details.get("error_subtype") == "COLUMN_NOT_FOUND":
         return _no_column(place, details)
-    return HomelabError.of(place, message, _suggestion(details.get("name", ""), _candidates(details)))
+    return HomelabError.of(place, message, suggestion(details.get("name", ""), _candidates(details)))
 
 
 def _interrupted(clock: _Clock) -> HomelabError:
@@ -259,7 +260,7 @@ def _no_table(place: Position | str, name: str, connection: DuckDBPyConnection) 
     tables = [str(row[0]) for row in rows]
     if not tables:
         return HomelabError.of(place, f"no table {name}: the lake has no tables yet", "Make them with `homelab apply`.")
-    closest = _suggestion(name, tables)
+    closest = suggestion(name, tables)
     return HomelabError.of(place, f"no table {name}", closest or f"There are: {', '.join(tables)}.")
 
 
@@ -267,14 +268,15 @@ def _no_column(place: Position | str, details: dict[str, str]) -> HomelabError:
     name = details.get("name", "")
     candidates = _candidates(details)
     listed = f"Near it: {', '.join(candidates)}." if candidates else "`DESCRIBE <table>` lists its columns."
-    return HomelabError.of(place, f"no column {name}", _suggestion(name, candidates) or listed)
+    return HomelabError.of(place, f"no column {name}", suggestion(name, candidates) or listed)
 
 
 def _candidates(details: dict[str, str]) -> list[str]:
     return [part.strip() for part in details.get("candidates", "").split(",") if part.strip()]
 
 
-def _suggestion(name: str, candidates: list[str]) -> str:
+def suggestion(name: str, candidates: list[str]) -> str:
+    """`Did you mean X?` for the nearest of the candidates; empty when none is near. Qualifiers do not count."""
     from rapidfuzz import fuzz, process
 
     if not name or not candidates:

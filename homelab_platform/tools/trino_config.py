@@ -240,7 +240,7 @@ def server_properties(config: TrinoConfig, places: TrinoPlaces, keystore: str) -
         "query.max-memory-per-node": _bytes(limits.per_query),
         "memory.heap-headroom-per-node": _bytes(limits.spare),
         "catalog.management": "dynamic" if config.dynamic else "static",
-        **({"catalog.store": "memory"} if config.dynamic else {}),
+        **({"catalog.store": "file"} if config.dynamic else {}),
         "web-ui.enabled": "true",
     }
 
