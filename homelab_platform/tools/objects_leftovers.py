@@ -5,7 +5,7 @@ Belongs here: listing and removing both. Not here: objects themselves (objects.p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,18 +47,24 @@ class Leftovers:
     def _errors(self, bucket: str, key: str = "") -> AbstractContextManager[None]:
         raise NotImplementedError
 
-    def versions(self, bucket: str, prefix: str = "") -> Iterator[ObjectVersion]:
+    def versions(self, bucket: str, prefix: str = "") -> list[ObjectVersion]:
         """Every version and delete marker under `prefix`: keys in order, of each key the newest first."""
         with self._errors(bucket):
-            for found in self._client.list_objects(bucket, prefix=prefix or None, recursive=True, include_version=True):
-                yield ObjectVersion(
-                    str(found.object_name),
-                    str(found.version_id or ""),
-                    found.last_modified,
-                    str(found.is_latest).lower() == "true",
-                    bool(found.is_delete_marker),
-                    int(found.size or 0),
+            # the library gives each page's versions before its markers, so that the order has to be made again
+            found = [
+                ObjectVersion(
+                    str(entry.object_name),
+                    str(entry.version_id or ""),
+                    entry.last_modified,
+                    str(entry.is_latest).lower() == "true",
+                    bool(entry.is_delete_marker),
+                    int(entry.size or 0),
                 )
+                for entry in self._client.list_objects(
+                    bucket, prefix=prefix or None, recursive=True, include_version=True
+                )
+            ]
+        return sorted(found, key=lambda version: (version.key, not version.latest, -version.written.timestamp()))
 
     def delete_versions(self, bucket: str, versions: Iterable[ObjectVersion]) -> int:
         """Delete these versions for good; returns how many."""

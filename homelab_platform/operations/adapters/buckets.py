@@ -168,7 +168,7 @@ def _lifecycle_differences(
         if rule not in wanted and rule.days:
             raw = any(rule.prefix.startswith(p) or p.startswith(rule.prefix) for p in document.get("keep") or {})
             what = f"{rule.prefix}* expire" if rule.prefix else "objects expire"
-            found.append(f"{what} after {rule.days} days{', ingested or not' if raw else ''}")
+            found.append(f"{what} after {_count(rule.days)}{', ingested or not' if raw else ''}")
         elif rule not in wanted:
             found.append(f"a rule that the lab does not know: {_said(rule)}")
     for rule in wanted:
@@ -179,11 +179,13 @@ def _lifecycle_differences(
 
 def _said(rule: ExpiryRule) -> str:
     parts = (
-        (rule.days, "objects go after {} days"),
-        (rule.noncurrent, "old versions go after {} days"),
-        (rule.uploads, "unfinished uploads go after {} days"),
+        (rule.days, "objects go after {}"),
+        (rule.noncurrent, "old versions go after {}"),
+        (rule.uploads, "unfinished uploads go after {}"),
     )
-    return ", ".join(text.format(days) for days, text in parts if days) + (f" under {rule.prefix}" * bool(rule.prefix))
+    return ", ".join(text.format(_count(days)) for days, text in parts if days) + (
+        f" under {rule.prefix}" * bool(rule.prefix)
+    )
 
 
 def _policy_differences(store: ObjectStore, name: str) -> list[str]:
@@ -215,6 +217,10 @@ def _days(document: Mapping[str, Any], field: str) -> int | None:
     return None if seconds is None else max(1, -(-int(seconds) // _DAY))
 
 
+def _count(days: int) -> str:
+    return f"{days} day{'s' * (days != 1)}"
+
+
 def _facts(document: Mapping[str, Any], server: str) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "server": server,
@@ -222,9 +228,9 @@ def _facts(document: Mapping[str, Any], server: str) -> dict[str, Any]:
         "encryption": "by the server" if document.get("encrypted") else "none",
     }
     days = _days(document, "expire_after")
-    facts["objects expire"] = f"after {days} days" if days else "never"
+    facts["objects expire"] = f"after {_count(days)}" if days else "never"
     for prefix, seconds in sorted((document.get("keep") or {}).items()):
-        kept = "for ever" if seconds is None else f"{-(-seconds // _DAY)} days, then goes once it is in the table"
+        kept = "for ever" if seconds is None else f"{_count(-(-seconds // _DAY))}, then goes once it is in the table"
         facts[f"raw objects of {prefix}"] = f"kept {kept}"
     return facts
 
