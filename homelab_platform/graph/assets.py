@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 import dagster as dg
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.graph.marts import Extras, days_asked
 from homelab_platform.graph.metadata import desired_metadata, exhibit_metadata
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.runs import mark_process
@@ -19,6 +20,7 @@ from homelab_platform.plan.desired import DesiredState, followers
 from homelab_platform.plan.diff import as_markdown
 from homelab_platform.plan.layers import Capabilities
 
+NO_EXTRAS = Extras()
 _TAG_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 _TEAM_UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
@@ -44,7 +46,7 @@ def _kind(kind: str) -> str:
     return _TAG_UNSAFE.sub("-", kind).strip("-_.")[:63] or "thing"
 
 
-def asset_spec(state: DesiredState, *, external: bool) -> dg.AssetSpec:
+def asset_spec(state: DesiredState, *, external: bool, extras: Extras = NO_EXTRAS) -> dg.AssetSpec:
     """The asset of a desired state, with everything that its page shows before anything ran."""
     return dg.AssetSpec(
         key=asset_key(state.key),
@@ -54,7 +56,7 @@ def asset_spec(state: DesiredState, *, external: bool) -> dg.AssetSpec:
         kinds={_kind(kind) for kind in state.kinds[:3]},
         owners=[_owner(owner) for owner in state.owners],
         code_version=state.fingerprint,
-        metadata=desired_metadata(state),
+        metadata={**desired_metadata(state), **extras.metadata},
         tags={"homelab/layer": state.layer, "homelab/reach": "external" if external else "here"},
     )
 
@@ -70,13 +72,19 @@ def op_names(desired: Mapping[str, DesiredState], capabilities: Capabilities) ->
 
 
 def build_assets(
-    desired: Mapping[str, DesiredState], capabilities: Capabilities
+    desired: Mapping[str, DesiredState], capabilities: Capabilities, extras: Mapping[str, Extras] | None = None
 ) -> list[dg.AssetSpec | dg.AssetsDefinition]:
-    """One asset per desired state: external ones as they are, the others with what runs them."""
+    """One asset per desired state: external ones as they are, the others with what runs them.
+
+    `extras` is what some of them have beyond that, by key.
+    """
+    more = extras or {}
     names = op_names(desired, capabilities)
     after: dict[str, list[str]] = {key: sorted(followers(desired, [key])) for key in names}
     return [
-        _executable(state, after[key], names[key]) if key in names else asset_spec(state, external=True)
+        _executable(state, after[key], names[key], more.get(key, NO_EXTRAS))
+        if key in names
+        else asset_spec(state, external=True)
         for key, state in desired.items()
     ]
 
@@ -91,12 +99,15 @@ def _unused(key: str, names: set[str]) -> str:
     return name
 
 
-def _executable(state: DesiredState, after: list[str], name: str) -> dg.AssetsDefinition:
+def _executable(state: DesiredState, after: list[str], name: str, extras: Extras) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=name,
-        specs=[asset_spec(state, external=False)],
+        specs=[asset_spec(state, external=False, extras=extras)],
         required_resource_keys={SITE},
         description=state.description,
+        partitions_def=extras.partitions,
+        # A range of days is one run: a run costs seconds before its first row, and two years are seven hundred days.
+        backfill_policy=dg.BackfillPolicy.single_run() if extras.partitions else None,
     )
     def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         site: SiteResource = getattr(context.resources, SITE)
@@ -133,18 +144,46 @@ def materialize(
             )
             exhibits += _applied_exhibits(done)
             site.outcomes[state.key] = _outcome(done)
-        request = {k.removeprefix(REQUEST_TAG): v for k, v in tags.items() if k.startswith(REQUEST_TAG)}
-        if PURPOSE_TAG not in tags:
-            request.setdefault("dates", ALL_DATES)  # a person pressed "Materialize": do all of it
-        exhibits += world.adapter(state.layer).work(state, request, say)
+        exhibits += world.adapter(state.layer).work(state, _request(context), say)
     except HomelabError as error:
         site.problems[state.key] = error.problems
         raise failure(error) from None
+    _tell_days(context, state, exhibits)
     return dg.MaterializeResult(
         asset_key=asset_key(state.key),
-        metadata=exhibit_metadata(exhibits),
+        metadata=exhibit_metadata(exhibit for exhibit in exhibits if exhibit.kind != "partitions"),
         data_version=dg.DataVersion(state.fingerprint),
     )
+
+
+def _request(context: dg.AssetExecutionContext) -> dict[str, str]:
+    """What a run asks of the adapters: what its tags say, or the days that it is for; all of it if a person pressed
+    "Materialize".
+    """
+    tags = context.run.tags
+    request = {k.removeprefix(REQUEST_TAG): v for k, v in tags.items() if k.startswith(REQUEST_TAG)}
+    days = days_asked(context)
+    if days is not None:
+        return request | {"dates": ",".join(days), "exactly": "yes"}
+    if PURPOSE_TAG not in tags:
+        request.setdefault("dates", ALL_DATES)
+    return request
+
+
+def _tell_days(context: dg.AssetExecutionContext, state: DesiredState, exhibits: Iterable[Exhibit]) -> None:
+    """Log the days that a run without partitions of its own has computed, so that the UI shows each as done."""
+    if days_asked(context) is not None:
+        return  # Dagster does it itself
+    computed: Mapping[str, int] = next((exhibit.value for exhibit in exhibits if exhibit.kind == "partitions"), {})
+    for day, rows in computed.items():
+        context.log_event(
+            dg.AssetMaterialization(
+                asset_key(state.key),
+                partition=day,
+                metadata={"dagster/partition_row_count": rows},
+                tags={"dagster/data_version": state.fingerprint},
+            )
+        )
 
 
 def _applied_exhibits(done: Applied) -> list[Exhibit]:

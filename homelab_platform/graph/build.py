@@ -15,6 +15,7 @@ from homelab_platform.graph.assets import build_assets
 from homelab_platform.graph.checks import lab_asset, lab_file_check, reading_checks
 from homelab_platform.graph.jobs import asset_jobs
 from homelab_platform.graph.labfile import LabWatch, load_or_last_good
+from homelab_platform.graph.marts import extras_of, mart_checks
 from homelab_platform.graph.reading_sensors import reading_sensors
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.schedules import build_schedules
@@ -46,11 +47,11 @@ def build_definitions(
     jobs = {**asset_jobs(here), **upkeep_jobs(here)}
     described = f"{lab.source} of {lab.name}: {len(lab.hosts)} hosts, {len(lab.workloads)} workloads."
     return dg.Definitions(
-        assets=[lab_asset(lab.name, described), *build_assets(desired, kind.capabilities)],
-        asset_checks=[lab_file_check(lab.name, problems), *reading_checks(here)],
+        assets=[lab_asset(lab.name, described), *build_assets(desired, kind.capabilities, extras_of(lab))],
+        asset_checks=[lab_file_check(lab.name, problems), *reading_checks(here), *mart_checks(lab, here)],
         jobs=list(jobs.values()),
         schedules=build_schedules(lab.timezone, jobs),
-        sensors=[*build_sensors(lab, desired, kind.capabilities, jobs, watch), *reading_sensors(jobs, here)],
+        sensors=[*build_sensors(lab, desired, kind.capabilities, jobs, watch), *reading_sensors(jobs, here, lab.name)],
         resources={SITE: SiteResource(lab, kind.open), **(resource_overrides or {})},
         executor=dg.in_process_executor,
         metadata={"lab": lab.name, "site": kind.name},

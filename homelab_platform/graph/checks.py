@@ -3,20 +3,17 @@
 Belongs here: giving the pure verdicts of the rules and of readings/quality.py their place in Dagster.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
 from homelab_platform.errors import HomelabError, Position, Problem
 from homelab_platform.graph.assets import asset_key, failure
-from homelab_platform.graph.metadata import exhibit_metadata, table_markdown
+from homelab_platform.graph.metadata import table_markdown, verdict_result
 from homelab_platform.graph.resources import SITE, SiteResource
-from homelab_platform.operations.adapters.base import Exhibit, with_readings
+from homelab_platform.operations.adapters.base import with_readings
 from homelab_platform.plan.desired import DesiredState
-
-if TYPE_CHECKING:
-    from homelab_platform.readings.quality import CheckResult
+from homelab_platform.plan.layers import layer_of
 
 LAB_CHECK = "valid"
 
@@ -27,7 +24,6 @@ _MEANS = {
     "rejected": "Few lines are no readings.",
     "conservation": "Bucket, ledger and tables account for the same readings.",
 }
-_SEVERITY = {"warn": dg.AssetCheckSeverity.WARN, "error": dg.AssetCheckSeverity.ERROR}
 
 
 def lab_key(name: str) -> dg.AssetKey:
@@ -68,7 +64,8 @@ def lab_file_check(name: str, problems: tuple[Problem, ...]) -> dg.AssetChecksDe
 
 def reading_checks(here: Mapping[str, DesiredState]) -> list[dg.AssetChecksDefinition]:
     """The checks of the tables of readings that the site holds: one look at the lake gives all verdicts."""
-    return [_soundness(asset_key(key), state.checks) for key, state in here.items() if state.checks]
+    tables = {key: state for key, state in here.items() if layer_of(key) == "table" and state.checks}
+    return [_soundness(asset_key(key), state.checks) for key, state in tables.items()]
 
 
 def _soundness(key: dg.AssetKey, names: tuple[str, ...]) -> dg.AssetChecksDefinition:
@@ -84,23 +81,6 @@ def _soundness(key: dg.AssetKey, names: tuple[str, ...]) -> dg.AssetChecksDefini
         except HomelabError as error:
             raise failure(error) from None
         for name in names:
-            verdict = verdicts[name]
-            yield dg.AssetCheckResult(
-                passed=verdict.passed,
-                asset_key=key,
-                check_name=name,
-                description=verdict.description,
-                severity=_SEVERITY[verdict.severity],
-                metadata=verdict_metadata(verdict, pictures if name == "range" else []),
-            )
+            yield verdict_result(key, verdicts[name], pictures if name == "range" else ())
 
     return soundness
-
-
-def verdict_metadata(verdict: "CheckResult", pictures: Sequence[Exhibit]) -> dict[str, dg.MetadataValue[Any]]:
-    """What a verdict rests on: numbers as numbers, lists of maps as tables, pictures as they are."""
-    found: list[Exhibit] = []
-    for name, value in verdict.metadata.items():
-        kind = "table" if isinstance(value, list) else "number" if isinstance(value, int | float) else "text"
-        found.append(Exhibit(name.replace("_", " "), kind, value))
-    return exhibit_metadata([*found, *pictures])

@@ -34,7 +34,7 @@ def asset_jobs(here: Iterable[str]) -> Mapping[str, Any]:
     if keys:
         found["apply"] = dg.define_asset_job(
             "apply",
-            _selection(keys) | _checks(tables),
+            _selection(keys) | _checks([*tables, *marts]),
             description="Bring assets to their desired state.",
             tags={PURPOSE_TAG: "apply"},
         )
@@ -50,6 +50,9 @@ def asset_jobs(here: Iterable[str]) -> Mapping[str, Any]:
         )
     if marts:
         found["marts"] = dg.define_asset_job(
-            "marts", _selection(marts), description="Marts of the dates that changed.", tags={PURPOSE_TAG: "refresh"}
+            "marts",
+            _selection(marts) | _checks(marts),
+            description="Marts of the dates that changed.",
+            tags={PURPOSE_TAG: "refresh"},
         )
     return found

@@ -80,8 +80,8 @@ def load_or_last_good(path: Path) -> LoadedFile:
 def stamp(path: Path) -> tuple[tuple[str, int, int], ...]:
     """What changes when the lab file or a file beside it changes: names, sizes, times of change.
 
-    Looks at YAML files, SQL files and keys down to three folders below the lab file, at most 5,000 of them: the lab file may lie
-    in somebody's home folder, and this is asked every five seconds.
+    Looks at YAML files, SQL files and keys down to three folders below the lab file, at most 5,000 of them: the lab
+    file may lie in somebody's home folder, and this is asked every five seconds.
     """
     found: list[tuple[str, int, int]] = []
     top = str(path.parent)

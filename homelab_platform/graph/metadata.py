@@ -5,13 +5,16 @@ Belongs here: turning our plain values into MetadataValue. Not here: where the v
 
 import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from homelab_platform.operations.adapters.base import Exhibit
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.diff import shown
+
+if TYPE_CHECKING:
+    from homelab_platform.readings.quality import CheckResult
 
 LONGEST_TABLE = 40
 
@@ -89,6 +92,45 @@ def _picture(value: bytes) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(value).decode()})")
 
 
+def columns_value(rows: Iterable[Mapping[str, str]]) -> dg.MetadataValue[Any]:
+    """Columns (name, type, description) as Dagster shows them on an asset's page."""
+    columns = [dg.TableColumn(row["name"], row["type"], description=row.get("description") or None) for row in rows]
+    return dg.MetadataValue.table_schema(dg.TableSchema(columns=columns))
+
+
+def _lineage(origins: Mapping[str, Sequence[tuple[str, str]]]) -> dg.MetadataValue[Any]:
+    """Which columns each column is made from: column → (asset, column)."""
+    deps = {
+        column: [dg.TableColumnDep(asset_key=dg.AssetKey(asset.split("/")), column_name=name) for asset, name in found]
+        for column, found in origins.items()
+    }
+    return dg.MetadataValue.column_lineage(dg.TableColumnLineage(deps_by_column=deps))
+
+
+SEVERITY = {"warn": dg.AssetCheckSeverity.WARN, "error": dg.AssetCheckSeverity.ERROR}
+
+
+def verdict_result(key: dg.AssetKey, verdict: "CheckResult", pictures: Sequence[Exhibit] = ()) -> dg.AssetCheckResult:
+    """A verdict as the result of the check of its name on the asset `key`."""
+    return dg.AssetCheckResult(
+        passed=verdict.passed,
+        asset_key=key,
+        check_name=verdict.name,
+        description=verdict.description,
+        severity=SEVERITY[verdict.severity],
+        metadata=verdict_metadata(verdict, pictures),
+    )
+
+
+def verdict_metadata(verdict: "CheckResult", pictures: Sequence[Exhibit] = ()) -> dict[str, dg.MetadataValue[Any]]:
+    """What a verdict rests on: numbers as numbers, lists of maps as tables, pictures as they are."""
+    found: list[Exhibit] = []
+    for name, value in verdict.metadata.items():
+        kind = "table" if isinstance(value, list) else "number" if isinstance(value, int | float) else "text"
+        found.append(Exhibit(name.replace("_", " "), kind, value))
+    return exhibit_metadata([*found, *pictures])
+
+
 _SHOWN: dict[str, Callable[[Any], dg.MetadataValue[Any]]] = {
     "markdown": dg.MetadataValue.md,
     "table": lambda rows: dg.MetadataValue.md(table_markdown(rows)),
@@ -96,4 +138,6 @@ _SHOWN: dict[str, Callable[[Any], dg.MetadataValue[Any]]] = {
     "number": _number,
     "url": dg.MetadataValue.url,
     "json": dg.MetadataValue.json,
+    "columns": columns_value,
+    "lineage": _lineage,
 }

@@ -19,6 +19,7 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from homelab_platform.errors import HomelabError
 from homelab_platform.graph.assets import asset_key
 from homelab_platform.graph.cursors import InboxCursor, ask, dates_text, load_cursor, recent_from, sweep_due, swept
+from homelab_platform.graph.marts import remember_first_day
 from homelab_platform.graph.metadata import exhibit_metadata
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.runs import runs_under_way
@@ -54,13 +55,13 @@ class Found:
         return len(self.keys) <= MOST_IN_TICK and self.size <= BYTES_IN_TICK and self.cursor.tries == 1
 
 
-def reading_sensors(jobs: Mapping[str, Any], here: Mapping[str, DesiredState]) -> list[dg.SensorDefinition]:
-    """The sensors for those of `jobs` that there are, on a site that reaches the assets `here`."""
+def reading_sensors(jobs: Mapping[str, Any], here: Mapping[str, DesiredState], lab: str) -> list[dg.SensorDefinition]:
+    """The sensors for those of `jobs` that there are, on a site that reaches the assets `here` of the lab `lab`."""
     found = []
     if "ingest" in jobs and READINGS_TABLE in here:
         found.append(_new_objects(jobs["ingest"], here[READINGS_TABLE]))
     if "marts" in jobs:
-        found.append(_changed_dates(jobs["marts"]))
+        found.append(_changed_dates(jobs["marts"], lab))
     return found
 
 
@@ -136,7 +137,7 @@ def is_queued(instance: DagsterInstance, purpose: str) -> bool:
     return any(run.status in waiting for run in runs_under_way(instance, purposes=(purpose,)))
 
 
-def _changed_dates(job: Any) -> dg.SensorDefinition:
+def _changed_dates(job: Any, lab: str) -> dg.SensorDefinition:
     @dg.sensor(
         name="changed_dates",
         job=job,
@@ -151,9 +152,13 @@ def _changed_dates(job: Any) -> dg.SensorDefinition:
             return dg.SensorResult(skip_reason="Marts are being computed.")
         done, failures, last = progress_of_marts(context.instance)
         try:
-            dates, newest = with_readings(site.world).changed_dates(done)
+            world = with_readings(site.world)
+            dates, newest = world.changed_dates(done)
+            begins = world.first_day()
         except HomelabError as error:
             return dg.SensorResult(skip_reason=str(error))
+        if begins is not None and remember_first_day(lab, begins):
+            site.reload()  # the partitions of marts begin with another day now
         if not dates:
             return dg.SensorResult(skip_reason="No day changed since the marts were computed.")
         if failures and last is not None and datetime.now(UTC) < last + back_off("marts", failures):

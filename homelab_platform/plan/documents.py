@@ -71,9 +71,10 @@ def _sorted_names(document: dict[str, Any], *fields: str) -> dict[str, Any]:
     return document
 
 
-def _people(lab: ResolvedLab, names: tuple[str, ...]) -> dict[str, Any]:
+def _people(lab: ResolvedLab, names: tuple[str, ...], *also: str) -> dict[str, Any]:
+    include = {"role", "ssh_keys", "groups", *also}
     return {
-        name: _present(lab.people[name].model_dump(mode="json", include={"role", "ssh_keys", "groups"}))
+        name: _present(lab.people[name].model_dump(mode="json", include=include))
         for name in names
         if name in lab.people
     }
@@ -131,7 +132,7 @@ def _image_document(lab: ResolvedLab, host: ResolvedHost) -> dict[str, Any]:
 def _host_document(lab: ResolvedLab, host: ResolvedHost) -> dict[str, Any]:
     document = host.model_dump(mode="json", exclude=set(_HOST_ELSEWHERE))
     _sorted_names(document, "users", "dns_names")
-    document["people"] = _people(lab, host.users)
+    document["people"] = _people(lab, host.users, "settings")
     document["network"] = _present(
         {
             "domain": lab.network.domain,
@@ -305,7 +306,7 @@ def mart_states(lab: ResolvedLab) -> Iterator[DesiredState]:
             deps=reads,
             follows=reads,
             title=f"Mart {name}",
-            description=f"Computed from {', '.join(mart.reads)}.",
+            description=f"{mart.about} Computed from {', '.join(mart.reads)}.".lstrip(),
             kinds=("duckdb", "iceberg"),
             owners=_owners(lab),
         )

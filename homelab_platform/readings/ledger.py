@@ -227,6 +227,13 @@ def dates_changed_since(lakehouse: Lakehouse, since: int | datetime = 0) -> tupl
     return tuple(row[0] for row in rows), newest
 
 
+def first_day(lakehouse: Lakehouse) -> date | None:
+    """The first day that ever had readings; None before there are any."""
+    with connect(lakehouse) as connection:
+        row = connection.execute("SELECT min(d) FROM lake_changes, unnest(dates) AS d").fetchone()
+    return row[0] if row else None
+
+
 def record_change(
     connection: psycopg.Connection[Any], kind: str, snapshot_id: int | None, dates: Sequence[date]
 ) -> int:

@@ -16,6 +16,8 @@ from homelab_platform.plan.documents import TABLE_CHECKS
 from homelab_platform.plan.layers import EVERYTHING, Capabilities
 from homelab_platform.plan.reconcile import back_off
 from homelab_platform.plan.state import AppliedState
+from homelab_platform.readings.marts import MARTS
+from homelab_platform.readings.marts.checks import test_names
 from homelab_platform.readings.quality import CheckResult
 
 
@@ -116,7 +118,14 @@ class FolderAdapter:
 
     def work(self, desired: DesiredState, request: Mapping[str, str], say: Say) -> Iterable[Exhibit]:
         self.world.worked.append((desired.key, dict(request)))
-        return [Exhibit("rows", "number", 3)]
+        shown = [Exhibit("rows", "number", 3)]
+        if desired.layer == "mart" and "dates" in request:
+            shown.append(Exhibit("days", "partitions", dict.fromkeys(request["dates"].split(","), 3)))
+        return shown
+
+    def check(self, desired: DesiredState) -> list[CheckResult]:
+        mart = MARTS[desired.document["name"]]
+        return [CheckResult(name, True, "error", demand) for name, demand in test_names(mart).items()]
 
 
 class ListedInbox:
@@ -182,6 +191,9 @@ class FolderWorld:
 
     def changed_dates(self, since: int) -> tuple[tuple[date, ...], int]:
         return (date(2026, 11, 20), date(2026, 11, 21))[since:], 2
+
+    def first_day(self) -> date | None:
+        return date(2026, 11, 20)
 
     def quality(self) -> list[CheckResult]:
         facts = {"series": 2, "worst": [{"series": "attic/temperature", "share": "3 %"}]}

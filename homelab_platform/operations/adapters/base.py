@@ -56,7 +56,8 @@ class Exhibit:
     """Something to look at on an asset's page.
 
     `kind` says how: `markdown` (text), `table` (a list of maps with equal keys), `png` (bytes), `number`, `text`,
-    `url`, `json`.
+    `url`, `json`, `columns` (a list of maps with name, type, description), `lineage` (column → list of asset and
+    column), `partitions` (rows by the day that was computed).
     """
 
     name: str
@@ -171,6 +172,10 @@ class ReadingsWorld(World, Protocol):
 
     def changed_dates(self, since: int) -> tuple[tuple[date, ...], int]:
         """The days whose readings changed after the commit number `since`, and the newest commit's number."""
+        ...
+
+    def first_day(self) -> date | None:
+        """The first day that ever had readings; None before there are any."""
         ...
 
     def quality(self) -> list[CheckResult]:

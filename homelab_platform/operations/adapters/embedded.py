@@ -93,6 +93,12 @@ class EmbeddedWorld:
 
         return dates_changed_since(self.lakehouse, since)
 
+    def first_day(self) -> date | None:
+        """The first day that ever had readings; None before there are any."""
+        from homelab_platform.readings.ledger import first_day
+
+        return first_day(self.lakehouse)
+
     def inbox(self) -> Inbox:
         """The raw bucket as the sensor on new objects sees it."""
         return Inbox(self.lakehouse)

@@ -15,7 +15,7 @@ import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -50,13 +50,16 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class MartReport:
-    """What a refresh did: rows of the days computed, which days, those whose rows changed, the snapshot now."""
+    """What a refresh did: rows of the days computed, which days, those whose rows changed, the snapshot now, and the
+    rows of each day computed.
+    """
 
     name: str
     rows: int
     dates: tuple[date, ...]
     changed: tuple[date, ...]
     snapshot_id: int | None
+    by_day: Mapping[date, int] = field(default_factory=dict)
 
 
 def ensure_mart_tables(
@@ -134,6 +137,21 @@ def _locked(lakehouse: Lakehouse, name: str) -> Iterator[psycopg.Connection[Any]
         number = zlib.crc32(name.encode()) & 0x7FFF_FFFF
         connection.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK_CLASS, number))
         yield connection
+
+
+def days_of_mart(
+    lakehouse: Lakehouse,
+    name: str,
+    streams: Mapping[str, ResolvedStream] | None = None,
+    *,
+    marts: Mapping[str, Mart] = MARTS,
+) -> tuple[date, ...]:
+    """Every day that a computation of the whole mart looks at: those with readings, and those the mart has rows of."""
+    mart = known_mart(name, marts)
+    with ledger.connect(lakehouse) as connection, closing(engine.connect(lakehouse)) as sql:
+        present = _days_present(sql, _sources(sql, dict(streams or {}), datetime.now(UTC)))
+        kept = {_day(entry.data_file) for entry in _entries(connection, lakehouse, mart)}
+    return tuple(sorted(present | kept))
 
 
 # Tables
@@ -295,13 +313,14 @@ def _commit(
     tables: Mapping[date, pa.Table],
 ) -> MartReport:
     io = iceberg.open_io(lakehouse)
-    rows = sum(len(table) for table in tables.values())
+    by_day = {day: len(tables[day]) if day in tables else 0 for day in dates}
+    rows = sum(by_day.values())
     with closing(io.store):
         for _ in range(ATTEMPTS):
             state = iceberg.load_table(connection, lakehouse, mart.identifier)
             change, changed = _change(state, dates, tables, io)
             if not changed:
-                return MartReport(mart.name, rows, tuple(dates), (), state.snapshot_id)
+                return MartReport(mart.name, rows, tuple(dates), (), state.snapshot_id, by_day)
             try:
                 staged = iceberg.stage(state, change, io)
                 with connection.transaction():
@@ -310,7 +329,7 @@ def _commit(
                 continue
             if len(staged.after.metadata.snapshots) < len(state.metadata.snapshots):
                 sweep(staged.after, io)
-            return MartReport(mart.name, rows, tuple(dates), changed, staged.after.snapshot_id)
+            return MartReport(mart.name, rows, tuple(dates), changed, staged.after.snapshot_id, by_day)
     raise HomelabError.of(mart.identifier, "other engines keep changing it", "Try again in a moment.")
 
 
