@@ -63,7 +63,8 @@ def _make(folder: Path, progress: installs.Say) -> None:
 def _packages_for_later(root: Path) -> None:
     inside = ["chroot", str(root), "apt-get", "-qq", "--no-install-recommends"]
     _run([*inside, "update"], "apt-get update in the base")
-    _run([*inside, "--download-only", "install", *LATER], "apt-get in the base")
+    for package in LATER:  # one at a time: some of them stand in for one another
+        _run([*inside, "--download-only", "install", package], f"apt-get download of {package}")
     kept = root / FOLDER.lstrip("/")
     kept.mkdir(parents=True)
     for file in sorted((root / "var/cache/apt/archives").glob("*.deb")):

@@ -12,7 +12,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,12 @@ class TestLab:
 
         text = project_path("examples", "test-lab", "lab.yaml").read_text()
         return text.replace(f"10.{addresses.PEOPLE}.", f"10.{self.place.addresses.number}.")
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within: nobody else who asks for the same troubles the lab. Waits for its turn."""
+        with launch.exclusive(self.folder / "alone.lock", timeout=600):
+            yield
 
     def leave(self) -> None:
         """Use it no more: unless others do, or it is kept, it goes within a second or two."""

@@ -19,6 +19,8 @@ func main() {
 		runDNS()
 	case "volumes":
 		runVolumes()
+	case "policies":
+		runPolicies()
 	default:
 		fmt.Fprintf(os.Stderr, "addons: no part %q; say dns, volumes or policies\n", name)
 		os.Exit(2)
