@@ -57,3 +57,9 @@ class HomelabError(Exception):
     def of(cls, where: Position | str, what: str, remedy: str = "", rule: str = "") -> Self:
         """An error with a single problem."""
         return cls(Problem(where, what, remedy, rule))
+
+
+class Unreachable(HomelabError):
+    """What is asked for does not answer: off, cut off, or busy starting. Nothing is known of it, and nothing is wrong
+    with it as far as anyone knows; it is asked again later.
+    """

@@ -25,7 +25,7 @@ from pathlib import Path
 SPOOL_FILES = 20_000  # 28 hours at one sample in 5 seconds
 TIMEOUT = 10.0
 BURST = 20  # samples on the way at once; brokers hold back more than 20 by default
-UTC = timezone.utc  # noqa: UP017 (Python 3.7 has no datetime.UTC)
+UTC = timezone.utc
 
 
 def text_of(path):

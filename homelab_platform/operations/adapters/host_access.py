@@ -1,0 +1,78 @@
+"""How the platform reaches the hosts of a lab, and who it says it is.
+
+Belongs here: settings. Not here: SSH itself (tools/ssh.py).
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from homelab_platform.errors import HomelabError
+from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
+from homelab_platform.tools.ssh import SshAccess, Target
+
+CONFIRM_WITHIN = 90
+"""Seconds within which a deploy must be confirmed over a new connection, else the host undoes it."""
+
+
+def operator() -> str:
+    """Who runs this process, for the lock at a host."""
+    return os.environ.get("HOMELAB_OPERATOR") or os.environ.get("SUDO_USER") or getpass.getuser()
+
+
+def machine() -> str:
+    """Where this process runs, for the lock at a host."""
+    return socket.gethostname()
+
+
+@dataclass(frozen=True)
+class HostAccess:
+    """How hosts are reached. `user` logs in; None: the lab's deploy account, else its first admin.
+
+    `addresses` overrides where a host is reached, as address or address:port. `confirm_within` in seconds. `state` is a
+    folder for what is handed to the tools; `packages` may hold Debian packages for hosts that reach no mirror.
+    """
+
+    ssh: SshAccess
+    state: Path
+    user: str | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    confirm_within: int = CONFIRM_WITHIN
+    packages: Path | None = None
+    commit: str = ""
+
+    def target(self, lab: ResolvedLab, host: ResolvedHost) -> Target:
+        """Where and as whom to log in to `host`. Raises HomelabError if the lab names nobody who may."""
+        said = self.addresses.get(host.name) or host.address or host.vpn_address or host.address6
+        if said is None:
+            said = host.dns_names[0] if host.dns_names else host.name
+        address, _, port = said.rpartition(":") if said.count(":") == 1 else (said, "", "")
+        return Target(host.name, address, self.user or deployer(lab, host), int(port or 22))
+
+
+def deployer(lab: ResolvedLab, host: ResolvedHost) -> str:
+    """The account that deploys to `host`: one of kind deploy, else the first admin with a login there."""
+    people = [lab.people[name] for name in host.users if name in lab.people]
+    for wanted in (lambda p: p.settings.get("kind") == "deploy", lambda p: p.role == "admin"):
+        found = next((person.name for person in people if wanted(person)), None)
+        if found:
+            return found
+    raise HomelabError.of(
+        f"host/{host.name}", "nobody may deploy to it", "Add an admin, or a person of kind deploy, to the lab file."
+    )
+
+
+@dataclass(frozen=True)
+class Task:
+    """One change of one host: for whom, with which rights, under which deploy's token, and who hears of it."""
+
+    lab: ResolvedLab
+    host: ResolvedHost
+    access: HostAccess
+    token: str
+    say: Callable[[str], None]
