@@ -18,7 +18,7 @@ from homelab_platform.servers import processes
 from homelab_platform.servers.spec import Answer, ChildState, Health, ProcessSpec, RunPlan
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds of back-off after a process ended on its own
-CALM = 120.0  # seconds of running after which the back-off starts anew
+CALM = 15.0  # seconds of answering after which the back-off starts anew
 KEPT_LOGS = 3
 COPY = 1 << 20
 LONGEST_ANSWER = 1 << 20
@@ -37,6 +37,7 @@ class Child:
         self._next_try = 0.0
         self._pause = FIRST_PAUSE
         self._began = 0.0
+        self._answered: float | None = None
 
     @property
     def answers(self) -> bool:
@@ -82,6 +83,7 @@ class Child:
             self._ended(-1, str(error))
             return
         self._began = time.monotonic()
+        self._answered = None
         self.state.pid = self._process.pid
         self.state.start = processes.start_of(self._process.pid) or ""
         self.state.generation += 1
@@ -97,6 +99,7 @@ class Child:
 
     def _see_whether_it_answers(self) -> None:
         if is_healthy(self.spec.health):
+            self._answered = time.monotonic()
             self._become("running")
         elif time.monotonic() - self._began > self.spec.start_timeout:
             say(f"{self.spec.name}: no answer within {self.spec.start_timeout:.0f} s; starting it again")
@@ -111,7 +114,7 @@ class Child:
         self._process = None
         self._sweep()
         self.state.ended += 1
-        if self._began and time.monotonic() - self._began > CALM:
+        if self._answered is not None and time.monotonic() - self._answered > CALM:
             self._pause = FIRST_PAUSE
         self._back_off(detail)
 

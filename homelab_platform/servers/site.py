@@ -217,6 +217,14 @@ def running(lab: str | Path) -> Site | None:
     )
 
 
+def renew_broker(site_root: Path, lab: ResolvedLab) -> None:
+    """Have the broker of a full site know the users and rights that `lab` asks for, without a restart."""
+    layout = Layout(site_root.absolute())
+    site, credentials = load_site_file(layout), load_secrets(layout)
+    if site is not None and credentials is not None and site.full:
+        site_engines.prepare_broker(layout, site, credentials, lab)
+
+
 def profile_of(lab: str | Path) -> str:
     """The profile of a lab's site, running or not; `small` when there is none yet."""
     site = load_site_file(_layout(lab))

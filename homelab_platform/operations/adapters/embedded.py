@@ -60,8 +60,15 @@ class EmbeddedWorld:
             "bucket": self._buckets,
             "table": ReadingsAdapter(self.lab, self.lakehouse),
             "mart": MartAdapter(self.lab, self.lakehouse),
-            "flow": FlowAdapter(self.lab, self.lakehouse, self.root),
+            "flow": self._flows(),
         }
+
+    def _flows(self) -> Adapter:
+        if self._site is None or self._site.engines.nifi is None:
+            return FlowAdapter(self.lab, self.lakehouse, self.root)
+        from homelab_platform.operations.adapters.flow_layer import FlowLayer
+
+        return FlowLayer(self.lab, self.lakehouse, self._site, self.root)
 
     def adapter(self, layer: str) -> Adapter:
         """The adapter of a layer. Raises HomelabError for a layer that this site cannot reach."""
