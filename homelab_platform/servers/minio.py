@@ -155,5 +155,6 @@ def process(folder: Path, port: int, console: int | None = None) -> ProcessSpec:
             "GOMEMLIMIT": "400MiB",
         },
         port=port,
-        health=Health((Answer(port, "/minio/health/ready"),)),
+        # `ready` answers seconds before users and buckets are loaded, and requests are refused until then
+        health=Health((Answer(port, "/minio/health/cluster"),)),
     )
