@@ -59,7 +59,16 @@ class HomelabError(Exception):
         return cls(Problem(where, what, remedy, rule))
 
 
+UNREACHABLE = "unreachable"
+"""The rule of problems that only say that something does not answer."""
+
+
 class Unreachable(HomelabError):
     """What is asked for does not answer: off, cut off, or busy starting. Nothing is known of it, and nothing is wrong
     with it as far as anyone knows; it is asked again later.
     """
+
+    @classmethod
+    def of(cls, where: Position | str, what: str, remedy: str = "", rule: str = UNREACHABLE) -> Self:
+        """An error with a single problem, known by its rule wherever only problems are passed on."""
+        return super().of(where, what, remedy, rule)

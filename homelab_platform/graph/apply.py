@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from homelab_platform.errors import HomelabError, Problem
+from homelab_platform.errors import UNREACHABLE, HomelabError, Problem
 from homelab_platform.graph.assets import asset_key, op_names
 from homelab_platform.graph.build import build_definitions
 from homelab_platform.graph.resources import SITE, SiteResource
@@ -165,7 +165,8 @@ def _result(key: str, step: str, site: SiteResource, result: dg.ExecuteInProcess
             return AssetResult(key, "applied", site.outcomes.get(key, "done"), seconds)
         if event.is_step_failure:
             problems = site.problems.get(key) or (_unforeseen(key, event.step_failure_data.error),)
-            return AssetResult(key, "failed", problems[0].what, problems=problems)
+            status = "skipped" if problems[0].rule == UNREACHABLE else "failed"
+            return AssetResult(key, status, problems[0].what, problems=problems)
     return AssetResult(key, "skipped", "not tried: something that it needs failed")
 
 

@@ -180,8 +180,8 @@ def _verdict(desired: DesiredState, state: AppliedState | None) -> tuple[Action,
         return "create", "safe", (), failed
     if state.status == "missing":
         return "create", "safe", (), "it is gone from where it was"
-    if state.fingerprint == desired.fingerprint and state.status == "ok":
-        return "none", "safe", (), ""
+    if state.fingerprint == desired.fingerprint and state.status in ("ok", "unreachable"):
+        return "none", "safe", (), "" if state.status == "ok" else f"is skipped: {state.reason}"
     changes = diff(state.document, desired.document)
     if changes:
         action, danger = judge_update(desired.key, changes)

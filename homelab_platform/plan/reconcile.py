@@ -74,8 +74,10 @@ def decide(
 
 
 def differs(desired: DesiredState, applied: AppliedState | None) -> bool:
-    """Whether the asset is not known to be as it should be."""
-    return applied is None or applied.fingerprint != desired.fingerprint or applied.status != "ok"
+    """Whether the asset is not known to be as it should be. What does not answer is not asked to change for that alone:
+    the next look that finds it says whether it has to.
+    """
+    return applied is None or applied.fingerprint != desired.fingerprint or applied.status not in ("ok", "unreachable")
 
 
 def _held(

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-Status = Literal["ok", "failed", "drifted", "missing"]
+Status = Literal["ok", "failed", "drifted", "missing", "unreachable"]
+"""`unreachable`: it does not answer, so nothing newer is known than what was applied."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS applied_state (
     document       jsonb NOT NULL DEFAULT '{}',
     applied_at     timestamptz,
     observed_at    timestamptz,
-    status         text NOT NULL CHECK (status IN ('ok', 'failed', 'drifted', 'missing')),
+    status         text NOT NULL CHECK (status IN ('ok', 'failed', 'drifted', 'missing', 'unreachable')),
     failures       integer NOT NULL DEFAULT 0,
     next_retry_at  timestamptz,
     attempted      text NOT NULL DEFAULT '',
@@ -39,6 +39,14 @@ CREATE TABLE IF NOT EXISTS applied_state (
     ended          bigint NOT NULL DEFAULT 0,  -- turn at which it was recorded
     outdated       bigint NOT NULL DEFAULT 0   -- turn at which something that it follows was applied again
 );
+DO $$ BEGIN  -- a table made before hosts could be unreachable
+    IF NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = 'applied_state'::regclass AND contype = 'c'
+                   AND pg_get_constraintdef(oid) LIKE '%unreachable%') THEN
+        ALTER TABLE applied_state DROP CONSTRAINT applied_state_status_check;
+        ALTER TABLE applied_state ADD CONSTRAINT applied_state_status_check
+            CHECK (status IN ('ok', 'failed', 'drifted', 'missing', 'unreachable'));
+    END IF;
+END $$;
 """
 _LOCK = 0x686F6D65  # an advisory lock of its own, so that two processes do not make the table at once
 

@@ -12,7 +12,7 @@ from datetime import date
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from homelab_platform.errors import HomelabError
+from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.plan.danger import judge_delete
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.diff import Change
@@ -282,13 +282,27 @@ def delete_one(world: World, key: str, *, confirmed: bool = False, say: Say = la
     world.store.forget(key)
 
 
-def observe_one(world: World, desired: DesiredState, known: AppliedState | None) -> tuple[str, Observation]:
-    """Look at one asset and record what was found; returns its status (ok, drifted or missing) and the observation.
+def observe_one(
+    world: World,
+    desired: DesiredState,
+    known: AppliedState | None,
+    look: Callable[[DesiredState], Observation] | None = None,
+    turn: int | None = None,
+) -> tuple[str, Observation]:
+    """Look at one asset and record what was found; returns its status (ok, drifted, missing or unreachable) and the
+    observation. `look` stands in for the adapter's probe where many were looked at side by side, since `turn`.
 
-    An asset without a record whose target carries the desired fingerprint is learnt back as applied.
+    An asset without a record whose target carries the desired fingerprint is learnt back as applied. One that does not
+    answer is recorded as such, and no error: the others are looked at all the same.
     """
-    turn = world.store.turn()
-    found = world.adapter(desired.layer).probe(desired)
+    turn = world.store.turn() if turn is None else turn
+    try:
+        found = (look or world.adapter(desired.layer).probe)(desired)
+    except Unreachable as error:
+        reason = error.problems[0].what
+        if known is not None:
+            world.store.observed(desired.key, "unreachable", turn=turn, reason=reason)
+        return "unreachable", Observation(exists=False, differences=(reason,))
     status, reason = _status(desired, known, found)
     if known is None and not found.matches(desired):
         return ("missing" if not found.exists else "drifted"), found

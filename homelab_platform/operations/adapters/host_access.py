@@ -58,10 +58,10 @@ class HostAccess:
 def deployer(lab: ResolvedLab, host: ResolvedHost) -> str:
     """The account that deploys to `host`: one of kind deploy, else the first admin with a login there."""
     people = [lab.people[name] for name in host.users if name in lab.people]
-    for wanted in (lambda p: p.settings.get("kind") == "deploy", lambda p: p.role == "admin"):
-        found = next((person.name for person in people if wanted(person)), None)
-        if found:
-            return found
+    deployers = [person.name for person in people if person.settings.get("kind") == "deploy"]
+    admins = [person.name for person in people if person.role == "admin"]
+    if deployers or admins:
+        return [*deployers, *admins][0]
     raise HomelabError.of(
         f"host/{host.name}", "nobody may deploy to it", "Add an admin, or a person of kind deploy, to the lab file."
     )
