@@ -49,7 +49,7 @@ def tidy(session: Session) -> list[Rewritten]:
     for day in ledger.crowded_days(session.connection, TIDY_FILES):
         state = session.state(READINGS)
         if _has_deletes(state, session):
-            break
+            break  # compact() makes them part of the files
         classes: dict[int, list[ManifestEntry]] = {}
         for entry in day_entries(state, session, day):
             rows = entry.data_file.record_count
@@ -75,14 +75,21 @@ def day_entries(state: TableState, session: Session, day: date) -> list[Manifest
 
 
 def rewrite(session: Session, state: TableState, day: date, entries: Sequence[ManifestEntry]) -> list[Rewritten]:
-    """Merge these files of a day, at most `OUTPUT_ROWS` rows in each new one; none if somebody else was faster."""
+    """Merge these files of a day, at most `OUTPUT_ROWS` rows in each new one; none if somebody else was faster.
+
+    Where another engine deleted rows of the day through delete files, all of the day is written anew without them, and
+    the delete files of that day go.
+    """
     files = [e.data_file for e in entries]
+    gone: list[DataFile] = []
     if _has_deletes(state, session):
-        tables = [_without_deleted(session, state, day)]
+        files = [e.data_file for e in day_entries(state, session, day)]
+        gone = [e.data_file for e in iceberg.delete_entries(state, session.io) if _is_of(e, day)]
+        tables = _in_pieces(_without_deleted(session, state, day))
     else:
         tables = [_sorted(_read(session, state, group)) for group in _groups(files)]
     new = [_written(session, state, table, day) for table in tables if len(table)]
-    if not _commit(session, state, day, files, new):
+    if not _commit(session, state, day, [*files, *gone], new):
         session.remove([f.file_path for f in new])
         return []
     return [
@@ -95,6 +102,19 @@ def rewrite(session: Session, state: TableState, day: date, entries: Sequence[Ma
             sum(f.record_count for f in new),
         )
     ]
+
+
+def _is_of(entry: ManifestEntry, day: date) -> bool:
+    """Whether a delete file is of this day alone. One without a partition may concern any day and stays."""
+    from pyiceberg.manifest import DataFileContent
+
+    partition = entry.data_file.partition
+    positions = entry.data_file.content == DataFileContent.POSITION_DELETES
+    return positions and len(partition) == 1 and spans.partition_day(partition[0]) == day
+
+
+def _in_pieces(table: pa.Table) -> list[pa.Table]:
+    return [table.slice(start, OUTPUT_ROWS) for start in range(0, len(table), OUTPUT_ROWS)]
 
 
 def _groups(files: Sequence[DataFile]) -> list[list[DataFile]]:
@@ -210,9 +230,12 @@ def _deletes(state: TableState, session: Session) -> set[str]:
 
 
 def days_with_small_files(state: TableState, session: Session) -> dict[date, list[Any]]:
-    """Per day, the files worth merging: small ones, if there is more than one."""
+    """Per day, the files worth rewriting: small ones, if there is more than one, or all where rows were deleted."""
     days: dict[date, list[ManifestEntry]] = {}
+    deleted = {spans.partition_day(e.data_file.partition[0]) for e in iceberg.delete_entries(state, session.io)
+               if len(e.data_file.partition) == 1}  # fmt: skip
     for entry in iceberg.live_entries(state, session.io):
-        if entry.data_file.record_count < LARGE_ROWS:
-            days.setdefault(spans.partition_day(entry.data_file.partition[0]), []).append(entry)
-    return {day: found for day, found in sorted(days.items()) if len(found) > 1}
+        day = spans.partition_day(entry.data_file.partition[0])
+        if entry.data_file.record_count < LARGE_ROWS or day in deleted:
+            days.setdefault(day, []).append(entry)
+    return {day: found for day, found in sorted(days.items()) if len(found) > 1 or day in deleted}

@@ -57,7 +57,9 @@ class TableState:
 
 @dataclass
 class Change:
-    """What shall become true of a table: files added and removed, other updates, properties of the snapshot."""
+    """What shall become true of a table: data files added, data and delete files removed (by path), other updates,
+    properties of the snapshot.
+    """
 
     added: Sequence[DataFile] = ()
     removed: frozenset[str] = frozenset()
@@ -208,6 +210,14 @@ def live_entries(state: TableState, io: StoreFileIO, partition: Any = None) -> l
         if manifest.content == ManifestContent.DATA:
             found += manifest.fetch_manifest_entry(io, discard_deleted=True)
     return found if partition is None else [e for e in found if e.data_file.partition[0] == partition]
+
+
+def delete_entries(state: TableState, io: StoreFileIO) -> list[ManifestEntry]:
+    """The live delete files of the current snapshot, which take rows out of data files (merge-on-read)."""
+    from pyiceberg.manifest import ManifestContent
+
+    found = [m for m in manifests(state, io) if m.content == ManifestContent.DELETES]
+    return [entry for manifest in found for entry in manifest.fetch_manifest_entry(io, discard_deleted=True)]
 
 
 def stage(state: TableState, change: Change, io: StoreFileIO) -> Staged:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pyiceberg.manifest import DataFile, ManifestEntry, ManifestFile
+    from pyiceberg.manifest import DataFile, ManifestContent, ManifestEntry, ManifestFile
     from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.table.update import TableUpdate
 
@@ -25,8 +25,8 @@ _TOTALS = (
     ("total-data-files", "added-data-files", "deleted-data-files"),
     ("total-records", "added-records", "deleted-records"),
     ("total-files-size", "added-files-size", "removed-files-size"),
-    ("total-delete-files", "", ""),
-    ("total-position-deletes", "", ""),
+    ("total-delete-files", "", "removed-delete-files"),
+    ("total-position-deletes", "", "removed-position-deletes"),
     ("total-equality-deletes", "", ""),
 )
 
@@ -89,14 +89,12 @@ class SnapshotWriter:
 
     def _existing(self) -> tuple[list[ManifestFile], list[ManifestEntry]]:
         """The manifests carried over, rewritten where they hold a removed file, and the removed entries."""
-        from pyiceberg.manifest import ManifestContent
-
         kept: list[ManifestFile] = []
         removed: list[ManifestEntry] = []
         for manifest in self._manifests:
             if not (manifest.has_added_files() or manifest.has_existing_files()):
                 continue
-            if not self._change.removed or manifest.content != ManifestContent.DATA:
+            if not self._change.removed:
                 kept.append(manifest)
                 continue
             entries = manifest.fetch_manifest_entry(self._io, discard_deleted=True)
@@ -106,7 +104,7 @@ class SnapshotWriter:
                 continue
             removed += [e for e in entries if e.data_file.file_path in self._change.removed]
             if staying:
-                kept.append(self._manifest(manifest.partition_spec_id, existing=staying))
+                kept.append(self._manifest(manifest.partition_spec_id, existing=staying, content=manifest.content))
         if len(removed) != len(self._change.removed):
             raise MissingFile(f"{len(self._change.removed) - len(removed)} files are no longer in the table")
         return kept, removed
@@ -116,10 +114,7 @@ class SnapshotWriter:
         from pyiceberg.manifest import ManifestContent
 
         spec = self._metadata.default_spec_id
-        leaving = [
-            self._manifest(s, removed=[e for e in removed if e.data_file.spec_id == s])
-            for s in sorted({e.data_file.spec_id for e in removed})
-        ]
+        leaving = self._leaving(removed)
         small = [
             m
             for m in kept
@@ -134,6 +129,20 @@ class SnapshotWriter:
         )
         return [*added, *leaving, *(m for m in kept if m.manifest_path not in merged)]
 
+    def _leaving(self, removed: Sequence[ManifestEntry]) -> list[ManifestFile]:
+        """The manifests that say which files this snapshot removed, one for each partition spec and kind of file."""
+        from pyiceberg.manifest import DataFileContent, ManifestContent
+
+        groups: dict[tuple[int, ManifestContent], list[ManifestEntry]] = {}
+        for entry in removed:
+            is_data = entry.data_file.content == DataFileContent.DATA
+            kind = ManifestContent.DATA if is_data else ManifestContent.DELETES
+            groups.setdefault((entry.data_file.spec_id, kind), []).append(entry)
+        return [
+            self._manifest(spec, removed=groups[spec, kind], content=kind)
+            for spec, kind in sorted(groups, key=lambda group: (group[0], group[1].value))
+        ]
+
     def _manifest(
         self,
         spec_id: int,
@@ -141,11 +150,23 @@ class SnapshotWriter:
         added: Sequence[DataFile] = (),
         existing: Sequence[ManifestEntry] = (),
         removed: Sequence[ManifestEntry] = (),
+        content: ManifestContent | None = None,
     ) -> ManifestFile:
-        from pyiceberg.manifest import ManifestEntry, ManifestEntryStatus, write_manifest
+        from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStatus, ManifestWriterV2
 
-        with write_manifest(
-            format_version=2,
+        kind = ManifestContent.DATA if content is None else content
+
+        class Writer(ManifestWriterV2):
+            """PyIceberg's own writes manifests of data files only; one of delete files differs in these two words."""
+
+            def content(self) -> ManifestContent:
+                return kind
+
+            @property
+            def _meta(self) -> dict[str, str]:
+                return {**super()._meta, "content": "data" if kind == ManifestContent.DATA else "deletes"}
+
+        with Writer(
             spec=self._metadata.specs()[spec_id],
             schema=self._metadata.schema(),
             output_file=self._io.new_output(self._place(f"{self._uuid}-m{len(self.written)}.avro")),
@@ -169,12 +190,18 @@ class SnapshotWriter:
         return writer.to_manifest_file()
 
     def _summary(self, removed: Sequence[DataFile]) -> Any:
+        from pyiceberg.manifest import DataFileContent
         from pyiceberg.table.snapshots import Operation, Summary
 
         counts: dict[str, int] = {}
+        data = [f for f in removed if f.content == DataFileContent.DATA]
+        deletes = [f for f in removed if f.content == DataFileContent.POSITION_DELETES]
+        if deletes:
+            counts["removed-delete-files"] = len(deletes)
+            counts["removed-position-deletes"] = sum(f.record_count for f in deletes)
         for verb, size_key, files in (
             ("added", "added-files-size", self._change.added),
-            ("deleted", "removed-files-size", removed),
+            ("deleted", "removed-files-size", data),
         ):
             if files:
                 counts[f"{verb}-data-files"] = len(files)

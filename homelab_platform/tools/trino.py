@@ -8,8 +8,10 @@ Types are named, and values given, as tools/duckdb.py's engine does it, so that 
 
 from __future__ import annotations
 
+import random
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -29,6 +31,7 @@ SOURCE = "homelab"
 SCHEMA = "default"
 REQUEST_TIMEOUT = 60.0
 ATTEMPTS = 3
+COMMIT_LOST, CONCURRENT = "ICEBERG_COMMIT_ERROR", "concurrent"
 DAYS_OF_MONTH = 30  # of an interval of months, which is no fixed time; DuckDB's own conversion
 
 
@@ -85,10 +88,23 @@ def query(endpoint: TrinoEndpoint, sql: str, *, limit: int | None = None, timeou
         raise
 
 
-def execute(endpoint: TrinoEndpoint, sql: str, *, timeout: float | None = None) -> list[tuple[Any, ...]]:
-    """Run one statement to its end and return its rows: maintenance, DDL, a few values. Raises as `query` does."""
-    with query(endpoint, sql, timeout=timeout) as result:
-        return list(result.rows)
+def execute(
+    endpoint: TrinoEndpoint, sql: str, *, timeout: float | None = None, attempts: int = 1
+) -> list[tuple[Any, ...]]:
+    """Run one statement to its end and return its rows: maintenance, DDL, a few values. Raises as `query` does.
+
+    Trino gives up a change when another engine commits to the same table meanwhile; with `attempts` it is tried again
+    then, which is safe because nothing was changed.
+    """
+    for left in range(attempts - 1, -1, -1):
+        try:
+            with query(endpoint, sql, timeout=timeout) as result:
+                return list(result.rows)
+        except TrinoFailed as error:
+            if not left or error.name != COMMIT_LOST or CONCURRENT not in error.problems[0].what:
+                raise
+            time.sleep(random.uniform(0.1, 1.0))  # noqa: S311  spreads rivals, no secret
+    raise AssertionError("attempts must be at least 1")
 
 
 class TrinoResult:
@@ -204,6 +220,7 @@ _REMEDIES = {
     "PERMISSION_DENIED": "Roles and their rights are in docs/trino.md; `people:` in the lab file says who has which.",
     "QUERY_QUEUE_FULL": "Wait for your other queries to end.",
     "QUERY_REJECTED": "Only people of the lab may query: add the person to `people:`.",
+    COMMIT_LOST: "Another engine committed at the same moment and nothing was changed: run it again.",
     "ADMINISTRATIVELY_KILLED": "An admin ended it.",
 }
 
