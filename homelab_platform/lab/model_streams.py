@@ -23,6 +23,10 @@ class Mqtt(Node):
     user: str | None = Field(None, description="User.")
     password: Secret | None = Field(None, description="Reference to the password.")
     qos: Literal[0, 1, 2] = Field(1, description="Quality of service.")
+    levels: Many[Literal["device", "sensor", "site", "-"]] | None = Field(
+        None, description="What each + or # of the topic stands for: device, then sensor, when not said."
+    )
+    fields: dict[str, str] | None = Field(None, description="Their fields to ours: {temp_c: temperature, time: ts}.")
 
 
 class Http(Node):
@@ -43,11 +47,18 @@ class Files(Node):
 
 
 class Prometheus(Node):
-    """Samples of a Prometheus server, or in short the query."""
+    """Samples of a Prometheus server, or of exporters asked directly; in short the query."""
 
     short: ClassVar[str | None] = "query"
-    query: str = Field(description="PromQL.", examples=["node_hwmon_temp_celsius"])
+    query: str = Field(
+        "",
+        description="PromQL; of an exporter, selectors joined by `or`, or nothing for all that it has.",
+        examples=["node_hwmon_temp_celsius"],
+    )
     server: str | None = Field(None, description="Address; the lab's Prometheus when not said.")
+    exporter: Many[str] | None = Field(
+        None, description="Exporters that are asked themselves.", examples=["http://192.168.0.120:9100/metrics"]
+    )
     every: Every = Field(60, description="How often it is asked.")
 
 
@@ -59,6 +70,15 @@ class Rest(Node):
     every: Every = Field(300, description="How often it is asked.")
     token: Secret | None = Field(None, description="Reference to the token.")
     items: str | None = Field(None, description="JSON path of the readings in the answer.")
+    shape: Literal["readings", "home-assistant"] | None = Field(
+        None, description="What the items are: readings, or Home Assistant's long-term statistics."
+    )
+    statistics: Many[str] | None = Field(
+        None, description="Statistics that Home Assistant is asked for.", examples=["sensor.kitchen_temperature"]
+    )
+    overlap: Duration | None = Field(None, description="How far back each poll of statistics asks; 2d when not said.")
+    settle: Duration | None = Field(None, description="Age at which a period counts as final; 1h when not said.")
+    fields: dict[str, str] | None = Field(None, description="Their fields to ours: {temp_c: temperature, time: ts}.")
 
 
 class Machine(Node):

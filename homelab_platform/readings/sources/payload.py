@@ -116,6 +116,6 @@ def dump(record: Any) -> bytes:
 
 
 def raw_line(*parts: bytes) -> bytes:
-    """A payload that is no JSON as one line that is none either, so that the table keeps it with the reason."""
-    text = b" ".join(parts).replace(b"\r", b" ").replace(b"\n", b" ")
-    return (b"payload: " if text[:1] in b'{["0123456789-tfn ' else b"") + text + b"\n"
+    """A payload that is no JSON as one line that is no reading either, so that the table keeps it with the reason."""
+    text = b" ".join(parts).replace(b"\r", b" ").replace(b"\n", b" ").lstrip(b" \t")
+    return (text if text and text[:1] != b"{" else b"payload: " + text) + b"\n"

@@ -125,7 +125,12 @@ def whole_lines(path: Path) -> bytes:
 
 def content_name(path: Path, data: bytes) -> str:
     """A name for the object made of the file's name and its content: the same at every retry."""
-    return f"{path.name.removesuffix(SUFFIX)}-{hashlib.sha256(data).hexdigest()[:16]}"
+    return f"{path.name.removesuffix(SUFFIX)}-{digest_name(data)}"
+
+
+def digest_name(data: bytes) -> str:
+    """What in an object's name stands for its content."""
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def day_of(path: Path) -> date:

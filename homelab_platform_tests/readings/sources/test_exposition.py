@@ -142,14 +142,14 @@ def _written(sample: Sample) -> str:
     return f"{sample.name}{{{labels}}} {number}" + ("" if sample.at_ms is None else f" {sample.at_ms}")
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.lists(_samples, max_size=5))
 def test_whatever_an_exporter_writes_is_read_as_it_was_meant(wanted: list[Sample]) -> None:
     found = list(exposition.samples("".join(f"{_written(sample)}\n" for sample in wanted)))
     assert [repr(sample) for sample in found] == [repr(sample) for sample in wanted]
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.lists(_samples, min_size=1, max_size=5, unique_by=lambda sample: (sample.name, sample.labels)))
 def test_every_reading_of_a_scrape_is_one_that_the_table_takes_under_a_name_of_its_own(wanted: list[Sample]) -> None:
     scrape = exposition.read("".join(f"{_written(s)}\n" for s in wanted).encode(), device="d", at_ms=NOW)
@@ -159,7 +159,7 @@ def test_every_reading_of_a_scrape_is_one_that_the_table_takes_under_a_name_of_i
     assert len({row.sensor for row in rows}) == len(rows)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.text(max_size=200))
 def test_no_text_is_too_strange_to_be_looked_at(text: str) -> None:
     for found in exposition.samples(text):

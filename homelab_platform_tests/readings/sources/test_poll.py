@@ -114,7 +114,7 @@ _json = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(_json, st.none() | st.just(AT))
 def test_every_payload_gives_lines_and_the_same_ones_again(value: Any, at: int | None) -> None:
     found = payload.lines(value, HOUSE, {"device": "d"}, at)
@@ -123,7 +123,7 @@ def test_every_payload_gives_lines_and_the_same_ones_again(value: Any, at: int |
     assert found == payload.lines(value, HOUSE, {"device": "d"}, at)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.binary(max_size=60))
 def test_a_payload_that_is_no_json_is_kept_on_one_line_that_the_table_refuses(text: bytes) -> None:
     line = payload.raw_line(b"a/topic", text)
@@ -132,7 +132,7 @@ def test_a_payload_that_is_no_json_is_kept_on_one_line_that_the_table_refuses(te
         read_line(line[:-1], AT, ExtraColumns())
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.floats(allow_nan=False, allow_infinity=False), st.text(min_size=1, max_size=20))
 def test_numbers_and_names_arrive_as_they_were_sent(value: float, device: str) -> None:
     (line,) = payload.lines(payload.decode(orjson.dumps(value)), Shape({"s": ""}), {"device": device}, AT)
