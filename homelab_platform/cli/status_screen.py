@@ -79,8 +79,8 @@ class StatusReport:
         """The screen."""
         now = datetime.now(UTC)
         rows = [("site", self._site_line())]
-        if self.site.running:
-            rows.append(("open", self.site.dagster_url or ""))
+        if self.site.supervised:
+            rows.extend(("servers" if i == 0 else "", line) for i, line in enumerate(self._server_lines()))
         if self.plan:
             rows.append(("in sync", self._sync_line(self.plan)))
             rows.append(("elsewhere", self._elsewhere_line(self.plan)))
@@ -98,6 +98,14 @@ class StatusReport:
         return (
             f"{up} of {len(servers)} servers up for {output.duration(oldest)}, {output.size(self.site.rss)} in memory"
         )
+
+    def _server_lines(self) -> list[str]:
+        """Each server: its name, how it is, its memory, where it listens and what to open."""
+        return [
+            f"{server.name:<9} {server.state:<9} {output.size(server.rss):>9}  "
+            f"{f'127.0.0.1:{server.port}' if server.port else '':<15}  {server.url or ''}".rstrip()
+            for server in self.site.servers
+        ]
 
     @staticmethod
     def _sync_line(plan: Plan) -> str:

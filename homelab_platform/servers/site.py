@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
 from homelab_platform.servers import launch, processes, site_checks, site_engines, site_processes
-from homelab_platform.servers.site_files import Layout, load_secrets, load_site_file
+from homelab_platform.servers.site_files import Layout, SiteFile, load_secrets, load_site_file
 from homelab_platform.servers.site_start import START_TIMEOUT, Say, Start, lakehouse_of, silent
 from homelab_platform.servers.spec import RESTART_FOLDER, ChildState, RunState, load_state
 from homelab_platform.tools.endpoints import Engines, Lakehouse, PostgresEndpoint
@@ -29,7 +29,7 @@ NO_ENGINES = Engines()
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """One process of the site and its descendants. Memory in bytes, `uptime` in seconds."""
+    """One process of the site and its descendants. Memory in bytes, `uptime` in seconds, `url` of its page if any."""
 
     name: str
     state: str
@@ -39,6 +39,7 @@ class ServerStatus:
     restarts: int
     uptime: float
     detail: str
+    url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -164,10 +165,10 @@ def status(site_root: Path) -> SiteStatus:
     except HomelabError:
         site = None
     children = [] if state is None else list(state.children.values())
-    servers = tuple(_server_status(child, live, tree_rss) for child in children)
+    urls = _urls(site) if site else {}
+    servers = tuple(_server_status(child, live, tree_rss, urls.get(child.name)) for child in children)
     complete = bool(servers) and all(server.state == "running" for server in servers)
-    has_ui = any(server.name == "ui" for server in servers)
-    url = f"http://{site_processes.HOST}:{site.ports['ui']}" if site and has_ui and "ui" in site.ports else None
+    url = next((server.url for server in servers if server.name == "ui"), None)
     return SiteStatus(
         site.lab if site else layout.root.name,
         layout.root,
@@ -179,7 +180,17 @@ def status(site_root: Path) -> SiteStatus:
     )
 
 
-def _server_status(child: ChildState, live: bool, tree_rss: Callable[[int], int]) -> ServerStatus:
+def _urls(site: SiteFile) -> dict[str, str]:
+    """The pages of a site by the name of the process that serves them."""
+    found = site_engines.pages(site)
+    if "minio" in found:
+        found["objects"] = found.pop("minio")
+    return found | ({"ui": f"http://{site_processes.HOST}:{site.ports['ui']}"} if "ui" in site.ports else {})
+
+
+def _server_status(
+    child: ChildState, live: bool, tree_rss: Callable[[int], int], url: str | None = None
+) -> ServerStatus:
     alive = bool(child.pid) and processes.is_running(child.pid, child.start)
     said = child.state if alive or (live and child.state in {"waiting", "broken"}) else "stopped"
     name = said if live or not alive else "unsupervised"
@@ -192,6 +203,7 @@ def _server_status(child: ChildState, live: bool, tree_rss: Callable[[int], int]
         child.ended,
         time.time() - child.since if alive else 0.0,
         child.detail,
+        url,
     )
 
 
