@@ -21,8 +21,8 @@ from pathlib import Path
 from homelab_platform.errors import HomelabError
 from homelab_platform.tools import ssh_errors
 
-LONGEST_SOCKET = 80
-"""Characters of a socket's folder; with its name it must stay below what the kernel takes (108 bytes)."""
+LONGEST_SOCKET = 48
+"""Characters of a socket's folder; with its name of up to 58, it must fit what the kernel takes (107)."""
 OWN_FAILURE = 255
 """The exit code by which ssh says that it failed itself."""
 

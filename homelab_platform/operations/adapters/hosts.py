@@ -7,9 +7,8 @@ Belongs here: the order of a deploy, and which way a host goes. Not here: how on
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -24,7 +23,7 @@ from homelab_platform.operations.adapters.host_nixos import NixosWay
 from homelab_platform.operations.adapters.host_state import HostLook, unhealthy
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import name_of
-from homelab_platform.tools.ssh import Ssh, Target
+from homelab_platform.tools.ssh import Ssh, Target, opened
 
 SIDE_BY_SIDE = 32
 """Hosts that are looked at at once."""
@@ -62,8 +61,8 @@ class HostAdapter:
         if host.os == "external":
             return self._seen(host, desired)
         way = self._way(host)
-        with self._ssh(host) as ssh:
-            return way.look(ssh).observation(way.setup(self.lab, host))
+        # A connection of its own: a shared one would take its time to notice that the host is gone, and stay behind.
+        return way.look(self._ssh(host), fresh=True).observation(way.setup(self.lab, host))
 
     def probe_all(self, desired: Iterable[DesiredState]) -> dict[str, Observation | HomelabError]:
         """Look at many hosts side by side: it takes as long as the slowest; unreachable ones time out together."""
@@ -88,15 +87,14 @@ class HostAdapter:
         if host.os == "external":
             raise HomelabError.of(desired.key, "is not installed by the platform", "Look after it where it stands.")
         way = self._way(host)
-        with self._ssh(host) as ssh:
+        with opened(self._target(host), self.access.ssh) as ssh, Deploy(ssh, self.access, way.kind) as deploy:
             before = way.look(ssh)
-            with Deploy(ssh, self.access, way.kind) as deploy:
-                deploy.begin(before)
-                say("saved what is there; it undoes the change by itself unless it is confirmed")
-                failed = self._bring(deploy, before, desired, say)
-                if failed:
-                    raise deploy.undo(failed, say)
-            say("healthy, confirmed over a new connection")
+            deploy.begin(before)
+            say("saved what is there; it undoes the change by itself unless it is confirmed")
+            failed = self._bring(deploy, before, desired, say)
+            if failed:
+                raise deploy.undo(failed, say)
+        say("healthy, confirmed over a new connection")
 
     def _bring(self, deploy: Deploy, before: HostLook, desired: DesiredState, say: Say) -> str:
         """Change, health, confirmation; the reason to undo it, empty if there is none."""
@@ -134,8 +132,8 @@ class HostAdapter:
         host = self._former(key, document)
         if host.os == "external":
             return
-        with self._ssh(host) as ssh:
-            ssh.run("rm -f /var/lib/homelab/applied.json", doing="letting go of the host")
+        forget = "rm -f /var/lib/homelab/applied.json"
+        self._ssh(host).run(forget, fresh=True, doing="letting go of the host")
         say("is no longer looked after; what runs there was left as it is")
 
     def work(self, desired: DesiredState, request: Mapping[str, str], say: Say) -> Iterable[Exhibit]:
@@ -166,10 +164,11 @@ class HostAdapter:
             )
         return ways[tool]
 
-    @contextmanager
-    def _ssh(self, host: ResolvedHost) -> Iterator[Ssh]:
-        """The host's shared connection; it stays open for the next look and ends by itself."""
-        yield Ssh(self.access.target(self.lab, host), self.access.ssh)
+    def _target(self, host: ResolvedHost) -> Target:
+        return self.access.target(self.lab, host)
+
+    def _ssh(self, host: ResolvedHost) -> Ssh:
+        return Ssh(self._target(host), self.access.ssh)
 
     def _seen(self, host: ResolvedHost, desired: DesiredState) -> Observation:
         """A machine that others look after: it is as it should be when it is there."""
