@@ -11,11 +11,15 @@ from homelab_platform.errors import HomelabError, Position, Problem
 from homelab_platform.graph.assets import asset_key, failure
 from homelab_platform.graph.metadata import table_markdown, verdict_result
 from homelab_platform.graph.resources import SITE, SiteResource
-from homelab_platform.operations.adapters.base import with_readings
+from homelab_platform.graph.tags import REQUEST_TAG
+from homelab_platform.operations.adapters.base import FOUNDATIONS, INTEGRITY, with_readings
 from homelab_platform.plan.desired import DesiredState
-from homelab_platform.plan.layers import layer_of
+from homelab_platform.plan.layers import layer_of, name_of
 
 LAB_CHECK = "valid"
+FLOW_CHECK = "flows_on"
+EVERYTHING = "everything"
+"""In the request of a run of checks: recount all of it, not only what changed."""
 
 _MEANS = {
     "freshness": "Every measured series goes on.",
@@ -23,6 +27,14 @@ _MEANS = {
     "gaps": "No readings are missing between others.",
     "rejected": "Few lines are no readings.",
     "conservation": "Bucket, ledger and tables account for the same readings.",
+    "clocks": "No device's readings come from the future.",
+    "burst": "No stream suddenly brings ten times its usual.",
+    "rows_agree": "Object by object, the tables hold the rows that the ledger counted.",
+    "no_duplicates": "No reading (device, sensor, time) is in the table twice.",
+    "files_exist": "Every file that the tables' metadata names is in the object store, with its size.",
+    "answers": "PostgreSQL, the object store and Trino answer a real question.",
+    "columns": "The table has its columns, and producers still fill them.",
+    FLOW_CHECK: "The flow runs in NiFi, nothing waits long in its queues, nothing complains.",
 }
 
 
@@ -62,14 +74,80 @@ def lab_file_check(name: str, problems: tuple[Problem, ...]) -> dg.AssetChecksDe
     return valid
 
 
+def check_keys(here: Mapping[str, DesiredState], *names: str) -> list[dg.AssetCheckKey]:
+    """The checks of these names on the tables of readings that the site holds."""
+    tables = [asset_key(key) for key, state in here.items() if layer_of(key) == "table" and state.checks]
+    return [dg.AssetCheckKey(key, name) for key in tables for name in names]
+
+
+def flow_check_keys(here: Mapping[str, DesiredState]) -> list[dg.AssetCheckKey]:
+    """The checks of the flows that go through NiFi."""
+    return [dg.AssetCheckKey(asset_key(key), FLOW_CHECK) for key in _through_nifi(here)]
+
+
+def _through_nifi(here: Mapping[str, DesiredState]) -> list[str]:
+    flows = {key: state.document for key, state in here.items() if layer_of(key) == "flow"}
+    return [key for key, document in flows.items() if (document.get("source_settings") or {}).get("via") == "nifi"]
+
+
 def reading_checks(here: Mapping[str, DesiredState]) -> list[dg.AssetChecksDefinition]:
-    """The checks of the tables of readings that the site holds: one look at the lake gives all verdicts."""
-    tables = {key: state for key, state in here.items() if layer_of(key) == "table" and state.checks}
-    return [_soundness(asset_key(key), state.checks) for key, state in tables.items()]
+    """The checks of the tables of readings that the site holds, and of the flows through NiFi: one look at the lake
+    gives all verdicts of a group.
+    """
+    found = [_flow_check(key) for key in _through_nifi(here)]
+    for key, state in here.items():
+        if layer_of(key) == "table" and state.checks:
+            found.append(_soundness(asset_key(key), state.checks))
+            found.append(_group("integrity", asset_key(key), INTEGRITY))
+            found.append(_group("foundations", asset_key(key), FOUNDATIONS))
+    return found
+
+
+def _specs(key: dg.AssetKey, names: Iterable[str]) -> list[dg.AssetCheckSpec]:
+    return [dg.AssetCheckSpec(name, asset=key, description=_MEANS.get(name)) for name in names]
+
+
+def _flow_check(key: str) -> dg.AssetChecksDefinition:
+    place = asset_key(key)
+
+    @dg.multi_asset_check(
+        name=f"health_of_{place.to_python_identifier()}",
+        specs=_specs(place, (FLOW_CHECK,)),
+        required_resource_keys={SITE},
+    )
+    def health(context: dg.AssetCheckExecutionContext) -> Iterable[dg.AssetCheckResult]:
+        site: SiteResource = getattr(context.op_execution_context.resources, SITE)
+        try:
+            yield verdict_result(place, with_readings(site.world).flow_health(name_of(key)))
+        except HomelabError as error:
+            raise failure(error) from None
+
+    return health
+
+
+def _group(group: str, key: dg.AssetKey, names: tuple[str, ...]) -> dg.AssetChecksDefinition:
+    """Checks whose verdicts come one after the other: what follows one that cannot be made is not lost with it."""
+
+    @dg.multi_asset_check(
+        name=f"{group}_of_{key.to_python_identifier()}", specs=_specs(key, names), required_resource_keys={SITE}
+    )
+    def checks(context: dg.AssetCheckExecutionContext) -> Iterable[dg.AssetCheckResult]:
+        step = context.op_execution_context
+        site: SiteResource = getattr(step.resources, SITE)
+        everything = step.run_tags.get(f"{REQUEST_TAG}{EVERYTHING}") == "yes"
+        try:
+            world = with_readings(site.world)
+            verdicts = world.integrity(everything) if group == "integrity" else world.foundations()
+            for verdict in verdicts:
+                yield verdict_result(key, verdict)
+        except HomelabError as error:
+            raise failure(error) from None
+
+    return checks
 
 
 def _soundness(key: dg.AssetKey, names: tuple[str, ...]) -> dg.AssetChecksDefinition:
-    specs = [dg.AssetCheckSpec(name, asset=key, description=_MEANS.get(name)) for name in names]
+    specs = _specs(key, names)
 
     @dg.multi_asset_check(name=f"soundness_of_{key.to_python_identifier()}", specs=specs, required_resource_keys={SITE})
     def soundness(context: dg.AssetCheckExecutionContext) -> Iterable[dg.AssetCheckResult]:

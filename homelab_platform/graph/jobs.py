@@ -9,7 +9,11 @@ from typing import Any
 import dagster as dg
 
 from homelab_platform.graph.assets import asset_key
-from homelab_platform.graph.tags import PURPOSE_TAG
+from homelab_platform.graph.checks import EVERYTHING, check_keys, flow_check_keys
+from homelab_platform.graph.tags import PURPOSE_TAG, REQUEST_TAG
+from homelab_platform.operations.adapters.base import FOUNDATIONS, INTEGRITY
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.documents import TABLE_CHECKS
 from homelab_platform.plan.layers import layer_of
 
 
@@ -21,11 +25,24 @@ def _checks(keys: Iterable[str]) -> dg.AssetSelection:
     return dg.AssetSelection.checks_for_assets(*(asset_key(key) for key in keys))
 
 
-def asset_jobs(here: Iterable[str]) -> Mapping[str, Any]:
+def _sound(here: Mapping[str, DesiredState], *more: str) -> dg.AssetSelection:
+    """The checks that cost a look at the last days; with `more`, those of these names and the flows' too."""
+    flows = flow_check_keys(here) if more else []
+    return dg.AssetSelection.checks(*check_keys(here, *TABLE_CHECKS, *more), *flows)
+
+
+_RECOUNTS: tuple[tuple[str, dict[str, str], str], ...] = (
+    ("integrity", {}, "Recount what changed since the last look: rows, duplicates, files."),
+    ("audit", {f"{REQUEST_TAG}{EVERYTHING}": "yes"}, "Recount everything: rows, duplicates, files."),
+)
+
+
+def asset_jobs(here: Mapping[str, DesiredState]) -> Mapping[str, Any]:
     """The asset jobs of a site on which the assets `here` can be run, by name.
 
     `apply` brings assets to their desired state; `ingest` takes pending objects into the tables of readings; `marts`
-    computes marts; `quality` runs the checks. A job without an asset to work on is left out.
+    computes marts; `quality` runs the checks, `integrity` and `audit` those that recount. A job without an asset to
+    work on is left out.
     """
     keys = sorted(here)
     tables = [key for key in keys if layer_of(key) == "table"]
@@ -34,7 +51,7 @@ def asset_jobs(here: Iterable[str]) -> Mapping[str, Any]:
     if keys:
         found["apply"] = dg.define_asset_job(
             "apply",
-            _selection(keys) | _checks([*tables, *marts]),
+            _selection(keys) | _sound(here) | _checks(marts),
             description="Bring assets to their desired state.",
             tags={PURPOSE_TAG: "apply"},
         )
@@ -44,10 +61,13 @@ def asset_jobs(here: Iterable[str]) -> Mapping[str, Any]:
         )
         found["quality"] = dg.define_asset_job(
             "quality",
-            _checks(tables),
-            description="Freshness, ranges, gaps, rejected share, conservation.",
+            _sound(here, *FOUNDATIONS),
+            description="Freshness, ranges, gaps, rejected share, clocks, bursts; servers, columns, flows.",
             tags={PURPOSE_TAG: "quality"},
         )
+        for name, tags, text in _RECOUNTS:
+            recount = dg.AssetSelection.checks(*check_keys(here, *INTEGRITY))
+            found[name] = dg.define_asset_job(name, recount, description=text, tags={PURPOSE_TAG: "quality", **tags})
     if marts:
         found["marts"] = dg.define_asset_job(
             "marts",

@@ -11,8 +11,10 @@ import dagster as dg
 CRONS = {
     "observe": "*/10 * * * *",
     "quality": "*/15 * * * *",
+    "integrity": "52 * * * *",
     "maintenance": "17 * * * *",
     "sweep": "40 3 * * *",
+    "audit": "25 4 * * 0",
     "prune": "10 4 * * *",
 }
 """The job's name and its cron; minutes are apart so that a Pi never starts two at once."""

@@ -35,7 +35,7 @@ _ENTRANCES = {
     "rest": ("nifi",),
     "prometheus": ("monitoring", "prometheus", "kube-prometheus-stack"),
 }
-TABLE_CHECKS = ("freshness", "range", "gaps", "rejected", "conservation")
+TABLE_CHECKS = ("freshness", "range", "gaps", "rejected", "conservation", "clocks", "burst")
 """The verifications of a table of readings; the graph gives each of them its check."""
 
 

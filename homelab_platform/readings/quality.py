@@ -108,15 +108,15 @@ def freshness(series: Iterable[SeriesMeasure], now: datetime) -> CheckResult:
         "newest": newest.isoformat(),
         "newest_age_seconds": round((now - newest).total_seconds(), 1),
         "late_series": [
-            {"series": one.name, "stream": one.stream, "newest": one.newest.isoformat(), "age": _age(now - one.newest)}
+            {"series": one.name, "stream": one.stream, "newest": one.newest.isoformat(), "age": age(now - one.newest)}
             for one in late[:SHOWN]
         ],
     }
     if not late:
-        text = f"All {len(measured)} series are fresh; the newest reading is {_age(now - newest)} old."
+        text = f"All {len(measured)} series are fresh; the newest reading is {age(now - newest)} old."
         return CheckResult("freshness", True, "warn", text, facts)
     text = (
-        f"{len(late)} of {len(measured)} series are late; the longest is {late[0].name}, {_age(now - late[0].newest)}."
+        f"{len(late)} of {len(measured)} series are late; the longest is {late[0].name}, {age(now - late[0].newest)}."
     )
     return CheckResult("freshness", False, "error" if len(late) == len(measured) else "warn", text, facts)
 
@@ -175,7 +175,7 @@ def _by_share(
                 "series": one.name,
                 "share": f"{part(one) / max(1.0, whole(one)):.2%}",
                 word: round(part(one)),
-                "longest gap": _age(timedelta(seconds=one.longest_gap)) if one.longest_gap else "–",
+                "longest gap": age(timedelta(seconds=one.longest_gap)) if one.longest_gap else "–",
             }
             for one in ranked[:SHOWN]
             if part(one)
@@ -243,7 +243,8 @@ def conservation(found: Conservation) -> CheckResult:
     return CheckResult("conservation", False, "warn" if only_waiting else "error", f"{'; '.join(wrong)}.", facts)
 
 
-def _age(span: timedelta) -> str:
+def age(span: timedelta) -> str:
+    """A span of time in the largest unit that it has two of."""
     seconds = max(0.0, span.total_seconds())
     for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:

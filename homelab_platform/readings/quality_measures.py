@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from homelab_platform.lab.resolved import ResolvedStream
-from homelab_platform.readings import ledger, quality
+from homelab_platform.readings import ledger, quality, quality_arrivals
 from homelab_platform.readings.contract import READINGS, REJECTED
+from homelab_platform.readings.quality_columns import demand_contract
 from homelab_platform.tools import duckdb as engine
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.objects import ObjectStore
@@ -25,17 +26,19 @@ WINDOW = timedelta(days=1)  # that range, gaps and rejected lines are judged ove
 REMEMBERED = timedelta(days=7)  # a series silent for longer has ended, it is not late
 SETTLING = timedelta(minutes=10)  # an object younger than this may still wait
 
+# A device whose clock is ahead is as fresh as its last arrival, not as its times say: `seen` is the earlier of the two.
 _SERIES = """
 WITH r AS (
-    SELECT split_part(source, '/', 1) AS stream, device, sensor, ts, quality,
+    SELECT split_part(source, '/', 1) AS stream, device, sensor, ts, quality, least(ts, ingested_at) AS seen,
         epoch(ts) - epoch(lag(ts) OVER (PARTITION BY device, sensor ORDER BY ts)) AS step
     FROM sensor_data
-    WHERE date >= $since::DATE AND date <= $until::DATE AND ts > $since::TIMESTAMPTZ AND ts <= $until::TIMESTAMPTZ
+    WHERE date >= $since::DATE AND date <= $until::DATE + 1 AND ts > $since::TIMESTAMPTZ
+        AND least(ts, ingested_at) <= $until::TIMESTAMPTZ
 ), windowed AS (
-    SELECT r.*, every, ts > $recent::TIMESTAMPTZ AS recent
-    FROM r LEFT JOIN paces USING (stream, sensor)
+    SELECT r.*, p.every, r.ts > $recent::TIMESTAMPTZ AS recent
+    FROM r LEFT JOIN paces p ON p.stream = r.stream AND p.sensor = r.sensor
 )
-SELECT arg_max(stream, ts), device, sensor, max(ts),
+SELECT arg_max(stream, ts), device, sensor, max(seen),
     count(*) FILTER (recent),
     count(*) FILTER (recent AND quality = 'out_of_range'),
     count(*) FILTER (recent AND quality = 'simulated'),
@@ -51,22 +54,26 @@ SELECT coalesce(a.stream, b.stream) AS stream, coalesce(accepted, 0), reason, co
 ) a FULL JOIN (
     SELECT split_part(source, '/', 1) AS stream, reason, count(*) AS lines FROM sensor_data_rejected
     WHERE ingested_at > $recent::TIMESTAMPTZ GROUP BY 1, 2
-) b USING (stream) ORDER BY 1, 4 DESC, 3
+) b ON b.stream = a.stream ORDER BY 1, 4 DESC, 3
 """
 
 
 def check_readings(
     lakehouse: Lakehouse, streams: Mapping[str, ResolvedStream], *, now: datetime | None = None
 ) -> list[quality.CheckResult]:
-    """All five verdicts on `default.sensor_data`: freshness, range, gaps, rejected, conservation.
+    """The verdicts on `default.sensor_data`: freshness, range, gaps, rejected, conservation, clocks, burst.
 
-    Raises HomelabError if the lake cannot be read.
+    Raises HomelabError if the lake cannot be read, or lacks a column that every measurement needs.
     """
     moment = now or datetime.now(UTC)
     with ObjectStore(lakehouse.objects) as store:
         objects = {o.key: o.etag for o in store.list(lakehouse.raw_bucket) if o.last_modified < moment - SETTLING}
     book = read_ledger(lakehouse)
+    with ledger.connect(lakehouse) as connection:
+        rates = quality_arrivals.measure_rates(connection, lakehouse.raw_bucket, moment)
     with closing(engine.connect(lakehouse, pointers=book.pointers)) as sql:
+        demand_contract(sql)
+        found_clocks = quality_arrivals.measure_clocks(sql, moment)
         series = measure_series(sql, streams, moment)
         refused = measure_rejected(sql, moment)
         counted = measure_conservation(sql, objects, book)
@@ -76,6 +83,8 @@ def check_readings(
         quality.gaps(series),
         quality.rejected(refused),
         quality.conservation(counted),
+        quality_arrivals.clocks(found_clocks),
+        quality_arrivals.burst(rates),
     ]
 
 

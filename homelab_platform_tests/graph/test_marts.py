@@ -53,7 +53,9 @@ def test_one_reading_of_1999_does_not_make_nine_thousand_partitions(world: Folde
     assert len(marts.days_of("small").get_partition_keys()) < marts.MOST_DAYS + 5
 
 
-def test_a_backfill_of_four_months_is_one_run_for_exactly_its_days(world: FolderWorld, instance: DagsterInstance) -> None:
+def test_a_backfill_of_four_months_is_one_run_for_exactly_its_days(
+    world: FolderWorld, instance: DagsterInstance
+) -> None:
     job = build(lab_with_marts(), world).resolve_job_def("marts")
     first, last = TODAY - timedelta(days=120), TODAY - timedelta(days=1)
     tags = {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}

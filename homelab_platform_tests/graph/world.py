@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.operations.adapters.base import Exhibit, Inbox, Observation, Say
+from homelab_platform.operations.adapters.base import FOUNDATIONS, INTEGRITY, Exhibit, Inbox, Observation, Say
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.documents import TABLE_CHECKS
 from homelab_platform.plan.layers import EVERYTHING, Capabilities
@@ -198,6 +198,16 @@ class FolderWorld:
     def quality(self) -> list[CheckResult]:
         facts = {"series": 2, "worst": [{"series": "attic/temperature", "share": "3 %"}]}
         return [CheckResult(name, name != "gaps", "warn", f"{name} was looked at", facts) for name in TABLE_CHECKS]
+
+    def integrity(self, everything: bool) -> Iterator[CheckResult]:
+        self.worked.append(("integrity", {"everything": str(everything)}))
+        yield from (CheckResult(name, name != "files_exist", "error", f"{name} was looked at") for name in INTEGRITY)
+
+    def foundations(self) -> Iterator[CheckResult]:
+        yield from (CheckResult(name, True, "error", f"{name} was looked at") for name in FOUNDATIONS)
+
+    def flow_health(self, stream: str) -> CheckResult:
+        return CheckResult("flows_on", True, "error", f"{stream} flows on")
 
     def pictures(self) -> Iterable[Exhibit]:
         return [Exhibit("temperature, last day", "png", b"picture")]

@@ -115,6 +115,7 @@ def test_readings_that_arrive_whole_pass_and_each_trouble_is_found_by_its_check(
     ingest_pending(lakehouse, streams)
     assert [(c.name, c.passed) for c in check_readings(lakehouse, streams, now=now)] == [
         ("freshness", True), ("range", True), ("gaps", True), ("rejected", True), ("conservation", True),
+        ("clocks", True), ("burst", True),
     ]  # fmt: skip
     late = NOW + timedelta(hours=20)
     _upload(lakehouse, _measured(late, 600, value=99), "hot", extra=b"rubbish\n" * 9)
@@ -122,7 +123,7 @@ def test_readings_that_arrive_whole_pass_and_each_trouble_is_found_by_its_check(
         store.put(lakehouse.raw_bucket, object_key("air", NOW.date(), "kitchen", "cut"), gzip.compress(b"x" * 999)[:20])
     ingest_pending(lakehouse, streams)
     found = {c.name: c for c in check_readings(lakehouse, streams, now=late + timedelta(hours=3))}
-    assert [name for name, check in found.items() if check.passed] == ["conservation"]
+    assert [name for name, check in found.items() if check.passed] == ["conservation", "clocks", "burst"]
     assert found["freshness"].severity == "error"
     assert found["range"].metadata["worst"][0]["series"] == "kitchen/temperature"
     assert found["gaps"].metadata["worst"][0]["longest gap"] == "10 h"

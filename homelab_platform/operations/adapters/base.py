@@ -6,7 +6,7 @@ not observed after it was applied. Not here: any layer's own probes and changes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from types import TracebackType
@@ -28,6 +28,12 @@ Say = Callable[[str], None]
 UPKEEP = ("compact", "expire", "clean")
 """Upkeep of tables: rewrite small files, drop old snapshots and rows, remove files that no snapshot knows."""
 
+
+INTEGRITY = ("rows_agree", "no_duplicates", "files_exist")
+"""Checks of a table that recount what is there; see readings/reconciliation*.py."""
+
+FOUNDATIONS = ("answers", "columns")
+"""Checks of a table that say whether its servers answer and its columns are there."""
 
 ALL_DATES = "all"
 """In the request of a run: every day, where `dates` could name some."""
@@ -180,6 +186,18 @@ class ReadingsWorld(World, Protocol):
 
     def quality(self) -> list[CheckResult]:
         """The verdicts on the readings; see readings/quality.py."""
+        ...
+
+    def integrity(self, everything: bool) -> Iterator[CheckResult]:
+        """The verdicts of INTEGRITY on real state, of what changed since the last look or of everything."""
+        ...
+
+    def foundations(self) -> Iterator[CheckResult]:
+        """The verdicts of FOUNDATIONS: what every reading rests on."""
+        ...
+
+    def flow_health(self, stream: str) -> CheckResult:
+        """The verdict on a stream's way through NiFi."""
         ...
 
     def pictures(self) -> Iterable[Exhibit]:

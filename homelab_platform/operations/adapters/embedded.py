@@ -6,7 +6,7 @@ Belongs here: which adapter serves which layer, and the site's state store. Not 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from homelab_platform.operations.adapters.marts import MartAdapter
 from homelab_platform.operations.adapters.readings import Inbox, ReadingsAdapter, pictures, take_in, upkeep
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import PROFILES, Capabilities
-from homelab_platform.tools.endpoints import Lakehouse
+from homelab_platform.tools.endpoints import Engines, Lakehouse
 from homelab_platform.tools.object_access import KeyFile
 from homelab_platform.tools.state import StateStore
 
@@ -115,6 +115,34 @@ class EmbeddedWorld:
         from homelab_platform.readings.quality_measures import check_readings
 
         return check_readings(self.lakehouse, self.lab.streams)
+
+    @property
+    def engines(self) -> Engines:
+        """The servers that the site has beyond PostgreSQL and S3."""
+        return self._site.engines if self._site else Engines()
+
+    def integrity(self, everything: bool) -> Iterator[CheckResult]:
+        """The verdicts on real state, of what changed since the last look or of everything."""
+        from homelab_platform.readings import reconciliation, reconciliation_files
+
+        yield reconciliation.rows_agree(self.lakehouse, everything=everything)
+        yield reconciliation.no_duplicates(self.lakehouse, everything=everything)
+        yield reconciliation_files.files_exist(self.lakehouse)
+
+    def foundations(self) -> Iterator[CheckResult]:
+        """The verdicts on what every reading rests on: servers that answer, columns that are there."""
+        from homelab_platform.readings import quality_columns, quality_servers
+
+        yield quality_servers.check_servers(self.lakehouse, self.engines)
+        yield quality_columns.check_columns(self.lakehouse, self.lab.streams)
+
+    def flow_health(self, stream: str) -> CheckResult:
+        """The verdict on a stream's way through NiFi. Raises HomelabError if the site has no NiFi."""
+        from homelab_platform.readings.quality_servers import check_flow
+
+        if self.engines.nifi is None:
+            raise HomelabError.of(f"flow/{stream}", "this site has no NiFi", "`homelab up --profile full` starts it.")
+        return check_flow(self.engines.nifi, stream)
 
     def pictures(self) -> Iterable[Exhibit]:
         """The last day of each sensor, as a picture."""
