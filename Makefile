@@ -5,6 +5,7 @@ HOMELAB := $(VENV)/bin/homelab
 LAB ?= examples/pi-cluster
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 PYTEST := $(VENV)/bin/pytest -q -n 2
+TEST_LAB := $(VENV)/bin/python -m homelab_platform_tests.testlab
 
 help: ## Show what there is to run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -29,11 +30,18 @@ servers: setup ## Install the servers of the full profile for this user (once; N
 # Installing begins before the linters do; a test that needs a server waits for its installation, and no other does.
 test: setup ## All tests, on real servers
 	@scripts/install-servers > $(VENV)/servers.log 2>&1 & installing=$$!; \
-	  if $(MAKE) --no-print-directory lint && $(PYTEST) --durations=10; then wait $$installing; \
-	  else kill $$installing 2>/dev/null; cat $(VENV)/servers.log; exit 1; fi
+	  $(TEST_LAB) install > $(VENV)/test-lab.log 2>&1 & lab=$$!; \
+	  if $(MAKE) --no-print-directory lint && $(PYTEST) --durations=10; then wait $$installing && wait $$lab; \
+	  else kill $$installing $$lab 2>/dev/null; cat $(VENV)/servers.log $(VENV)/test-lab.log; exit 1; fi
 
 test-fast: lint ## The tests that take less than three minutes together
 	@$(PYTEST) -m "not slow"
+
+test-lab: setup ## Start three real hosts and a real Kubernetes in namespaces of this machine (as root); says how to get in
+	@$(TEST_LAB) up
+
+test-lab-down: setup ## Remove the test lab; nothing of it is left
+	@$(TEST_LAB) down
 
 BENCHES := plan_scale definitions_load anomalies ingest commit_cost ingest_memory kill9_ingest object_to_row up
 
@@ -43,4 +51,4 @@ bench: setup ## Every benchmark (BENCHES="ingest up" for some); each ends with o
 lock: setup ## Resolve the dependencies anew into requirements.lock
 	@scripts/lock --upgrade
 
-.PHONY: help setup up down servers lint test test-fast bench lock
+.PHONY: help setup up down servers lint test test-fast test-lab test-lab-down bench lock

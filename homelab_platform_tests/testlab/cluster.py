@@ -22,6 +22,7 @@ from homelab_platform_tests.testlab import manifests, programs, requirements
 from homelab_platform_tests.testlab.images import Files, Image, make_image
 from homelab_platform_tests.testlab.lab import TestLab
 from homelab_platform_tests.testlab.nodes import PAUSE_IMAGE, SOCKET, Nodes
+from homelab_platform_tests.testlab.space import ran
 
 READY = "ready"
 PATIENCE = 90.0
@@ -110,7 +111,7 @@ class TestCluster:
         return self.wiring.node_folder(self.wiring.place.hosts[self.wiring.place.index(node)])
 
     def stop_processes(self, *names: str, node: str | None = None) -> None:
-        """Kill processes of a node (the server, unless said) and keep them down: `kube-apiserver`, `kubelet` and others."""
+        """Kill processes of a node (the server, unless said) and keep them down (`kube-apiserver`, `kubelet`, …)."""
         self._run_on(node or self.server, frozenset(names))
 
     def start_processes(self, node: str | None = None) -> None:
@@ -141,15 +142,7 @@ class TestCluster:
 def _run(
     command: list[str], what: str, *, text: str | None = None, check: bool, timeout: float
 ) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        command,
-        input=text,
-        stdin=subprocess.DEVNULL if text is None else None,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    done = ran(command, text=text, timeout=timeout)
     if check and done.returncode:
         words = " ".join(word for word in command[1:] if not word.startswith("--kubeconfig"))
         raise HomelabError.of(f"{what} {words}", f"failed ({done.returncode})", done.stderr.strip()[-2000:])

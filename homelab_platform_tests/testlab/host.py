@@ -16,6 +16,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.servers import launch, processes
 from homelab_platform_tests.testlab import debian, hosts
 from homelab_platform_tests.testlab.hosts import HostSpec, Place
+from homelab_platform_tests.testlab.space import ran
 
 BOOT = 60.0
 """Seconds within which a host answers by SSH; it takes three to five."""
@@ -82,15 +83,7 @@ class TestHost:
         self, command: str, *, user: str = "root", check: bool = True, timeout: float = 60, text: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a shell command on the host. Raises HomelabError with what it said when it fails and `check` is set."""
-        done = subprocess.run(
-            [*self.ssh_command(user), command],
-            input=text,
-            stdin=subprocess.DEVNULL if text is None else None,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        done = ran([*self.ssh_command(user), command], text=text, timeout=timeout)
         if check and done.returncode:
             raise HomelabError.of(self.name, f"`{command}` failed ({done.returncode}): {done.stderr.strip()[-1000:]}")
         return done

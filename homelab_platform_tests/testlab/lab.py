@@ -168,9 +168,11 @@ def stop(place: Place, patience: float = 60) -> None:
         guardian.clear(place)
         return
 
+    started = processes.start_of(pid)
+
     def gone() -> bool:
         guardian.reap()
-        return store.guardian_of(place.folder) is None and not place.folder.exists()
+        return processes.start_of(pid) != started or started is None
 
     processes.send(pid, signal.SIGTERM)
     if not processes.wait_until(gone, patience):

@@ -57,15 +57,7 @@ class Space:
         self, *command: str, net_only: bool = False, check: bool = True, text: str | None = None, timeout: float = 120
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside. Raises HomelabError with what it said when it fails and `check` is set."""
-        done = subprocess.run(
-            [*self.enter(net_only=net_only), *command],
-            input=text,
-            stdin=subprocess.DEVNULL if text is None else None,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        done = ran([*self.enter(net_only=net_only), *command], text=text, timeout=timeout)
         if check and done.returncode:
             said = (done.stderr or done.stdout).strip()
             raise HomelabError.of(self.folder.name, f"`{' '.join(command)}` failed inside: {said[-2000:]}")
@@ -85,6 +77,22 @@ class Space:
         """What should run inside."""
         found: dict[str, Any] = json.loads(self.plan_file.read_text())
         return found
+
+
+def ran(command: list[str], *, text: str | None = None, timeout: float) -> subprocess.CompletedProcess[str]:
+    """Run a command with this input; after `timeout` seconds it is killed and counts as failed (124)."""
+    try:
+        return subprocess.run(
+            command,
+            input=text,
+            stdin=subprocess.DEVNULL if text is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 124, "", f"no answer within {timeout:.0f} s")
 
 
 def _reads(file: Path) -> bytes:

@@ -104,6 +104,6 @@ def test_hosts_have_firewalls_of_their_own(test_hosts: TestLab) -> None:
 
 
 def test_nothing_of_the_outside_can_be_reached_from_a_host(test_hosts: TestLab) -> None:
-    done = test_hosts.host("pi-3").ssh("ping -c 1 -W 1 192.0.2.1", check=False)
+    done = test_hosts.host("pi-3").ssh("ping -c 1 -W 1 198.51.100.1", check=False)
     assert done.returncode != 0
     assert processes.wait_until(test_hosts.host("pi-3").answers, 5)
