@@ -9,16 +9,18 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from homelab_platform.servers import launch, minio, mosquitto, nifi, ports, trino
 from homelab_platform.servers.scratch import ScratchServers, make_lakehouse
 from homelab_platform.servers.shared import PATIENCE, Shared, shared_servers
+from homelab_platform.servers.spec import ProcessSpec
 from homelab_platform.tools.endpoints import Lakehouse, MqttEndpoint, NifiEndpoint, ObjectsEndpoint, TrinoEndpoint
 
 MQTT_ADMIN = "admin"
-START_TIMEOUT = 400.0
-"""Seconds; a Java server beside two test workers takes one to two minutes."""
+START_TIMEOUT = 1200.0
+"""Seconds; a Java server takes a quarter of a minute alone, and many minutes on a machine that does much else."""
 
 
 def beside(folder: Path, name: str) -> Path:
@@ -66,10 +68,14 @@ def scratch_nifi(folder: Path) -> Iterator[NifiEndpoint]:
         chosen = nifi.NifiPorts.choose()
         nifi.prepare(folder / "nifi", chosen, secrets.token_urlsafe(18), durable=False)
         (folder / "drop").mkdir(exist_ok=True)
-        return Shared((nifi.process(folder / "nifi", chosen),), {"url": f"http://{nifi.ADDRESS}:{chosen.http}"})
+        return Shared((_slow(nifi.process(folder / "nifi", chosen)),), {"url": f"http://{nifi.ADDRESS}:{chosen.http}"})
 
     with shared_servers(folder, make, start_timeout=START_TIMEOUT) as raw:
         yield NifiEndpoint(**raw, drop=folder / "drop")
+
+
+def _slow(spec: ProcessSpec) -> ProcessSpec:
+    return replace(spec, start_timeout=START_TIMEOUT)
 
 
 def trino_lakehouse(servers: ScratchServers) -> Lakehouse:
@@ -90,7 +96,7 @@ def scratch_trino(folder: Path, servers: ScratchServers) -> Iterator[TrinoEndpoi
         trino.prepare(home, chosen, lakehouse, password=password, shared_secret=shared, dynamic=True)
         trino.prepare_catalog(home, lakehouse)
         found = trino.endpoint(home, chosen, password)
-        return Shared((trino.process(home, chosen),), {**vars(found), "ca": str(found.ca)})
+        return Shared((_slow(trino.process(home, chosen)),), {**vars(found), "ca": str(found.ca)})
 
     with shared_servers(folder, make, start_timeout=START_TIMEOUT) as raw:
         yield TrinoEndpoint(**{**raw, "ca": Path(raw["ca"])})

@@ -11,6 +11,7 @@ import hmac
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from homelab_platform.servers import launch, minio, mosquitto, nifi, processes, trino
@@ -21,6 +22,9 @@ from homelab_platform.tools.endpoints import Engines, Lakehouse, MqttEndpoint, N
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
 
+SERVERS = ("postgres", "objects")
+SLOW_START = 1200.0
+"""Seconds: on a Pi with a slow card, or where many things start at once, Java takes minutes; a crash shows at once."""
 BRIDGE_MODULE = "homelab_platform.readings.sources.mqtt_bridge"
 BRIDGE_USER = "bridge"
 USERS_FILE = "users.json"
@@ -35,17 +39,18 @@ def wanted(site: SiteFile) -> tuple[str, ...]:
 
 def engine_processes(layout: Layout, site: SiteFile, environment: Mapping[str, str]) -> list[ProcessSpec]:
     """The engines as the supervisor is told them; `environment` is that of the graph's processes."""
-    chosen = _nifi_ports(site)
+    flows = nifi.process(layout.nifi, _nifi_ports(site))
+    queries = trino.process(layout.trino, _trino_ports(site), after=SERVERS, gate=str(layout.prepared))
     return [
         mosquitto.process(layout.mqtt, site.ports["mqtt"]),
-        nifi.process(layout.nifi, chosen),
-        trino.process(layout.trino, _trino_ports(site), after=("postgres", "objects"), gate=str(layout.prepared)),
+        replace(flows, start_timeout=SLOW_START),
+        replace(queries, start_timeout=SLOW_START),
         ProcessSpec(
             name="bridge",
             command=(sys.executable, "-m", BRIDGE_MODULE, "--site", str(layout.root)),
             folder=str(layout.root),
             environment=dict(environment),
-            after=("postgres", "objects", "mqtt"),
+            after=(*SERVERS, "mqtt"),
             gate=str(layout.prepared),
             stop_timeout=15,
         ),

@@ -30,7 +30,7 @@ from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint, Postgre
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
 
-START_TIMEOUT = 600.0  # seconds: a Pi with an SD card that recovers from a power cut is slow
+START_TIMEOUT = 1200.0  # seconds: a Pi with an SD card that recovers from a power cut is slow
 
 Say = Callable[[str], None]
 

@@ -46,7 +46,7 @@ streams:
   dropped: {{from: {{files: dropped}}, sensors: {{count: {{every: 1s}}}}}}
 """
 TARGETS = ("nifi", "trino", "objects", "postgres", "daemon")
-RECOVERY = 300.0
+RECOVERY = 900.0
 """Seconds within which a killed server must answer again."""
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
