@@ -1,0 +1,1 @@
+../../ansible/roles/collector/files/collector.py

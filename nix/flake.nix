@@ -1,0 +1,39 @@
+# The NixOS hosts of a lab. What they are stands in lab.json beside this file:
+#   homelab show --json > nix/lab.json
+#   nix build 'path:./nix#nixosConfigurations.pi.config.system.build.toplevel'
+#   nix build 'path:./nix#images.pi'
+# `homelab apply` and scripts/build-image.sh do this from a copy, so that nobody's lab.json gets into the checkout.
+{
+  description = "NixOS hosts of a lab, from its lab.json";
+
+  inputs = {
+    nixpkgs.url = "github:NixOS/nixpkgs/nixos-25.11";
+    # Kernel, firmware and boot loader of the Raspberry Pi. It brings the nixpkgs that its binary cache was built with:
+    # another one would mean to compile the kernel.
+    nixos-raspberrypi.url = "github:nvmd/nixos-raspberrypi/main";
+  };
+
+  outputs =
+    { self, nixpkgs, nixos-raspberrypi, ... }:
+    let
+      lab = builtins.fromJSON (builtins.readFile ./lab.json);
+      inherit (nixpkgs) lib;
+      ours = lib.filterAttrs (_: host: host.os == "nixos") lab.hosts;
+      mkSystem = import ./lib/system.nix { inherit lib nixpkgs nixos-raspberrypi lab; };
+    in
+    {
+      nixosConfigurations = lib.mapAttrs (_: mkSystem) ours;
+
+      # What a host starts from the first time: an SD card image for a Pi, an ISO or disk image for others.
+      images = lib.mapAttrs (
+        name: host: import ./lib/image.nix { inherit host; } self.nixosConfigurations.${name}.config.system.build
+      ) (lib.filterAttrs (_: host: (host.settings.image or "none") != "none") ours);
+
+      checks = lib.genAttrs [ "x86_64-linux" "aarch64-linux" ] (
+        system:
+        lib.mapAttrs (name: _: self.nixosConfigurations.${name}.config.system.build.toplevel) (
+          lib.filterAttrs (_: host: (import ./lib/platform.nix host) == system) ours
+        )
+      );
+    };
+}

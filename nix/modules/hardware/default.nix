@@ -1,0 +1,8 @@
+# The machine below the system, by the board that lab.json names.
+{
+  imports = [
+    ./pi.nix
+    ./vm.nix
+    ./x86.nix
+  ];
+}

@@ -1,0 +1,39 @@
+# What the host says of itself: Prometheus' node exporter, and its own readings for the lab's machine stream.
+{ lib, pkgs, host, ... }:
+let
+  exporter = host.exporters.node or null;
+  telemetry = host.telemetry or { };
+  settings = pkgs.writeText "collector.json" (builtins.toJSON (telemetry // { device = host.name; }));
+in
+{
+  services.prometheus.exporters.node = lib.mkIf (exporter != null) {
+    enable = true;
+    inherit (exporter) port;
+    listenAddress = if host.address == null then "0.0.0.0" else host.address;
+    openFirewall = false;
+  };
+  # The address may come later than the service.
+  systemd.services.prometheus-node-exporter = lib.mkIf (exporter != null) {
+    startLimitIntervalSec = 0;
+    serviceConfig.RestartSec = 5;
+  };
+
+  systemd.services.homelab-collector = lib.mkIf (telemetry != { }) {
+    description = "Readings of this machine for the lab";
+    wantedBy = [ "multi-user.target" ];
+    startLimitIntervalSec = 0;
+    serviceConfig = {
+      ExecStart = "${pkgs.python3Minimal}/bin/python3 -I -S ${../files/collector.py} ${settings}";
+      DynamicUser = true;
+      StateDirectory = "homelab-collector";
+      Restart = "always";
+      RestartSec = 10;
+      Nice = 10;
+      MemoryMax = "48M";
+      NoNewPrivileges = true;
+      ProtectSystem = "strict";
+      ProtectHome = true;
+      PrivateTmp = true;
+    };
+  };
+}
