@@ -151,6 +151,7 @@ def process(folder: Path, port: int, console: int | None = None) -> ProcessSpec:
             "MINIO_BROWSER": "on" if console else "off",
             "MINIO_UPDATE": "off",
             "MINIO_CALLHOME_ENABLE": "off",
+            "MINIO_API_DELETE_CLEANUP_INTERVAL": "10s",  # else what is deleted keeps its room for five minutes
             "GOGC": "50",
             "GOMEMLIMIT": "400MiB",
         },

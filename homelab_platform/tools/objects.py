@@ -24,6 +24,7 @@ from homelab_platform.tools.objects_errors import (
     NotFound,
     ObjectsError,
     ObjectsUnreachable,
+    StorageFull,
     Truncated,
 )
 from homelab_platform.tools.objects_http import conditions, make_http, was_retried
@@ -44,12 +45,18 @@ __all__ = [
     "ObjectVersion",
     "ObjectsError",
     "ObjectsUnreachable",
+    "StorageFull",
     "Truncated",
     "Upload",
 ]
 
 PART_SIZE = 16 << 20  # bytes; a file of unknown length is sent in parts of this size
 GET_ATTEMPTS = 4
+FULL = {"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded"}
+UNCLEAR = {
+    "InternalError",
+    "IncompleteBody",
+}  # what SeaweedFS and MinIO say when the disk fills in the middle of a write
 
 
 @dataclass(frozen=True)
@@ -309,7 +316,12 @@ class ObjectStore(BucketSettings, Leftovers):
         if code in {"NoSuchKey", "NoSuchBucket", "ResourceNotFound"}:
             what = "no such bucket" if code == "NoSuchBucket" else "no such object"
             return NotFound.of(place, what)
-        return ObjectsError.of(place, f"the S3 server refused: {code}: {message}")
+        if code in FULL:
+            return StorageFull.of(
+                place, f"the S3 server's disk is full ({code}); nothing was written", "Make room there, then try again."
+            )
+        remedy = "A full disk looks like this too; the server's log says more." if code in UNCLEAR else ""
+        return ObjectsError.of(place, f"the S3 server refused: {code}: {message}", remedy)
 
 
 def _info(key: str, found: Any) -> ObjectInfo:

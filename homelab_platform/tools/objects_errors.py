@@ -28,5 +28,9 @@ class AlreadyExists(ObjectsError):
     """A write with `if_none_match` found an object under the key: somebody else's write won."""
 
 
+class StorageFull(ObjectsError):
+    """The server has no room left: nothing was written, and nothing will be until somebody makes room."""
+
+
 class Truncated(ObjectsError):
     """The body is shorter than, or differs from, what the server announced."""
