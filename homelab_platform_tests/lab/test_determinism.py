@@ -33,5 +33,5 @@ def _digests(seed: str) -> str:
 
 def test_every_example_resolves_to_the_same_bytes_under_another_hash_seed() -> None:
     first = _digests("0")
-    assert first.count("lab.yaml") == 5
+    assert first.count("lab.yaml") == 6
     assert _digests("1") == first

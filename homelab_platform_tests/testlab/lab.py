@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.paths import project_path
 from homelab_platform.servers import installs, launch, processes
 from homelab_platform_tests.testlab import addresses, debian, guardian, hosts, requirements, store
 from homelab_platform_tests.testlab.host import TestHost
@@ -51,12 +52,18 @@ class TestLab:
         """One host. Raises KeyError when there is none of this name."""
         return {host.name: host for host in self.hosts}[name]
 
-    def file(self) -> str:
-        """`examples/test-lab/lab.yaml` with this lab's addresses instead of the fixed ones."""
-        from homelab_platform.paths import project_path
+    def write_lab(self, target: Path) -> Path:
+        """`examples/test-lab` in the folder `target`, with this lab's addresses, and this lab's key for its people.
 
-        text = project_path("examples", "test-lab", "lab.yaml").read_text()
-        return text.replace(f"10.{addresses.PEOPLE}.", f"10.{self.place.addresses.number}.")
+        Returns the lab file.
+        """
+        shutil.copytree(project_path("examples", "test-lab"), target, dirs_exist_ok=True)
+        file = target / "lab.yaml"
+        fixed, own = f"10.{addresses.PEOPLE}.", f"10.{self.place.addresses.number}."
+        file.write_text(file.read_text().replace(fixed, own))
+        for key in (target / "keys").glob("*.pub"):
+            key.write_text(self.place.key.with_suffix(".pub").read_text())
+        return file
 
     @contextmanager
     def alone(self) -> Iterator[None]:
