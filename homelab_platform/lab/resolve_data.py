@@ -79,11 +79,11 @@ def _source(
     facts: dict[str, Any] = plain(getattr(stream.from_, kind).model_dump(exclude_none=True))
     facts["site"] = stream.site
     nifi = draft.first("nifi")
-    usual = "nifi" if nifi and kind in ("mqtt", "http", "rest") else "direct"
+    usual = "nifi" if nifi and kind != "machine" else "direct"
     facts["via"] = stream.via or usual
     if kind == "mqtt":
         facts.setdefault("broker", _reached_at(draft, "mosquitto", hosts, workloads))
-    if kind == "prometheus":
+    if kind == "prometheus" and not facts.get("exporter"):
         facts.setdefault("server", _reached_at(draft, "prometheus", hosts, workloads))
     return {key: value for key, value in facts.items() if value is not None}
 

@@ -38,13 +38,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Mapping:
-    """Fields of the contract by name; `melt` turns each named column into a sensor of that name; `keep` names columns
-    that become extra columns. A field that is not mapped is taken from the column of its own name.
+    """Fields of the contract by name; `melt` turns each named column into a sensor of that name, or of the name that
+    `names` gives it; `keep` names columns that become extra columns. A field that is not mapped is taken from the
+    column of its own name.
     """
 
     fields: Map[str, Source] = field(default_factory=dict)
     melt: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    names: Map[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, data: object) -> Mapping:
@@ -58,12 +60,14 @@ class Mapping:
             raise HomelabError.of(_WHERE, "is not a JSON object", "See docs/ingest.md for its form.")
         problems: list[Problem] = []
         columns = {name: _names(data.get(name, []), name, problems) for name in ("melt", "keep")}
-        fields = {k: s for k, v in data.items() if k not in columns and (s := _source(k, v, problems)) is not None}
+        names = _renames(data.get("names", {}), columns["melt"], problems)
+        other = {k: v for k, v in data.items() if k not in columns and k != "names"}
+        fields = {k: s for k, v in other.items() if (s := _source(k, v, problems)) is not None}
         if columns["melt"] and ({"sensor", "value"} & fields.keys()):
             problems.append(Problem(_WHERE, "melt fills sensor and value itself", "Leave sensor and value out."))
         if problems:
             raise HomelabError(problems)
-        return cls(fields, columns["melt"], columns["keep"])
+        return cls(fields, columns["melt"], columns["keep"], names)
 
     def to_json(self) -> str:
         """The JSON text for the object's metadata."""
@@ -72,6 +76,8 @@ class Mapping:
             data["melt"] = list(self.melt)
         if self.keep:
             data["keep"] = list(self.keep)
+        if self.names:
+            data["names"] = dict(self.names)
         return json.dumps(data, sort_keys=True)  # ASCII only: it travels in an HTTP header
 
     @property
@@ -105,7 +111,7 @@ class Mapping:
             return
         for column in self.melt:
             if record.get(column) not in (None, ""):
-                yield {**base, "sensor": column, "value": record[column]}
+                yield {**base, "sensor": self.names.get(column, column), "value": record[column]}
 
 
 def _names(value: object, name: str, problems: list[Problem]) -> tuple[str, ...]:
@@ -113,6 +119,13 @@ def _names(value: object, name: str, problems: list[Problem]) -> tuple[str, ...]
         return tuple(value)
     problems.append(Problem(_WHERE, f"{name} is not a list of column names", f'Write "{name}": ["a", "b"].'))
     return ()
+
+
+def _renames(value: object, melted: tuple[str, ...], problems: list[Problem]) -> dict[str, str]:
+    if isinstance(value, dict) and all(isinstance(v, str) and v and k in melted for k, v in value.items()):
+        return value
+    problems.append(Problem(_WHERE, "names does not name sensors of melted columns", 'Write "names": {"t": "heat"}.'))
+    return {}
 
 
 def _source(name: str, value: object, problems: list[Problem]) -> Source | None:  # noqa: PLR0911 - one per rule

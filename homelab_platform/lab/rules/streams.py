@@ -15,9 +15,10 @@ from typing import Any
 from homelab_platform.errors import Problem
 from homelab_platform.lab import quantities as q
 from homelab_platform.lab.context import RuleContext
-from homelab_platform.lab.model_streams import Stream
+from homelab_platform.lab.model_streams import Prometheus, Stream
 from homelab_platform.lab.positions import Path
 from homelab_platform.lab.rules.facts import facts, ref
+from homelab_platform.readings.sources.exposition import selectors
 
 _RESERVED = """
     all alter analyse analyze and any array as asc asymmetric between both by case cast check collate column
@@ -159,19 +160,34 @@ def _source_complaints(name: str, stream: Stream, here: set[str]) -> Iterator[tu
         )  # fmt: skip
     if source.mqtt and (complaint := topic_complaint(source.mqtt.topic)):
         yield (*path, "mqtt", "topic"), complaint, "Write it as MQTT does: sensors/+/environment, sensors/#."
-    if source.prometheus and source.prometheus.server is None and "prometheus" not in here:
-        yield (
-            (*path, "prometheus"), "readings come from Prometheus, but the lab has none",
-            "Add monitoring: to workloads, or name one (server: http://…).",
-        )  # fmt: skip
+    if source.prometheus:
+        yield from _prometheus_complaints((*path, "prometheus"), source.prometheus, here)
     if stream.via == "nifi" and "nifi" not in here:
         yield (
             ("streams", name, "via"),
             "readings come through NiFi, which is not in the lab",
             "Add nifi:, or write via: direct.",
         )
+    if source.rest and source.rest.statistics and source.rest.shape == "readings":
+        yield (*path, "rest", "shape"), "statistics are not of the shape readings", "Leave shape out."
     if source.rest and not re.match(r"https?://[^\s/]+", source.rest.url):
         yield (*path, "rest", "url"), f"{q.shown(source.rest.url)} is no address", "Write https://… in full."
+
+
+def _prometheus_complaints(path: Path, source: Prometheus, here: set[str]) -> Iterator[tuple[Path, str, str]]:
+    if source.exporter is None:
+        if source.server is None and "prometheus" not in here:
+            remedy = "Add monitoring: to workloads, or name one (server: http://…, exporter: 192.168.0.5:9100)."
+            yield path, "readings come from Prometheus, but the lab has none", remedy
+        if not source.query:
+            yield path, "a Prometheus server is asked for nothing", "Write what it is asked (query: node_load1)."
+        return
+    if source.server is not None:
+        yield (*path, "server"), "readings come from exporters and from a server", "Make one stream for each."
+    try:
+        selectors(source.query)
+    except ValueError as error:
+        yield (*path, "query"), str(error), "Name metrics joined by `or`, or ask a server (server: http://…)."
 
 
 def topic_complaint(topic: str) -> str:
