@@ -57,7 +57,7 @@ def _queries(mart: Mart) -> Iterator[tuple[str, str]]:
     tests: Mapping[str, Any] = mart.tests
     if tests.get("unique"):
         names = ", ".join(f'"{name}"' for name in tests["unique"])
-        yield "unique", f"SELECT {names}, count(*) AS rows FROM this GROUP BY ALL HAVING count(*) > 1"  # noqa: S608
+        yield "unique", f"SELECT {names}, count(*) AS rows FROM this GROUP BY {names} HAVING count(*) > 1"  # noqa: S608
     if tests.get("not_null"):
         empty = " OR ".join(f'"{name}" IS NULL' for name in tests["not_null"])
         yield "not_null", f"SELECT * FROM this WHERE {empty}"  # noqa: S608
