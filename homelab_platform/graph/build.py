@@ -20,7 +20,7 @@ from homelab_platform.graph.reading_sensors import reading_sensors
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.schedules import build_schedules
 from homelab_platform.graph.sensors import build_sensors
-from homelab_platform.graph.upkeep import upkeep_jobs
+from homelab_platform.graph.upkeep import maintenance_assets, upkeep_jobs
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.operations.adapters.sites import SiteKind, site_kind
 from homelab_platform.plan.desired import desired_states
@@ -47,7 +47,11 @@ def build_definitions(
     jobs = {**asset_jobs(here), **upkeep_jobs(here)}
     described = f"{lab.source} of {lab.name}: {len(lab.hosts)} hosts, {len(lab.workloads)} workloads."
     return dg.Definitions(
-        assets=[lab_asset(lab.name, described), *build_assets(desired, kind.capabilities, extras_of(lab))],
+        assets=[
+            lab_asset(lab.name, described),
+            *build_assets(desired, kind.capabilities, extras_of(lab)),
+            *maintenance_assets(here),
+        ],
         asset_checks=[lab_file_check(lab.name, problems), *reading_checks(here), *mart_checks(lab, here)],
         jobs=list(jobs.values()),
         schedules=build_schedules(lab.timezone, jobs),

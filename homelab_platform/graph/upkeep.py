@@ -16,16 +16,16 @@ from homelab_platform.graph.prune import prune
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.runs import mark_process
 from homelab_platform.graph.tags import PURPOSE_TAG
-from homelab_platform.operations.adapters.base import Exhibit, observe_one
+from homelab_platform.operations.adapters.base import observe_one
 from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.layers import layer_of
 
 
-def upkeep_jobs(here: Mapping[str, DesiredState]) -> dict[str, dg.JobDefinition]:
+def upkeep_jobs(here: Mapping[str, DesiredState]) -> dict[str, Any]:
     """The jobs made of operations, by name: `observe`, `maintenance`, `sweep`, `prune`."""
     return {
         "observe": _observe_job(here),
-        "maintenance": _tend_job("maintenance", ("compact",), here, "Rewrite small files of tables."),
-        "sweep": _tend_job("sweep", ("expire", "clean"), here, "Drop old snapshots, and files that nobody knows."),
+        **(_tend_jobs() if any(layer_of(key) == "table" for key in here) else {}),
         "prune": _prune_job(),
     }
 
@@ -61,24 +61,63 @@ def look(context: dg.OpExecutionContext, states: Iterable[DesiredState]) -> None
         raise failure(error) from None
 
 
-def _tend_job(name: str, tasks: tuple[str, ...], here: Mapping[str, DesiredState], text: str) -> dg.JobDefinition:
-    @dg.op(name=f"{name}_of_tables", required_resource_keys={SITE}, description=text)
-    def tend(context: dg.OpExecutionContext) -> dg.Output[None]:
+MAINTENANCE = {
+    "compaction": ("compact", "Small files of a day become at most two; every cell is compared before the commit."),
+    "snapshots": (
+        "expire",
+        "Days beyond retention and old snapshots are given up; their files go when no query can need them.",
+    ),
+    "orphans": ("clean", "Files that no kept snapshot names are deleted, once nobody can be about to commit them."),
+    "statistics": ("analyze", "Numbers of distinct values for the query planner, by Trino where the site has it."),
+}
+"""The assets of upkeep by name: their task, and what they do."""
+JOBS = {"maintenance": ("compaction",), "sweep": ("snapshots", "orphans", "statistics")}
+
+
+def maintenance_key(name: str) -> dg.AssetKey:
+    """The key of an asset of upkeep."""
+    return dg.AssetKey(["maintenance", name])
+
+
+def maintenance_assets(here: Mapping[str, DesiredState]) -> list[dg.AssetsDefinition]:
+    """Upkeep of the tables as assets, so that each shows what it saved and how that went over time. They come one after
+    the other, after the tables.
+    """
+    tables = [asset_key(key) for key in here if layer_of(key) == "table"]
+    return [_tended(name, task, text, tables, here) for name, (task, text) in MAINTENANCE.items()] if tables else []
+
+
+def _tended(
+    name: str, task: str, text: str, tables: list[dg.AssetKey], here: Mapping[str, DesiredState]
+) -> dg.AssetsDefinition:
+    spec = dg.AssetSpec(
+        maintenance_key(name), deps=tables, description=text, group_name="maintenance", kinds={"iceberg"}
+    )
+
+    @dg.multi_asset(name=f"maintenance__{name}", specs=[spec], required_resource_keys={SITE}, description=text)
+    def tend(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         mark_process(context.instance, context.run)
         site: SiteResource = getattr(context.resources, SITE)
-        exhibits: list[Exhibit] = []
         try:
-            for task in tasks:
-                exhibits += site.world.upkeep(task, here, context.log.info)
+            exhibits = list(site.world.upkeep(task, here, context.log.info))
         except HomelabError as error:
             raise failure(error) from None
-        return dg.Output(None, metadata=exhibit_metadata(exhibits))
+        return dg.MaterializeResult(asset_key=maintenance_key(name), metadata=exhibit_metadata(exhibits))
 
-    @dg.job(name=name, tags={PURPOSE_TAG: "maintenance"}, description=text)
-    def job() -> None:
-        tend()
+    return tend
 
-    return job
+
+def _tend_jobs() -> dict[str, Any]:
+    texts = {"maintenance": "Rewrite small files of tables.", "sweep": "Old snapshots, unknown files, statistics."}
+    return {
+        name: dg.define_asset_job(
+            name,
+            dg.AssetSelection.assets(*map(maintenance_key, assets)).without_checks(),
+            description=texts[name],
+            tags={PURPOSE_TAG: "maintenance"},
+        )
+        for name, assets in JOBS.items()
+    }
 
 
 def _prune_job() -> dg.JobDefinition:

@@ -48,7 +48,7 @@ def tidy(session: Session) -> list[Rewritten]:
     done = []
     for day in ledger.crowded_days(session.connection, TIDY_FILES):
         state = session.state(READINGS)
-        if _has_deletes(state, session):
+        if has_deletes(state, session):
             break  # compact() makes them part of the files
         classes: dict[int, list[ManifestEntry]] = {}
         for entry in day_entries(state, session, day):
@@ -63,7 +63,8 @@ def tidy(session: Session) -> list[Rewritten]:
     return done
 
 
-def _has_deletes(state: TableState, session: Session) -> bool:
+def has_deletes(state: TableState, session: Session) -> bool:
+    """Whether another engine has deleted rows through delete files."""
     from pyiceberg.manifest import ManifestContent
 
     return any(m.content == ManifestContent.DELETES for m in iceberg.manifests(state, session.io))
@@ -82,13 +83,13 @@ def rewrite(session: Session, state: TableState, day: date, entries: Sequence[Ma
     """
     files = [e.data_file for e in entries]
     gone: list[DataFile] = []
-    if _has_deletes(state, session):
+    if has_deletes(state, session):
         files = [e.data_file for e in day_entries(state, session, day)]
         gone = [e.data_file for e in iceberg.delete_entries(state, session.io) if _is_of(e, day)]
         tables = _in_pieces(_without_deleted(session, state, day))
     else:
-        tables = [_sorted(_read(session, state, group)) for group in _groups(files)]
-    new = [_written(session, state, table, day) for table in tables if len(table)]
+        tables = [_sorted(read_files(session, state, group)) for group in _groups(files)]
+    new = [written(session, state, table, day) for table in tables if len(table)]
     if not _commit(session, state, day, [*files, *gone], new):
         session.remove([f.file_path for f in new])
         return []
@@ -129,7 +130,7 @@ def _groups(files: Sequence[DataFile]) -> list[list[DataFile]]:
     return groups
 
 
-def _read(session: Session, state: TableState, files: Sequence[DataFile]) -> pa.Table:
+def read_files(session: Session, state: TableState, files: Sequence[DataFile]) -> pa.Table:
     """The rows of some data files under the table's present schema: columns are matched by their field id."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -182,7 +183,7 @@ def _sorted(table: pa.Table) -> pa.Table:
     return table.take(arrow.fixed(order, pa.int64()))
 
 
-def _written(session: Session, state: TableState, table: pa.Table, day: date) -> DataFile:
+def written(session: Session, state: TableState, table: pa.Table, day: date | None) -> DataFile:
     """Write the rows, read them back, and refuse unless every cell is the same."""
     import pyarrow as pa
     import pyarrow.parquet as pq

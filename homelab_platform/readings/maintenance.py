@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from homelab_platform.readings import compaction, ledger, spans
+from homelab_platform.readings.compaction_rejected import RejectedReport, compact_rejected
 from homelab_platform.readings.contract import READINGS, REJECTED
 from homelab_platform.readings.session import Session, open_session, part_prefix
 from homelab_platform.tools import iceberg
@@ -22,14 +23,16 @@ from homelab_platform.tools.iceberg_io import split_location
 if TYPE_CHECKING:
     from homelab_platform.tools.objects import ObjectInfo
 
-READERS_GRACE = timedelta(minutes=15)  # how long a file stays after it was given up, for queries that still read it
-ORPHAN_GRACE = timedelta(hours=1)
+READERS_GRACE = timedelta(minutes=75)  # how long a file stays after it was given up: no query may run for longer
+ORPHAN_GRACE = timedelta(days=1)  # how long another engine may take from writing a file to committing it
 TABLES = (READINGS, REJECTED)
 
 
 @dataclass(frozen=True)
 class CompactReport:
-    """What compaction did, in files and bytes; `rows` were rewritten and found equal."""
+    """What compaction did, in files and bytes; `rows` were rewritten and found equal. `rejected_files` of refused lines
+    were merged too, once all days were done.
+    """
 
     dates: tuple[date, ...] = ()
     files_before: int = 0
@@ -37,6 +40,7 @@ class CompactReport:
     bytes_before: int = 0
     bytes_after: int = 0
     rows: int = 0
+    rejected_files: int = 0
 
     @property
     def bytes_saved(self) -> int:
@@ -80,12 +84,15 @@ def compact(lakehouse: Lakehouse, dates: Iterable[date] | None = None) -> Compac
     """
     wanted = None if dates is None else set(dates)
     done: list[compaction.Rewritten] = []
+    refused = RejectedReport()
     with open_session(lakehouse) as session:
         state = session.state(READINGS)
         for day, entries in compaction.days_with_small_files(state, session).items():
             if wanted is None or day in wanted:
                 state = session.state(READINGS)
                 done += compaction.rewrite(session, state, day, entries)
+        if wanted is None:
+            refused = compact_rejected(session)
     return CompactReport(
         tuple(sorted({r.day for r in done})),
         sum(r.files_before for r in done),
@@ -93,16 +100,43 @@ def compact(lakehouse: Lakehouse, dates: Iterable[date] | None = None) -> Compac
         sum(r.bytes_before for r in done),
         sum(r.bytes_after for r in done),
         sum(r.rows for r in done),
+        refused.files_before,
     )
 
 
-def expire_snapshots(lakehouse: Lakehouse, *, keep: int = 1, grace: timedelta = READERS_GRACE) -> ExpireReport:
-    """Give up all but the newest `keep` snapshots of both tables, and delete files given up longer than `grace` ago."""
+def crowded(lakehouse: Lakehouse) -> list[date]:
+    """The days that a compaction would rewrite, those with most files first."""
+    with open_session(lakehouse) as session:
+        days = compaction.days_with_small_files(session.state(READINGS), session)
+    return sorted(days, key=lambda day: -len(days[day]))
+
+
+def files_with_bounds(lakehouse: Lakehouse) -> tuple[int, int]:
+    """How many data files of the readings have bounds of their columns in the manifests, and how many there are."""
+    with open_session(lakehouse) as session:
+        files = [e.data_file for e in iceberg.live_entries(session.state(READINGS), session.io)]
+    return sum(1 for file in files if file.lower_bounds and file.upper_bounds), len(files)
+
+
+def expire_snapshots(
+    lakehouse: Lakehouse, *, keep: int = 1, grace: timedelta = READERS_GRACE, window: timedelta | None = None
+) -> ExpireReport:
+    """Give up all but the newest `keep` snapshots of both tables and those younger than `window`; delete files given
+    up longer than `grace` ago. What a branch or tag points at stays, and so does every file that a kept snapshot needs.
+    """
     expired = 0
     with open_session(lakehouse) as session:
         for name in TABLES:
-            expired += _expire(session, name, keep)
+            young = _younger(session.state(name), window)
+            expired += _expire(session, name, max(keep, young))
         return ExpireReport(expired, collect_garbage(session, grace))
+
+
+def _younger(state: TableState, window: timedelta | None) -> int:
+    if window is None:
+        return 0
+    since = (datetime.now(UTC) - window).timestamp() * 1000
+    return sum(1 for snapshot in state.metadata.snapshots if snapshot.timestamp_ms >= since)
 
 
 def _expire(session: Session, name: str, keep: int) -> int:
@@ -127,7 +161,7 @@ def _expire(session: Session, name: str, keep: int) -> int:
 
 
 def collect_garbage(session: Session, grace: timedelta | None = None) -> int:
-    """Delete files that were given up longer than `grace` ago (None: 15 minutes) and that no kept snapshot needs."""
+    """Delete files that were given up longer than `grace` ago (None: 75 minutes) and that no kept snapshot needs."""
     deleted = 0
     for name in TABLES:
         snapshots = session.state(name).metadata.snapshots

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 SHOWN = 20
-UNKNOWN_AFTER = timedelta(hours=2)  # nobody may be about to commit a file that is older; orphans go after one hour
+UNKNOWN_AFTER = timedelta(hours=50)  # orphans go in the night after they are a day old
 MANY_AT_ONCE = 500
 REMEDY = "what to do"
 

@@ -11,6 +11,7 @@ from dagster import DagsterInstance
 from homelab_platform.graph.assets import asset_key, plain_key
 from homelab_platform.graph.build import build_definitions
 from homelab_platform.graph.tags import PURPOSE_TAG
+from homelab_platform.graph.upkeep import MAINTENANCE
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.operations.adapters.sites import SiteKind
 from homelab_platform.plan.desired import desired_states
@@ -41,7 +42,8 @@ def test_each_asset_of_the_lab_is_in_the_graph_with_its_lineage(world: FolderWor
     graph = build(small_lab(), world).resolve_asset_graph()
     desired = desired_states(small_lab())
     keys = {plain_key(key) for key in graph.get_all_asset_keys()}
-    assert keys == {*desired, "lab/small"}
+    upkeep = {f"maintenance/{name}" for name in MAINTENANCE}
+    assert keys == {*desired, "lab/small", *upkeep}
     for key, state in desired.items():
         node = graph.get(asset_key(key))
         assert {plain_key(parent) for parent in node.parent_keys} == set(state.deps)
@@ -54,6 +56,7 @@ def test_on_the_embedded_site_hosts_and_workloads_are_there_but_cannot_be_run() 
     runnable = {plain_key(key) for key in graph.executable_asset_keys}
     assert runnable == {
         "flow/machine", "bucket/lake", "bucket/readings-raw", "table/sensor_data", "mart/hourly", "mart/daily",
+        *(f"maintenance/{name}" for name in MAINTENANCE),
     }  # fmt: skip
     assert asset_key("host/pi-1") in graph.external_asset_keys
 

@@ -11,10 +11,11 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.graph.cursors import InboxCursor, recent_from
 from homelab_platform.graph.reading_sensors import look
 from homelab_platform.lab.resolved import ResolvedLab, ResolvedMart
-from homelab_platform.operations.adapters.base import apply_one, delete_one, observe_one
+from homelab_platform.operations.adapters.base import FOUNDATIONS, INTEGRITY, UPKEEP, apply_one, delete_one, observe_one
 from homelab_platform.operations.adapters.embedded import EmbeddedWorld
-from homelab_platform.operations.adapters.readings import retention_day
+from homelab_platform.operations.adapters.upkeep import retention_day
 from homelab_platform.plan.desired import DesiredState, desired_states
+from homelab_platform.plan.documents import TABLE_CHECKS
 from homelab_platform.readings.sources.reading import Reading, object_key, pack
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.objects import ObjectStore
@@ -139,15 +140,30 @@ def test_the_inbox_holds_what_no_ingest_took(world: EmbeddedWorld) -> None:
     assert world.changed_dates(0)[0] == (NOW.date(),)
 
 
-def test_upkeep_merges_files_and_keeps_every_row(world: EmbeddedWorld) -> None:
+def test_upkeep_merges_files_keeps_every_row_and_says_what_it_saved(world: EmbeddedWorld) -> None:
     apply_one(world, desired("table/sensor_data"))
     for name in "abc":
         drop(world.lakehouse, name, 5 + ord(name))
         list(world.adapter("table").work(desired("table/sensor_data"), {}, lambda _text: None))
-    done = {e.name: e.value for task in ("compact", "expire", "clean") for e in world.upkeep(task, {}, lambda _t: None)}
-    assert done["files before"] >= done["files after"]
+    done = {task: {e.name: e.value for e in world.upkeep(task, {}, lambda _t: None)} for task in UPKEEP}
+    assert (done["compact"]["files before"], done["compact"]["files after"]) == (3, 1)
+    assert done["compact"]["scan after (s)"] > 0
+    assert done["expire"]["snapshots given up"] == 0  # time travel within a day stays possible
+    assert done["clean"]["orphans deleted"] == 0
+    assert "no Trino" in done["analyze"]["engine"]
+    assert done["analyze"]["files with bounds"] == done["analyze"]["files"] == 1
     shown = {e.name: e.value for e in world.adapter("table").work(desired("table/sensor_data"), {}, lambda _t: None)}
     assert shown["dagster/row_count"] == 5 + ord("c")
+
+
+def test_the_checks_on_real_state_see_a_site_that_is_sound(world: EmbeddedWorld) -> None:
+    apply_one(world, desired("table/sensor_data"))
+    drop(world.lakehouse, "a")
+    list(world.adapter("table").work(desired("table/sensor_data"), {}, lambda _text: None))
+    assert [verdict.name for verdict in world.integrity(True) if verdict.passed] == list(INTEGRITY)
+    assert [verdict.name for verdict in world.foundations() if verdict.passed] == list(FOUNDATIONS)
+    assert [verdict.name for verdict in world.quality()] == list(TABLE_CHECKS)
+    assert world.first_day() == NOW.date()
 
 
 def test_readings_are_kept_as_long_as_the_lab_says() -> None:

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
-UPKEEP = ("compact", "expire", "clean")
-"""Upkeep of tables: rewrite small files, drop old snapshots and rows, remove files that no snapshot knows."""
+UPKEEP = ("compact", "expire", "clean", "analyze")
+"""Upkeep of tables: rewrite small files, drop old snapshots and rows, remove files that no snapshot knows, write
+statistics."""
 
 
 INTEGRITY = ("rows_agree", "no_duplicates", "files_exist")

@@ -18,7 +18,8 @@ from homelab_platform.operations.adapters.base import Adapter, Exhibit, Say
 from homelab_platform.operations.adapters.buckets import BucketAdapter
 from homelab_platform.operations.adapters.flows import FlowAdapter
 from homelab_platform.operations.adapters.marts import MartAdapter
-from homelab_platform.operations.adapters.readings import Inbox, ReadingsAdapter, pictures, take_in, upkeep
+from homelab_platform.operations.adapters.readings import Inbox, ReadingsAdapter, pictures, take_in
+from homelab_platform.operations.adapters.upkeep import upkeep
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import PROFILES, Capabilities
 from homelab_platform.tools.endpoints import Engines, Lakehouse
@@ -86,7 +87,7 @@ class EmbeddedWorld:
 
     def upkeep(self, task: str, desired: Mapping[str, DesiredState], say: Say) -> Iterable[Exhibit]:
         """Tend the tables of readings, and let go what the buckets hold for too long."""
-        yield from upkeep(self.lab, self.lakehouse, task, say)
+        yield from upkeep(self.lab, self.lakehouse, self.engines, task, say)
         if task == "expire":
             yield from self._buckets.expire((s for s in desired.values() if s.layer == "bucket"), say)
 

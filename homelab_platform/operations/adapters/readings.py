@@ -1,4 +1,4 @@
-"""The table of readings at work: ingest, what a person sees of it, its upkeep, and the inbox of new objects.
+"""The table of readings at work: ingest, what a person sees of it, and the inbox of new objects.
 
 Belongs here: calling readings/ for the graph. Not here: how readings become rows, or when this is asked for.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from datetime import UTC, date, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -102,39 +101,6 @@ def _report_exhibits(report: IngestReport) -> Iterable[Exhibit]:
     if report.failed:
         failed = [{"object": key, "what is wrong": p.what, "what to do": p.remedy} for key, p in report.failed[:40]]
         yield Exhibit("put aside or not fetched", "table", failed)
-
-
-def retention_day(lab: ResolvedLab, now: datetime) -> date | None:
-    """Readings of days before this one are no longer wanted by any stream; None if they are kept for ever."""
-    table = lab.tables.get(READINGS)
-    if table is None or table.keep is None:
-        return None
-    return (now.astimezone(UTC) - timedelta(seconds=table.keep)).date()
-
-
-def upkeep(lab: ResolvedLab, lakehouse: Lakehouse, task: str, say: Say) -> Iterable[Exhibit]:
-    """Do one task of upkeep on the tables of readings."""
-    from homelab_platform.readings import maintenance
-
-    if task == "compact":
-        done = maintenance.compact(lakehouse)
-        say(f"{done.files_before:,} files became {done.files_after:,}")
-        yield Exhibit("files before", "number", done.files_before)
-        yield Exhibit("files after", "number", done.files_after)
-        yield Exhibit("bytes saved", "number", done.bytes_saved)
-    elif task == "expire":
-        day = retention_day(lab, datetime.now(UTC))
-        if day is not None:
-            dropped = maintenance.drop_before(lakehouse, day)
-            say(f"{len(dropped.dates):,} days before {day} dropped")
-            yield Exhibit("days dropped", "number", len(dropped.dates))
-        expired = maintenance.expire_snapshots(lakehouse)
-        say(f"{expired.snapshots:,} snapshots given up")
-        yield Exhibit("snapshots given up", "number", expired.snapshots)
-    else:
-        cleaned = maintenance.clean_orphans(lakehouse)
-        say(f"{cleaned.files:,} files that nobody knew deleted")
-        yield Exhibit("orphans deleted", "number", cleaned.files)
 
 
 class Inbox:
