@@ -100,6 +100,10 @@ def _layers(
 ) -> Iterator[_Layer]:
     if workload.chart == "app":
         yield _Layer(app_values(lab, workload, entry))
+    if workload.catalogue == "trino":
+        from homelab_platform.tools.trino_helm import helm_values
+
+        yield _Layer(_escape(helm_values(lab, workload)))
     for file in value_files(workload, lab, lab_folder):
         data = read_yaml(file.read_bytes(), str(file)).data
         if data is not None and not isinstance(data, dict):
@@ -159,6 +163,7 @@ def _register() -> None:
         "days": lambda seconds: f"{max(1, round(int(seconds) / 86_400))}d",
         "yaml": _yaml,
         "service": _service,
+        "text": _project_text,
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_resolver(name, resolver, replace=True)
@@ -171,6 +176,14 @@ def _yaml(value: Any) -> str:
 
     plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     return str(yaml.safe_dump(plain, sort_keys=True, allow_unicode=True))
+
+
+def _project_text(place: str) -> str:
+    """The text of a file of this project, for a chart that mounts it."""
+    file = project_path(*place.split("/"))
+    if not file.is_file():
+        raise _Unknown(f"the project has no file {place}", "Correct the path.", f"text:{place}")
+    return file.read_text()
 
 
 def _service(name: str, port: str = "", *, _root_: Any) -> str:
