@@ -83,7 +83,7 @@ def by_script(lab: ResolvedLab, access: HostAccess, script: str) -> HostAdapter:
 
 
 def files_of(host: TestHost) -> str:
-    """Every file of /etc with its content and owner, the accounts, the packages and the firewall, as text to compare."""
+    """Every file of /etc with its content and owner, the packages, the firewall and the units, as text to compare."""
     return host.ssh(
         "cd /etc && find . -type f ! -name ld.so.cache ! -name 'homelab-rollback.*' -exec sha256sum {} + | sort -k2;"
         " find . ! -type d ! -name 'homelab-rollback.*' -printf '%p %m %U:%G %l\\n' | sort;"

@@ -17,7 +17,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
 from homelab_platform.operations.adapters.host_access import Task
 from homelab_platform.operations.adapters.host_deploy import guard_source
-from homelab_platform.operations.adapters.host_state import HostLook
+from homelab_platform.operations.adapters.host_state import HostLook, State
 from homelab_platform.tools.ansible import run_playbook
 from homelab_platform.tools.ssh import Ssh
 
@@ -85,6 +85,10 @@ class DebianWay:
             answers=found.get("answers", {}),
             facts=facts,
         )
+
+    def kept(self, state: State) -> State:
+        """Confirming changes nothing that is looked at."""
+        return state
 
     def change(self, ssh: Ssh, task: Task) -> str:
         """Run the roles; what failed, empty if nothing did."""

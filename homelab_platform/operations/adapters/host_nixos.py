@@ -20,7 +20,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
 from homelab_platform.operations.adapters.host_access import HostAccess, Task
 from homelab_platform.operations.adapters.host_deploy import guard_source
-from homelab_platform.operations.adapters.host_state import HostLook
+from homelab_platform.operations.adapters.host_state import HostLook, State
 from homelab_platform.tools import nix
 from homelab_platform.tools.ssh import Ssh
 
@@ -79,6 +79,11 @@ class NixosWay:
         script = f"sh -s {'health' if health else ''}"
         done = ssh.run(script, data=_PROBE.read_bytes(), fresh=fresh, doing="looking at the host")
         return read_look(done.text)
+
+    def kept(self, state: State) -> State:
+        """Confirming makes the running system the one that starts next."""
+        running = state.get("system", {}).get("running")
+        return {**state, "system": {"running": running, "default": running}}
 
     def change(self, ssh: Ssh, task: Task) -> str:
         """Build, copy, switch for a try; what failed, empty if nothing did."""

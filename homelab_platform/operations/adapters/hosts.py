@@ -20,7 +20,7 @@ from homelab_platform.operations.adapters.host_access import HostAccess, Task
 from homelab_platform.operations.adapters.host_debian import DebianWay
 from homelab_platform.operations.adapters.host_deploy import Deploy
 from homelab_platform.operations.adapters.host_nixos import NixosWay
-from homelab_platform.operations.adapters.host_state import HostLook, unhealthy
+from homelab_platform.operations.adapters.host_state import HostLook, State, unhealthy
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import name_of
 from homelab_platform.tools.ssh import Ssh, Target, opened
@@ -41,6 +41,10 @@ class Way(Protocol):
     def look(self, ssh: Ssh, *, fresh: bool = False, health: bool = False) -> HostLook: ...
 
     def change(self, ssh: Ssh, task: Task) -> str: ...
+
+    def kept(self, state: State) -> State:
+        """The state that a healthy host will have once it is confirmed, which itself may change it."""
+        ...
 
 
 class HostAdapter:
@@ -119,7 +123,7 @@ class HostAdapter:
         return {
             "fingerprint": desired.fingerprint,
             "setup": way.setup(self.lab, host),
-            "state": look.state,
+            "state": way.kept(look.state),
             "lab": self.lab.name,
             "host": host.name,
             "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
