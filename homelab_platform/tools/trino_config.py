@@ -27,11 +27,12 @@ PLATFORM_USER = "homelab"
 """The platform's own account, an admin."""
 CATALOG_ROLE, READER_ROLE = "trino_catalog", "trino_reader"
 """PostgreSQL roles: one may change the Iceberg catalog's two tables, the other only read the tables of STATE_TABLES."""
-STATE_TABLES = ("applied_state", "ingest_ledger", "ingest_change", "day_files")
+STATE_TABLES = ("applied_state", "ingest_ledger", "lake_changes", "day_files")
 """What the catalog `postgresql` shows: the lab's state and what became of each raw object."""
 SECRETS = ("TRINO_CATALOG_PASSWORD", "TRINO_READER_PASSWORD", "TRINO_S3_KEY", "TRINO_S3_SECRET", "TRINO_SHARED_SECRET")
 REFRESH = "5s"
 """How soon a running server sees new people, passwords and rules."""
+_SHARED_SCHEMAS = frozenset({"default", MARTS, "system", "information_schema"})
 _EVERYTHING = ["SELECT", "INSERT", "DELETE", "UPDATE", "OWNERSHIP", "GRANT_SELECT"]
 _LIMIT_PROPERTIES = "query_max_.*"
 
@@ -150,7 +151,7 @@ def rules(config: TrinoConfig) -> dict[str, Any]:
     catalog's own account, nobody's.
     """
     admins = "|".join(re.escape(account.name) for account in config.accounts if account.role == "admin")
-    devs = [account.name for account in config.accounts if account.role == "dev"]
+    devs = [a.name for a in config.accounts if a.role == "dev" and a.name not in _SHARED_SCHEMAS]
     own = [{"user": re.escape(name), "catalog": CATALOG, "schema": re.escape(name)} for name in devs]
     lake, state = {"catalog": CATALOG}, {"catalog": STATE_CATALOG, "schema": STATE_SCHEMA}
     shown = "|".join(STATE_TABLES)
