@@ -114,6 +114,10 @@ def _renew_bundles(folder: Path, places: Places) -> None:
     mark.write_text(places.root.name)
 
 
+SHARED_MODULES = ("exposition", "payload", "poll", "statistics")
+"""Readers of sources that our processors use too: the same files, under names that hide nothing of Python's."""
+
+
 def copy_extensions(target: Path) -> None:
     """Put our Python processors where a NiFi looks for them, and nothing else.
 
@@ -123,6 +127,8 @@ def copy_extensions(target: Path) -> None:
     source = paths.project_path("nifi", "extensions")
     target.mkdir(parents=True, exist_ok=True)
     wanted = {file.name: file for file in source.glob("*.py")}
+    readers = paths.project_path("homelab_platform", "readings", "sources")
+    wanted |= {f"homelab_{name}.py": readers / f"{name}.py" for name in SHARED_MODULES}
     for old in target.glob("*.py"):
         if old.name not in wanted:
             old.unlink()

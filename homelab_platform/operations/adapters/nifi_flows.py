@@ -86,6 +86,7 @@ class NifiFlowAdapter:
 
     def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
         """Make or renew the flow in place; queues stay. Old versions are kept in the site's folder."""
+        from homelab_platform.operations.adapters.nifi_sources import prepare
         from homelab_platform.tools import nifi_changes
         from homelab_platform.tools.nifi_client import NifiClient
 
@@ -93,6 +94,7 @@ class NifiFlowAdapter:
         given = self._given(desired.document, entrance, make_key=True)
         spec = self._spec(desired, given)
         spec.definition()  # whatever is wrong with it shows before anything is touched
+        prepare(given)
         if entrance is not None:
             self._entrances.put(spec.stream, entrance)
         with NifiClient(self._nifi) as client:

@@ -54,12 +54,14 @@ class Values:
 
 def parameters(given: Given) -> Values:
     """The values for a stream. Raises HomelabError for a source that comes another way, or a missing secret."""
-    source = str(given.document["source"])
-    if source not in SOURCES:
+    from homelab_platform.operations.adapters.nifi_sources import POLLED
+
+    source, known = str(given.document["source"]), {**SOURCES, **POLLED}
+    if source not in known:
         raise HomelabError.of(
-            f"flow/{given.stream}", f"NiFi has no flow for {source}", f"There are: {', '.join(sorted(SOURCES))}."
+            f"flow/{given.stream}", f"NiFi has no flow for {source}", f"There are: {', '.join(sorted(known))}."
         )
-    own = SOURCES[source](given)
+    own = known[source](given)
     bucket = {
         "stream": given.stream,
         "s3.endpoint": given.objects.url,
@@ -101,7 +103,7 @@ def _http(given: Given) -> Values:
 
 
 SOURCES: dict[str, Callable[[Given], Values]] = {"http": _http, "mqtt": _http}
-"""By kind of source."""
+"""By kind of source; those that NiFi itself fetches are in nifi_sources.py."""
 
 
 def reveal(reference: str, root: Path) -> str:

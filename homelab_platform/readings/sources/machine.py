@@ -228,10 +228,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     from homelab_platform.servers.site import open_site
 
+    def own_lakehouse() -> Lakehouse:
+        site = open_site(root)
+        return replace(site.lakehouse, objects=site.access_for("collector"))
+
     try:
         with Spool(root / "spool" / "machine") as spool:
             collector = Collector(
-                lambda: open_site(root).lakehouse,
+                own_lakehouse,
                 spool,
                 Telemetry(device=options.device),
                 stream=_stream(options),

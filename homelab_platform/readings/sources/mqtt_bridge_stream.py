@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from homelab_platform.readings.contract import FUTURE_TOLERANCE_SECONDS
+from homelab_platform.readings.record import ExtraColumns, read_line
 from homelab_platform.readings.sources import payload
 from homelab_platform.readings.sources.mqtt_bridge_journal import Entry, Journal, digest_of
 from homelab_platform.readings.sources.mqtt_bridge_outlets import Outlet, Refused, Unavailable
@@ -233,7 +235,7 @@ class StreamBridge:
         for message in batch:
             message.lines = self._lines(message)
         timed = [message.entry for message in batch if message.entry is not None]
-        stored = self._until_done(lambda: self._journal.save(timed)) and self._store(batch)
+        stored = self._until_done(lambda: self._journal.save(timed)) and self._send(batch)
         for message in batch if stored else ():
             if message.entry is not None:
                 message.entry.stored = True
@@ -264,6 +266,18 @@ class StreamBridge:
         if found != plain and message.qos:
             message.entry = entry or Entry(message.mid, message.digest, at)
         return b"".join(found)
+
+    def _send(self, batch: list[Message]) -> bool:
+        """Send lines on. An entrance refuses a batch for one bad line, so what the table would refuse goes apart."""
+        if self.stream.entrance is None:
+            return self._store(batch)
+        fit: list[Message] = []
+        unfit: list[Message] = []
+        for message in batch:
+            (fit if _readable(message.lines) else unfit).append(message)
+        self.refused += len(unfit)
+        aside = b"".join(message.lines for message in unfit)
+        return (not fit or self._store(fit)) and (not aside or self._until_done(lambda: self._rejects.put(aside)))
 
     def _store(self, batch: list[Message]) -> bool:
         """Send the lines on; what is refused is halved until single messages stand there, which are put aside."""
@@ -301,6 +315,17 @@ class StreamBridge:
         if text != self._troubled:
             self._troubled = text
             self._log(text)
+
+
+def _readable(lines: bytes) -> bool:
+    """Whether each of the lines is a reading, as far as a line can tell."""
+    latest = (time.time_ns() // 1_000_000_000 + FUTURE_TOLERANCE_SECONDS) * 1_000_000
+    try:
+        for line in lines.split(b"\n")[:-1]:
+            read_line(line, latest, ExtraColumns())
+    except ValueError:
+        return False
+    return True
 
 
 def _pauses() -> Iterator[float]:

@@ -73,7 +73,7 @@ def bridge(
     lakehouse: Lakehouse,
     folder: Path,
     streams: Mapping[str, dict[str, Any]],
-    entrance: str | None = None,
+    entrance: dict[str, Any] | str | None = None,
 ) -> Iterator[Bridge]:
     """A bridge in this process that carries these streams."""
     made = {
@@ -90,8 +90,8 @@ def bridge(
         thread.join(30)
 
 
-def _entrance(url: str | None) -> dict[str, Any] | None:
-    return None if url is None else {"url": url}
+def _entrance(said: dict[str, Any] | str | None) -> dict[str, Any] | None:
+    return {"url": said} if isinstance(said, str) else said
 
 
 class Killable:
