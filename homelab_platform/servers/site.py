@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import launch, processes, site_checks, site_engines, site_processes
+from homelab_platform.servers import launch, processes, site_access, site_checks, site_engines, site_processes
 from homelab_platform.servers.site_files import Layout, SiteFile, load_secrets, load_site_file
 from homelab_platform.servers.site_start import START_TIMEOUT, Say, Start, lakehouse_of, silent
 from homelab_platform.servers.spec import RESTART_FOLDER, ChildState, RunState, load_state
-from homelab_platform.tools.endpoints import Engines, Lakehouse, PostgresEndpoint
+from homelab_platform.tools.endpoints import Engines, Lakehouse, ObjectsEndpoint, PostgresEndpoint
 
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
@@ -87,6 +87,11 @@ class Site:
     def drop(self) -> Path:
         """The folder for files that a user drops."""
         return self.root / "drop"
+
+    def access_for(self, role: str) -> ObjectsEndpoint:
+        """The S3 server with the key of `collector`, `nifi`, `ingest`, `trino`, `guest` or a workload, which has the
+        rights that the lab gives it; with the site's own key where the lab gives that role none."""
+        return site_access.endpoint_of(self.root, self.lakehouse, role)
 
     def pages(self) -> dict[str, str]:
         """The pages of the site's servers, by name: address in the browser."""

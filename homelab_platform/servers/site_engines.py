@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from homelab_platform.servers import launch, minio, mosquitto, nifi, processes, trino
+from homelab_platform.servers import launch, minio, mosquitto, nifi, processes, site_access, trino
 from homelab_platform.servers.site_files import Layout, Secrets, SiteFile
 from homelab_platform.servers.spec import ProcessSpec, write_json
 from homelab_platform.tools.endpoints import Engines, Lakehouse, MqttEndpoint, NifiEndpoint
@@ -72,7 +72,7 @@ def prepare_engines(
     trino.prepare(
         layout.trino,
         _trino_ports(site),
-        lakehouse,
+        site_access.as_role(layout.root, lakehouse, lab, "trino"),
         password=credentials.trino_password,
         shared_secret=credentials.trino_shared_secret,
         lab=lab,

@@ -18,6 +18,7 @@ from homelab_platform.servers import (
     minio,
     postgres,
     seaweedfs,
+    site_access,
     site_checks,
     site_engines,
     site_processes,
@@ -149,8 +150,12 @@ class Start:
         launch.wait_for(run, logs, site_processes.SERVERS, timeout=START_TIMEOUT, progress=self.say)
         if not self.layout.prepared.exists():
             prepare_lakehouse(lakehouse_of(self.layout))
-            if any(spec.name == "trino" for spec in RunPlan.load(run).processes):
+            full = "trino" in names
+            if full:
                 trino.prepare_catalog(self.layout.trino, lakehouse_of(self.layout))
+            lab = self.lab or (_lab_of(self.lab_path) if full else None)
+            if lab is not None:
+                site_access.give_rights(self.layout.root, lakehouse_of(self.layout), lab, self.say)
             self.layout.prepared.touch()
         rest = tuple(name for name in names if name not in site_processes.SERVERS)
         if rest:

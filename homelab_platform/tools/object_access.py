@@ -122,6 +122,10 @@ class KeyFile:
                 self._save(found)
         return found[user]
 
+    def find(self, user: str) -> AccessKey | None:
+        """The key of a user; None when it never was given one."""
+        return self._load().get(user)
+
     def forget(self, user: str) -> None:
         """Drop the key, so that the next `get` makes another."""
         with self._alone():
