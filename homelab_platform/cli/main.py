@@ -13,7 +13,14 @@ from typing import Annotated
 import typer
 
 from homelab_platform import __version__
-from homelab_platform.cli import lab_commands, objects_commands, plan_commands, readings_commands, site_commands
+from homelab_platform.cli import (
+    lab_commands,
+    mart_commands,
+    objects_commands,
+    plan_commands,
+    readings_commands,
+    site_commands,
+)
 from homelab_platform.cli.output import count, note, print_problems, write_json
 from homelab_platform.errors import HomelabError
 
@@ -43,7 +50,7 @@ def _root(
     """Root of all commands."""
 
 
-for _family in (lab_commands, plan_commands, site_commands, readings_commands, objects_commands):
+for _family in (lab_commands, plan_commands, site_commands, readings_commands, objects_commands, mart_commands):
     _family.register(app)
 
 

@@ -9,8 +9,10 @@ import dagster as dg
 import pytest
 from dagster import DagsterInstance
 
+from homelab_platform.errors import HomelabError
 from homelab_platform.graph import marts
 from homelab_platform.graph.assets import asset_key
+from homelab_platform.graph.backfill import run_backfill
 from homelab_platform.graph.metadata import exhibit_metadata
 from homelab_platform.graph.tags import PURPOSE_TAG, REQUEST_TAG
 from homelab_platform.lab.resolved import ResolvedLab, ResolvedMart
@@ -99,3 +101,18 @@ def test_each_test_of_a_mart_is_a_check_of_its_asset(world: FolderWorld) -> None
     assert {c.name for c in checks if c.asset_key == asset_key("mart/gaps")} == {
         "unique", "not_null", "gap_ends_after_it_began",
     }  # fmt: skip
+
+
+def test_a_backfill_from_the_command_line_is_one_run_and_shows_how_far_it_is(
+    world: FolderWorld, instance: DagsterInstance
+) -> None:
+    told: list[str] = []
+    world.begins = TODAY - timedelta(days=120)
+    first = TODAY - timedelta(days=3)
+    lab, until = lab_with_marts(), TODAY - timedelta(days=2)
+    run = run_backfill(world, instance, lab, ["mart/gaps"], first=first, last=until, progress=told.append)
+    assert instance.get_materialized_partitions(asset_key("mart/gaps")) == {str(first), str(first + timedelta(days=1))}
+    found = instance.get_run_by_id(run)
+    assert found is not None and found.is_success
+    with pytest.raises(HomelabError, match="there is no day"):
+        run_backfill(world, instance, lab, ["mart/gaps"], first=date(1990, 1, 1), last=date(1990, 1, 2))

@@ -162,6 +162,7 @@ class FolderWorld:
         self.worked: list[tuple[str, dict[str, str]]] = []
         self.reloads = 0
         self.pending: list[str] = []
+        self.begins: date | None = date(2026, 11, 20)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -193,7 +194,7 @@ class FolderWorld:
         return (date(2026, 11, 20), date(2026, 11, 21))[since:], 2
 
     def first_day(self) -> date | None:
-        return date(2026, 11, 20)
+        return self.begins
 
     def quality(self) -> list[CheckResult]:
         facts = {"series": 2, "worst": [{"series": "attic/temperature", "share": "3 %"}]}
