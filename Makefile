@@ -43,7 +43,7 @@ test-lab: setup ## Start three real hosts and a real Kubernetes in namespaces of
 test-lab-down: setup ## Remove the test lab; nothing of it is left
 	@$(TEST_LAB) down
 
-BENCHES := plan_scale definitions_load anomalies ingest commit_cost ingest_memory kill9_ingest object_to_row up
+BENCHES := plan_scale definitions_load anomalies ingest commit_cost compaction ingest_memory kill9_ingest object_to_row up
 
 bench: setup ## Every benchmark (BENCHES="ingest up" for some); each ends with one JSON line. An hour on a quiet machine
 	@for name in $(BENCHES); do echo "== $$name"; $(VENV)/bin/python bench/$$name.py || exit 1; done
