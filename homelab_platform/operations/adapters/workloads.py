@@ -61,6 +61,7 @@ class WorkloadAdapter:
         differences: list[str] = []
         if found.status != "deployed":
             differences.append(f"the release is {found.status}: {found.description}")
+        differences += _value_lines(found.values, self.values(self._workload(desired)))
         for wanted in (*found.manifest, *self._policies(desired)):
             differences += [difference.line() for difference in drift.differences(self._cluster, wanted)]
         facts = {"release": f"{found.chart}, revision {found.revision}", "status": found.status}
@@ -71,15 +72,15 @@ class WorkloadAdapter:
         workload = self._workload(desired)
         self._ground(workload, say)
         found = releases.current(self._cluster, workload.namespace, workload.name)
+        values = self.values(workload)
         if found is not None and found.status == "deployed":
             self._put_back(found, say)
-        if found is None or found.status != "deployed" or _fingerprint(found) != desired.fingerprint:
+        if not _is_current(found, desired, values):
             chart, version = self.chart(workload)
             say(f"{'installing' if found is None else 'upgrading'} {workload.name}")
             self._helm.upgrade(
-                workload.name, workload.namespace, chart, self.values(workload), desired.fingerprint,
-                version=version, say=say,
-            )  # fmt: skip
+                workload.name, workload.namespace, chart, values, desired.fingerprint, version=version, say=say
+            )
         for policy in self._policies(desired):
             self._cluster.apply(policy)
         verdict = self.until_it_answers(workload)
@@ -140,12 +141,12 @@ class WorkloadAdapter:
             )  # fmt: skip
         return chart, workload.chart_version
 
-    def until_it_answers(self, workload: ResolvedWorkload, patience: float = PATIENCE) -> health.Verdict:
-        """Try its health check until it answers, for `patience` seconds at most; the last verdict."""
+    def until_it_answers(self, workload: ResolvedWorkload, patience: float | None = None) -> health.Verdict:
+        """Try its health check until it answers, for `patience` seconds (PATIENCE) at most; the last verdict."""
         entry = self._catalogue.entries.get(workload.catalogue)
         ports = {name: port.port for name, port in workload.ports.items()}
         target = health.Target(workload.name, workload.namespace, ports, entry.health if entry else None)
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + (PATIENCE if patience is None else patience)
         while True:
             verdict = self._cluster.patiently(lambda: health.ask(self._cluster, self._kubectl, target))
             if verdict.ok or time.monotonic() > deadline:
@@ -196,6 +197,20 @@ class WorkloadAdapter:
 
 def _fingerprint(release: releases.Release) -> str:
     return releases.fingerprint_of(release.fingerprint)
+
+
+def _is_current(found: releases.Release | None, desired: DesiredState, values: Mapping[str, Any]) -> bool:
+    if found is None or found.status != "deployed":
+        return False
+    return _fingerprint(found) == desired.fingerprint and dict(found.values) == dict(values)
+
+
+def _value_lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Which values the release was installed with that are others now, whichever file they stand in."""
+    return [
+        f"value {path} is {was or 'not set'}, should be {now or 'not set'}"
+        for path, was, now in drift.compare(old, new)
+    ]
 
 
 def _shortened(lines: list[str]) -> list[str]:

@@ -220,17 +220,25 @@ class Cluster:
         return self.patiently(action)
 
     def request(self, path: str) -> tuple[int, str]:
-        """GET a path of the API server, also one that it proxies to a service: status and body."""
+        """GET a path of the API server, also one that it proxies to a service: status and body.
+
+        A service behind the proxy that does not answer gives 503 and the proxy's words, not an error.
+        """
         from kubernetes.client import ApiException
 
-        try:
-            with self._explained(path):
+        def ask() -> tuple[int, str]:
+            try:
                 answer = self._client.call_api(
                     path, "GET", auth_settings=["BearerToken"], _preload_content=False, _request_timeout=TIMEOUT
                 )
-                return int(answer[1]), answer[0].data.decode(errors="replace")
-        except ApiException as error:
-            return int(error.status), str(error.body or "")
+            except ApiException as error:
+                if error.status in (401, 403):
+                    raise
+                return int(error.status), str(error.body or error.reason or "")
+            return int(answer.status), answer.data.decode(errors="replace")
+
+        with self._explained(path):
+            return ask()
 
     def version(self) -> str:
         """The API server's version, `v1.33.13`."""

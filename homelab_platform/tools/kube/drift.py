@@ -52,7 +52,7 @@ def differences(cluster: Cluster, wanted: Object) -> list[Difference]:
     after = cluster.would_become(wanted)
     found = [
         Difference(name, path, was, should)
-        for path, was, should in _compare(_comparable(live), _comparable(after), "")
+        for path, was, should in compare(_comparable(live), _comparable(after))
         if not any(word in path for word in _HARMLESS)
     ]
     secret = wanted.get("kind") == "Secret"
@@ -75,10 +75,11 @@ def _comparable(live: Object) -> Object:
     return found
 
 
-def _compare(old: Any, new: Any, path: str) -> Iterator[tuple[str, str | None, str | None]]:
+def compare(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str | None, str | None]]:
+    """The fields in which two trees differ: path, old and new value as short texts (None: not there)."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}):
-            yield from _compare(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+            yield from compare(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
     elif isinstance(old, list) and isinstance(new, list):
         yield from _compare_lists(old, new, path)
     elif old != new:
@@ -90,11 +91,11 @@ def _compare_lists(old: list[Any], new: list[Any], path: str) -> Iterator[tuple[
     if all(isinstance(item, dict) and "name" in item for item in (*old, *new)):
         olds, news = ({item["name"]: item for item in items} for items in (old, new))
         for name in [*news, *(n for n in olds if n not in news)]:
-            yield from _compare(olds.get(name), news.get(name), f"{path}[{name}]")
+            yield from compare(olds.get(name), news.get(name), f"{path}[{name}]")
         return
     for index in range(max(len(old), len(new))):
         pair = [items[index] if index < len(items) else None for items in (old, new)]
-        yield from _compare(pair[0], pair[1], f"{path}[{index}]")
+        yield from compare(pair[0], pair[1], f"{path}[{index}]")
 
 
 def _text(value: Any) -> str | None:
