@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if _rank(item):
             known = item.get_closest_marker("timeout")
             seconds = known.args[0] if known and known.args else item.config.getini("timeout")
-            item.add_marker(pytest.mark.timeout(float(seconds), func_only=True), append=False)
+            item.add_marker(pytest.mark.timeout(float(seconds or 0), func_only=True), append=False)
     items.sort(key=_rank)
 
 

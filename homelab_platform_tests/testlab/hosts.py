@@ -200,6 +200,7 @@ def _machine_setup(place: Place, host: HostSpec, base: Path) -> str:
         for name, value in SYSCTLS.items()
     )
     return f"""hostname {host.name}
+mount --make-rshared /
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/systemd/nspawn /run/netns /run/lock /run/var/upper /run/var/work {shlex.quote(str(root))}
 {pretend}

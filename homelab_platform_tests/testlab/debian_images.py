@@ -1,0 +1,102 @@
+"""Images of real workloads, out of Debian's packages: a small Debian below, the packages above it.
+
+Belongs here: the two layers, each made once into the cache. Not here: the archive (images.py), what runs in it.
+
+`debian_image("localhost/mosquitto:2", ("mosquitto",), ...)` is what a registry would have given; all such images share
+the lower layer on a node. A third layer takes the test's own files: `Files({"etc/app.conf": "…"})`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from homelab_platform.errors import HomelabError
+from homelab_platform.servers import installs
+from homelab_platform_tests.testlab.debian import SUITE
+from homelab_platform_tests.testlab.images import Files, Image
+
+BASE = ("ca-certificates", "netbase", "tzdata")
+CLEAN = "rm -rf var/cache/apt/* var/lib/apt/lists/* var/log/* usr/share/doc usr/share/man usr/share/locale tmp/*"
+NO_START = "#!/bin/sh\nexit 101\n"
+"""`policy-rc.d`: nothing is started because it is installed (invoke-rc.d(8))."""
+
+
+def debian_image(
+    name: str,
+    packages: Sequence[str],
+    *,
+    entrypoint: Sequence[str],
+    user: str = "",
+    files: Files | None = None,
+    progress: installs.Say = lambda _text: None,
+) -> Image:
+    """An image `name` with these packages, whose layers are made first if need be (a minute each, once).
+
+    Raises HomelabError when a package cannot be had.
+    """
+    base = installs.install(_base_recipe(), _make_base, progress)
+    recipe = _packages_recipe(tuple(sorted(packages)))
+    above = installs.install(recipe, lambda folder, say: _make_packages(base, packages, folder, say), progress)
+    image = Image(name, (base / "root", above / "upper"), tuple(entrypoint), user=user)
+    return image if files is None else replace(image, layers=(*image.layers, files))
+
+
+def _base_recipe() -> installs.Recipe:
+    return installs.Recipe("image-debian", SUITE, "\n".join((*BASE, CLEAN, NO_START, inspect.getsource(_make_base))))
+
+
+def _packages_recipe(packages: tuple[str, ...]) -> installs.Recipe:
+    steps = inspect.getsource(_make_packages)
+    name = f"image-{packages[0]}" if len(packages) == 1 else f"image-{packages[0]}-and-{len(packages) - 1}"
+    return installs.Recipe(name, SUITE, "\n".join((*packages, steps, _base_recipe().folder.name)))
+
+
+def _make_base(folder: Path, progress: installs.Say) -> None:
+    progress("making the Debian that images of the test lab begin with")
+    root = folder / "root"
+    options = ("--mode=root", "--variant=minbase", f"--include={','.join(BASE)}")
+    _run(["mmdebstrap", *options, SUITE, str(root)], "mmdebstrap")
+    policy = root / "usr/sbin/policy-rc.d"
+    policy.write_text(NO_START)
+    policy.chmod(0o755)
+    (root / "etc/resolv.conf").write_text("")
+    shutil.rmtree(root / "dev")
+    (root / "dev").mkdir()
+    _run(["sh", "-ec", f"cd {shlex.quote(str(root))}; {CLEAN}"], "cleaning the base")
+
+
+def _make_packages(base: Path, packages: Sequence[str], folder: Path, progress: installs.Say) -> None:
+    progress(f"making a layer with {', '.join(packages)}")
+    for name in ("upper", "work", "merged"):
+        (folder / name).mkdir()
+    layers = f"lowerdir={base / 'root'},upperdir={folder / 'upper'},workdir={folder / 'work'}"
+    merged = shlex.quote(str(folder / "merged"))
+    script = f"""
+mount -t overlay overlay -o {shlex.quote(layers)} {merged}
+cd {merged}
+mount -t proc proc proc; mount --rbind /dev dev; mount --bind /etc/resolv.conf etc/resolv.conf
+chroot . apt-get -qq update
+chroot . apt-get -qq -y --no-install-recommends install {shlex.join(packages)}
+umount -l dev proc etc/resolv.conf
+{CLEAN}
+"""
+    _run(["unshare", "--mount", "--propagation=private", "--", "sh", "-ec", script], f"apt-get of {packages[0]}")
+    shutil.rmtree(folder / "work")
+    (folder / "merged").rmdir()
+
+
+def _run(command: list[str], what: str) -> None:
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, check=False
+    )
+    if done.returncode:
+        end = "\n      ".join(done.stderr.strip().splitlines()[-6:])
+        raise HomelabError.of("an image of the test lab", f"{what} failed", f"It says:\n      {end}")
