@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -147,6 +148,25 @@ def test_the_package_is_unpacked_with_its_programs_and_their_versions_kept(tmp_p
     )
     assert "mosquitto version 2." in said.stdout
     assert (tmp_path / apt.VERSIONS).read_text().startswith("mosquitto 2.")
+
+
+def test_libraries_that_the_system_lacks_come_beside_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a system that has neither of two libraries: the loader and the package list say so, apt is the real one."""
+    lacking = {"libcjson.so.1": "libcjson1", "libdlt.so.2": "libdlt2"}
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    loader = "".join(f'[ -e "$LD_LIBRARY_PATH/{name}" ] || echo "  {name} => not found"\n' for name in lacking)
+    known = f"{shutil.which('dpkg-query')} \"$@\" | grep -vE '^({'|'.join(lacking.values())}) '"
+    for name, text in (("ldd", loader), ("dpkg-query", known)):
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    root = tmp_path / "root"
+    apt.unpack(mosquitto.PACKAGE, [root / program for program in mosquitto.PROGRAMS], root, lambda _text: None)
+    assert {file.name for file in (root / apt.LIBRARIES).iterdir()} == set(lacking)
+    assert all((root / apt.LIBRARIES / name).read_bytes().startswith(b"\x7fELF") for name in lacking)
 
 
 def test_without_apt_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
