@@ -64,7 +64,7 @@ def test_with_every_connection_cut_the_host_comes_back_by_itself(hosts: TestLab,
         " '{ type filter hook input priority 0; policy drop; }'; useradd mallory"
     )
     adapter = by_script(lab, access_to(hosts, tmp_path, within=6, connect_timeout=2, alive_every=1), shut)
-    with pytest.raises(RolledBack, match=r"the connection broke|did not confirm"):
+    with pytest.raises(RolledBack, match="was rolled back"):
         adapter.change(state_of(lab, "d-1"), NOTHING, quiet)
     assert files_of(host) == before
 
