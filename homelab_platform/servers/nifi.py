@@ -207,8 +207,13 @@ def settings(places: Places, port: int, durable: bool) -> dict[str, str]:
     }
 
 
-def process(folder: Path, chosen: NifiPorts, *, name: str = "nifi", after: tuple[str, ...] = ()) -> ProcessSpec:
+def process(
+    folder: Path, chosen: NifiPorts, *, name: str = "nifi", after: tuple[str, ...] = (), quick: bool = False
+) -> ProcessSpec:
     """The server as the supervisor runs it, from a folder that `prepare` made.
+
+    `quick` leaves out the compiler that makes long runs cheap and the start dear: for tests (20 CPU-seconds instead of
+    35 until it answers, on a busy machine).
 
     After a kill it goes on where it was: flows run again, queued data is still queued. Its Python processes are in its
     process group, which the supervisor ends with it.
@@ -219,6 +224,7 @@ def process(folder: Path, chosen: NifiPorts, *, name: str = "nifi", after: tuple
         "-Xms128m",
         f"-Xmx{HEAP}",
         "-XX:+UseSerialGC",
+        *(("-XX:TieredStopAtLevel=1",) if quick else ()),
         "-Djava.awt.headless=true",
         "-Djava.net.preferIPv4Stack=true",
         f"-Djava.io.tmpdir={folder / 'tmp'}",
