@@ -60,15 +60,19 @@ def scratch_mqtt(folder: Path) -> Iterator[MqttEndpoint]:
 
 
 @contextmanager
-def scratch_nifi(folder: Path) -> Iterator[NifiEndpoint]:
-    """A NiFi in `folder`, installed first if need be; its file flows look below `folder/drop`."""
+def scratch_nifi(folder: Path, *, quick: bool = True) -> Iterator[NifiEndpoint]:
+    """A NiFi in `folder`, installed first if need be; its file flows look below `folder/drop`.
+
+    `quick=False` compiles as a site's NiFi does: for benchmarks.
+    """
 
     def make(folder: Path) -> Shared:
         nifi.installed()
         chosen = nifi.NifiPorts.choose()
         nifi.prepare(folder / "nifi", chosen, secrets.token_urlsafe(18), durable=False)
         (folder / "drop").mkdir(exist_ok=True)
-        return Shared((_slow(nifi.process(folder / "nifi", chosen)),), {"url": f"http://{nifi.ADDRESS}:{chosen.http}"})
+        spec = _slow(nifi.process(folder / "nifi", chosen, quick=quick))
+        return Shared((spec,), {"url": f"http://{nifi.ADDRESS}:{chosen.http}"})
 
     with shared_servers(folder, make, start_timeout=START_TIMEOUT) as raw:
         yield NifiEndpoint(**raw, drop=folder / "drop")
