@@ -203,3 +203,14 @@ def test_a_full_disk_is_said_before_anything_is_changed(hosts: TestLab, tmp_path
         assert host.ssh("ls /root/harm", check=False).returncode != 0
     finally:
         host.empty_disk()
+
+
+def test_a_host_that_leaves_the_lab_is_let_go_and_keeps_what_runs_there(hosts: TestLab, tmp_path: Path) -> None:
+    lab, access = lab_file(hosts, tmp_path), access_to(hosts, tmp_path)
+    desired, adapter = state_of(lab, "d-2"), by_script(lab, access, "touch /etc/ours")
+    adapter.change(desired, NOTHING, quiet)
+    assert adapter.probe(desired).matches(desired)
+    without = HostAdapter(lab.model_copy(update={"hosts": {"d-1": lab.hosts["d-1"]}}), access)
+    without.remove(desired.key, desired.document, quiet)
+    assert not without.probe(desired).exists
+    assert hosts.host("d-2").ssh("ls /etc/ours").stdout == "/etc/ours\n"

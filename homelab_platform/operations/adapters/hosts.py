@@ -61,7 +61,7 @@ class HostAdapter:
 
         Raises Unreachable if it does not answer.
         """
-        host = self._host(desired.key)
+        host = self._host(desired.key, desired.document)
         if host.os == "external":
             return self._seen(host, desired)
         way = self._way(host)
@@ -133,7 +133,7 @@ class HostAdapter:
 
     def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
         """Let go of a host that left the lab: what runs there stays, but it is no longer ours to put back."""
-        host = self._former(key, document)
+        host = self._host(key, document)
         if host.os == "external":
             return
         forget = "rm -f /var/lib/homelab/applied.json"
@@ -144,16 +144,13 @@ class HostAdapter:
         """A host has no daily work."""
         return ()
 
-    def _host(self, key: str) -> ResolvedHost:
-        try:
-            return self.lab.hosts[name_of(key)]
-        except KeyError:
-            raise HomelabError.of(key, "the lab has no such host") from None
-
-    def _former(self, key: str, document: Mapping[str, Any]) -> ResolvedHost:
+    def _host(self, key: str, document: Mapping[str, Any] | None = None) -> ResolvedHost:
+        """The host of the lab, or what `document` knows of one that left it."""
         known = self.lab.hosts.get(name_of(key))
         if known is not None:
             return known
+        if not document:
+            raise HomelabError.of(key, "the lab has no such host")
         fields = {name: value for name, value in document.items() if name in ResolvedHost.model_fields}
         return ResolvedHost.model_validate({"role": "", "cpu": 0, "memory": 0, **fields})
 
