@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from homelab_platform.catalog.load import load_catalogue
 from homelab_platform.errors import HomelabError
+from homelab_platform.lab.check import load_resolved
 from homelab_platform.operations.adapters import buckets
 from homelab_platform.operations.adapters.bucket_expiry import sweep
 from homelab_platform.operations.adapters.buckets import BucketAdapter
-from homelab_platform.plan.desired import DesiredState
+from homelab_platform.paths import project_path
+from homelab_platform.plan.desired import DesiredState, desired_states
 from homelab_platform.readings import ledger
 from homelab_platform.readings.contract import ensure_tables
 from homelab_platform.readings.ingest import ingest_pending
@@ -253,3 +256,23 @@ def test_old_versions_and_broken_off_uploads_go_and_what_is_current_stays(site: 
         store._client._abort_multipart_upload(bucket, "never-finished", upload)
     else:
         assert (ten.uploads, store.uploads(bucket)) == (1, [])
+
+
+@pytest.mark.servers
+def test_the_buckets_of_an_example_are_set_up_and_a_second_time_there_is_nothing_to_do(
+    lakehouse: Lakehouse, tmp_path: Path
+) -> None:
+    states = desired_states(load_resolved(project_path("examples", "pi-cluster", "lab.yaml"), load_catalogue(None)))
+    adapter = BucketAdapter(lakehouse, KeyFile(tmp_path))
+    for key in ("bucket/readings-raw", "bucket/lake"):
+        assert states[key].document["access"]
+        assert states[key].document["encrypted"]
+        adapter.change(states[key], adapter.probe(states[key]), lambda _text: None)
+        found = adapter.probe(states[key])
+        assert found.matches(states[key]), found.differences
+    shown = {e.name: e.value for e in adapter.work(states["bucket/lake"], {}, lambda _text: None)}
+    assert {row["user"]: row["may"] for row in shown["rights"]} == {
+        "guest": "read",
+        "ingest": "change",
+        "trino": "change",
+    }

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from homelab_platform.tools import objects_body
 from homelab_platform.tools.endpoints import ObjectsEndpoint
-from homelab_platform.tools.objects import AlreadyExists, ObjectsError, ObjectStore, Truncated
+from homelab_platform.tools.objects import (
+    AlreadyExists,
+    CredentialsRefused,
+    ObjectsError,
+    ObjectStore,
+    StorageFull,
+    Truncated,
+)
 
 BODY = b"reading " * 1000
 ETAG = hashlib.md5(BODY).hexdigest()
@@ -151,3 +160,55 @@ def test_a_write_whose_answer_was_lost_counts_as_ours_when_the_object_is_the_sam
         with pytest.raises(AlreadyExists):
             store.put("bucket", "key", BODY, if_none_match=True)
     assert [line.split()[0] for line in seen] == ["PUT", "PUT", "HEAD", "PUT"]
+
+
+def page(start: int, count: int, last: int) -> bytes:
+    """One page of a listing (ListObjectsV2) from key number `start` on."""
+    end = min(start + count, last)
+    keys = "".join(
+        f"<Contents><Key>many/{n:06}</Key><LastModified>2026-11-21T12:00:00.000Z</LastModified>"
+        f"<ETag>&quot;{ETAG}&quot;</ETag><Size>1</Size></Contents>"
+        for n in range(start, end)
+    )
+    more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{end}</NextContinuationToken>" * (end < last)
+    head = '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>bucket</Name>'
+    return f"{head}{keys}{more}</ListBucketResult>".encode()
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_keys_come_in_order_page_by_page_through_bursts_of_failures() -> None:
+    last = 100_000
+
+    def answer(handler: BaseHTTPRequestHandler, number: int) -> None:
+        if number % 10 == 0:
+            reply(handler, 503, error("SlowDown"))
+            return
+        token = parse_qs(urlsplit(handler.path).query).get("continuation-token", ["0"])[0]
+        reply(handler, 200, page(int(token), 1000, last))
+
+    with misbehaving(answer) as (store, seen):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        numbers = (int(found.key.removeprefix("many/")) for found in store.list("bucket", "many/"))
+        assert all(number == place for place, number in enumerate(numbers))
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 * 1024  # KiB: no more than some pages
+    assert len(seen) == 111
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"])
+def test_credentials_that_are_refused_are_not_tried_again_and_only_the_key_is_named(code: str) -> None:
+    with (
+        misbehaving(lambda handler, _: reply(handler, 403, error(code))) as (store, seen),
+        pytest.raises(CredentialsRefused, match=rf"the key key was refused \({code}\)") as caught,
+    ):
+        store.put("bucket", "key", b"1")
+    assert len(seen) == 1
+    assert "secret" not in str(caught.value).replace("its secret; a site keeps its own in secrets.json", "")
+
+
+def test_a_full_disk_is_said_and_not_waited_for() -> None:
+    with (
+        misbehaving(lambda handler, _: reply(handler, 507, error("XMinioStorageFull"))) as (store, seen),
+        pytest.raises(StorageFull, match="disk is full"),
+    ):
+        store.put("bucket", "key", b"1")
+    assert len(seen) == 1
