@@ -1,5 +1,7 @@
 """The NiFi processor that reads the answer of a polled address: lines of readings, or the reason why there are none.
 
+What InvokeHTTP found out stands in the attributes that it writes; `asked.at` (ms since 1970) is set as a poll begins.
+
 Belongs here: what NiFi sees, and which reader an answer gets. Not here: the readers, which are files of the project
 itself (homelab_platform/readings/sources/, copied beside this one as homelab_*.py), or asking (NiFi's InvokeHTTP).
 """
@@ -12,7 +14,7 @@ import sys
 from urllib.parse import urlsplit
 
 from nifiapi.flowfiletransform import FlowFileTransform, FlowFileTransformResult
-from nifiapi.properties import ExpressionLanguageScope, PropertyDescriptor
+from nifiapi.properties import PropertyDescriptor
 from nifiapi.relationship import Relationship
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - NiFi adds it only for a NAR
@@ -26,15 +28,13 @@ LARGEST = 64 * 1024 * 1024
 EXPORTER, PROMETHEUS, HOME_ASSISTANT, READINGS = "exporter", "prometheus", "home-assistant", "readings"
 
 
-def _property(name, description, default="", attributes=False, allowed=None):
-    scope = ExpressionLanguageScope.FLOWFILE_ATTRIBUTES if attributes else ExpressionLanguageScope.NONE
+def _property(name, description, default="", allowed=None):
     return PropertyDescriptor(
         name=name,
         description=description,
         required=False,
         default_value=default,
         allowable_values=allowed,
-        expression_language_scope=scope,
     )
 
 
@@ -69,17 +69,8 @@ class ReadAnswer(FlowFileTransform):
     DEVICE = _property("Device", "The device of readings that name none; else the address that was asked")
     SITE = _property("Site", "The site of the readings")
     SETTLE = _property("Settle", "Seconds after which a period of statistics counts as final", "3600")
-    ASKED = _property("Asked At", "When it was asked, in ms since 1970", "${asked.at}", True)
-    STATUS = _property("Status", "The HTTP status", "${invokehttp.status.code} ${invokehttp.status.message}", True)
-    ADDRESS = _property("Address", "The address that was asked", "${invokehttp.request.url}", True)
-    TROUBLE = _property(
-        "Trouble", "What went wrong with the request", "${invokehttp.java.exception.message:replaceEmpty"
-        "(${invokehttp.java.exception.class})}", True,
-    )  # fmt: skip
 
-    descriptors = [
-        KIND, QUERY, ITEMS, SENSORS, FIELDS, DEVICE, SITE, SETTLE, ASKED, STATUS, ADDRESS, TROUBLE,
-    ]  # fmt: skip
+    descriptors = [KIND, QUERY, ITEMS, SENSORS, FIELDS, DEVICE, SITE, SETTLE]
     relationships = [
         Relationship("success", "Lines of readings"),
         Relationship("nothing", "There is nothing new in it"),
@@ -107,20 +98,19 @@ class ReadAnswer(FlowFileTransform):
         if self._settings is None:  # NiFi has started our process anew after it died, and tells us nothing
             self._settings = _Settings(context, self)
 
-        def text(descriptor):
-            return (context.getProperty(descriptor).evaluateAttributeExpressions(flowfile).getValue() or "").strip()
-
-        address = _without_secrets(text(self.ADDRESS)) or "the address"
+        said = flowfile.getAttributes()
+        address = _without_secrets(said.get("invokehttp.request.url") or "") or "the address"
+        status = said.get("invokehttp.status.code") or ""
+        trouble = said.get("invokehttp.java.exception.message") or said.get("invokehttp.java.exception.class") or ""
         try:
-            status, trouble = text(self.STATUS), text(self.TROUBLE)
             if not status or trouble:
                 raise Unusable(f"does not answer: {trouble or 'no reason is known'}")
             if not status.startswith("2"):
-                raise Unusable(f"answers {status}")
+                raise Unusable(f"answers {status} {said.get('invokehttp.status.message') or ''}".rstrip())
             if flowfile.getSize() > LARGEST:
                 raise Unusable(f"answers with {flowfile.getSize()} bytes; {LARGEST} is the most")
             body = bytes(flowfile.getContentsAsBytes())
-            lines, count, note = self._settings.read(body, address, int(text(self.ASKED)))
+            lines, count, note = self._settings.read(body, address, int(said["asked.at"]))
         except (Unusable, ValueError) as error:
             reason = str(error) if isinstance(error, Unusable) else f"answers, but {error}"
             self.logger.warn(f"{address} {reason}")

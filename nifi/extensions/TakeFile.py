@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 
 from nifiapi.flowfiletransform import FlowFileTransform, FlowFileTransformResult
-from nifiapi.properties import ExpressionLanguageScope, PropertyDescriptor, StandardValidators
+from nifiapi.properties import PropertyDescriptor, StandardValidators
 from nifiapi.relationship import Relationship
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - NiFi adds it only for a NAR
@@ -22,16 +23,14 @@ from homelab_files import DONE, REFUSED, Known, Moved, Unfit, digest_of, key_of,
 from homelab_s3 import Target, Unavailable
 
 
-def _property(name, description, default=None, required=True, sensitive=False, attributes=False):
-    scope = ExpressionLanguageScope.FLOWFILE_ATTRIBUTES if attributes else ExpressionLanguageScope.NONE
+def _property(name, description, default=None, required=True, sensitive=False):
     return PropertyDescriptor(
         name=name,
         description=description,
         required=required,
         sensitive=sensitive,
         default_value=default,
-        validators=[StandardValidators.NON_EMPTY_VALIDATOR] if required and not attributes else None,
-        expression_language_scope=scope,
+        validators=[StandardValidators.NON_EMPTY_VALIDATOR] if required else None,
     )
 
 
@@ -64,16 +63,8 @@ class TakeFile(FlowFileTransform):
     COLUMNS = _property("Columns", "JSON: their columns to ours", "{}", False)
     DEVICE = _property("Device", "The device of files that name none", "", False)
     SENSOR = _property("Sensor", "The sensor of files that name none", "", False)
-    FILE = _property("File", "The file", "${absolute.path}${filename}", True, False, True)
-    SIZE = _property("Listed Size", "Its size when it was listed", "${file.size}", True, False, True)
-    CHANGED = _property(
-        "Listed Change", "When it was last changed then, in ms since 1970",
-        "${file.lastModifiedTime:toDate(\"yyyy-MM-dd'T'HH:mm:ssZ\"):toNumber()}", True, False, True,
-    )  # fmt: skip
 
-    descriptors = [
-        ENDPOINT, BUCKET, REGION, ACCESS, SECRET, STREAM, FORMAT, COLUMNS, DEVICE, SENSOR, FILE, SIZE, CHANGED,
-    ]  # fmt: skip
+    descriptors = [ENDPOINT, BUCKET, REGION, ACCESS, SECRET, STREAM, FORMAT, COLUMNS, DEVICE, SENSOR]
     relationships = [
         Relationship("taken", "It is in the bucket and lies in done/"),
         Relationship("refused", "It lies in refused/, and why beside it; homelab.error says it too"),
@@ -102,13 +93,11 @@ class TakeFile(FlowFileTransform):
         if self._settings is None:  # NiFi has started our process anew after it died, and tells us nothing
             self._settings = _Settings(context, self)
 
-        def text(descriptor):
-            return context.getProperty(descriptor).evaluateAttributeExpressions(flowfile).getValue() or ""
-
-        path = Path(text(self.FILE))
+        listed = flowfile.getAttributes()
+        path = Path(listed["absolute.path"], listed["filename"])
         try:
             size, changed = state_ms(path)
-            if str(size) != text(self.SIZE) or changed // 1000 != int(text(self.CHANGED) or 0) // 1000:
+            if str(size) != listed["file.size"] or changed // 1000 != _seconds(listed["file.lastModifiedTime"]):
                 return FlowFileTransformResult("later")
             return self._take(path)
         except Moved:
@@ -134,6 +123,11 @@ class TakeFile(FlowFileTransform):
         goal = put_away(path, DONE, found.digest)
         attributes = {"homelab.object": key, "homelab.file": str(goal), "homelab.fresh": str(fresh).lower()}
         return FlowFileTransformResult("taken", attributes)
+
+
+def _seconds(listed):
+    """Whole seconds since 1970 of a time as ListFile writes it."""
+    return int(datetime.strptime(listed, "%Y-%m-%dT%H:%M:%S%z").timestamp())
 
 
 class _Settings:
