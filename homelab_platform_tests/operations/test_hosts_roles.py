@@ -97,8 +97,9 @@ def _an_edit_touches_its_host_alone(hosts: TestLab, tmp_path: Path) -> None:
     host = hosts.host("r-1")
     before = lab_file(hosts, tmp_path)
     people = {"zoe": {"role": "admin", "ssh": KEY}}
-    sections: dict[str, dict[str, object]] = {name: {"board": "pi5-8gb", "os": "raspios", "address": h.address} for name, h in
-                (("r-1", host), ("r-2", hosts.host("r-2")))}  # fmt: skip
+    sections: dict[str, dict[str, object]] = {
+        name: {"board": "pi5-8gb", "os": "raspios", "address": hosts.host(name).address} for name in ("r-1", "r-2")
+    }
     sections["r-1"] |= {"k3s": "server", "firewall": {"web": {"allow": 8080, "from": "lan"}}, "users": ["zoe"]}
     sections["r-2"] |= {"k3s": "agent", "users": ["ada"]}
     after = lab_file(hosts, tmp_path / "after", hosts=sections, people={**people, "ada": {"role": "admin", "ssh": KEY}})

@@ -139,6 +139,23 @@ def test_a_dead_bucket_gives_503_with_a_time_to_come_back_and_afterwards_nothing
     assert len(flow.objects()) == 4
 
 
+def test_who_has_waited_too_long_is_told_to_come_back_and_nothing_of_it_is_stored(flow: NifiLab) -> None:
+    stop(flow.endpoint, flow.stream, "wait")
+    answers: list[Answer] = []
+    sender = threading.Thread(target=lambda: answers.append(post(flow.url, [reading()])), daemon=True)
+    sender.start()
+    wait_for(lambda: probes.flow_health(flow.endpoint, flow.stream).waiting == 1)
+    wait_for(lambda: probes.flow_health(flow.endpoint, flow.stream).oldest > 20.5)
+    with NifiClient(flow.endpoint) as client:
+        entity = probes.find(client, flow.stream)
+        assert entity is not None
+        nifi_states.start(client, flow.desired.key, entity["id"])
+    sender.join(30)
+    assert [(one.status, one.headers.get("retry-after")) for one in answers] == [(503, "5")]
+    assert flow.objects() == {}
+    assert post(flow.url, [reading()]).status == 201
+
+
 def test_what_was_changed_by_hand_is_seen_in_words_and_put_back(flow: NifiLab) -> None:
     stop(flow.endpoint, flow.stream, "store")
     store = component(flow.endpoint, flow.stream, "store")
@@ -233,7 +250,7 @@ def test_a_flow_that_does_not_drain_stays_and_one_that_does_goes(gated: tuple[Ni
     sender = threading.Thread(target=post, args=(flow.url, [reading()]), daemon=True)
     sender.start()
     wait_for(lambda: probes.flow_health(flow.endpoint, flow.stream).waiting == 1)
-    with NifiClient(flow.endpoint) as client, pytest.raises(HomelabError, match=r"still hold 1 .* in receive → store"):
+    with NifiClient(flow.endpoint) as client, pytest.raises(HomelabError, match=r"still hold 1 .* in wait → store"):
         nifi_changes.remove_flow(client, flow.stream, lambda _text: None, timeout=1)
     assert flow.adapter.probe(flow.desired).exists
     with NifiClient(flow.endpoint) as client:
