@@ -4,6 +4,7 @@ VENV := .venv
 HOMELAB := $(VENV)/bin/homelab
 LAB ?= examples/pi-cluster
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+LINT := $(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 PYTEST := $(VENV)/bin/pytest -q -n 2
 TEST_LAB := $(VENV)/bin/python -m homelab_platform_tests.testlab
 
@@ -22,7 +23,7 @@ down: setup ## Stop the embedded site of LAB; its data stays
 	@$(HOMELAB) down $(LAB)
 
 lint: setup ## Style and types
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+	@$(LINT)
 
 servers: setup ## Install the servers of the full profile for this user (once; NAMES="trino nifi" for some)
 	@scripts/install-servers $(NAMES)
@@ -31,7 +32,7 @@ servers: setup ## Install the servers of the full profile for this user (once; N
 test: setup ## All tests, on real servers
 	@scripts/install-servers > $(VENV)/servers.log 2>&1 & installing=$$!; \
 	  $(TEST_LAB) install > $(VENV)/test-lab.log 2>&1 & lab=$$!; \
-	  if $(MAKE) --no-print-directory lint && $(PYTEST) --durations=10; then wait $$installing && wait $$lab; \
+	  if $(LINT) && $(PYTEST) --durations=10; then wait $$installing && wait $$lab; \
 	  else kill $$installing $$lab 2>/dev/null; cat $(VENV)/servers.log $(VENV)/test-lab.log; exit 1; fi
 
 test-fast: lint ## The tests that take less than three minutes together
