@@ -32,7 +32,8 @@ servers: setup ## Install the servers of the full profile for this user (once; N
 test: setup ## All tests, on real servers
 	@scripts/install-servers > $(VENV)/servers.log 2>&1 & installing=$$!; \
 	  $(TEST_LAB) install > $(VENV)/test-lab.log 2>&1 & lab=$$!; \
-	  if $(LINT) && $(PYTEST) --durations=10; then wait $$installing && wait $$lab; \
+	  if $(LINT) && $(PYTEST) --durations=10; then \
+	    wait $$installing && wait $$lab || { cat $(VENV)/servers.log $(VENV)/test-lab.log; exit 1; }; \
 	  else kill $$installing $$lab 2>/dev/null; cat $(VENV)/servers.log $(VENV)/test-lab.log; exit 1; fi
 
 test-fast: lint ## The tests that take less than three minutes together
