@@ -7,7 +7,8 @@ bytes become rows (record, decode) or how rows are committed (commit).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
@@ -15,6 +16,8 @@ from homelab_platform.tools.endpoints import Lakehouse
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
+
+    from homelab_platform.tools.iceberg import TableState
 
 CATALOG = "hive"
 NAMESPACE = "default"
@@ -47,6 +50,16 @@ TABLE_PROPERTIES: Mapping[str, str] = {
     "write.metadata.delete-after-commit.enabled": "true",
     "homelab.contract": "1",
 }
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A table as it should be beyond its columns. `partition_by` and `sort_by` name columns, taken as they are."""
+
+    schema: Callable[[], Schema]
+    partition_by: tuple[str, ...] = ()
+    sort_by: tuple[str, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=lambda: TABLE_PROPERTIES)
 
 
 def readings_schema() -> Schema:
@@ -87,6 +100,12 @@ def rejected_schema() -> Schema:
     )
 
 
+DECLARED: Mapping[str, Declared] = {
+    READINGS: Declared(readings_schema, ("date",), ("device", "sensor", "ts")),
+    REJECTED: Declared(rejected_schema),
+}
+"""The one place that says what the tables of readings are; other engines' changes are seen and put back by it."""
+
 _EXTRA_NAME = re.compile(r"[^a-z0-9_]+")
 
 
@@ -117,17 +136,32 @@ def ensure_tables(lakehouse: Lakehouse) -> None:
     with ledger.connect(lakehouse) as connection:
         ledger.ensure_ledger(connection)
         with ledger.commit_lock(connection):
-            iceberg.ensure_table(
-                lakehouse,
-                READINGS,
-                readings_schema(),
-                partition_by="date",
-                sort_by=("device", "sensor", "ts"),
-                properties=TABLE_PROPERTIES,
-            )
-            iceberg.ensure_table(lakehouse, REJECTED, rejected_schema(), properties=TABLE_PROPERTIES)
-            for name, wanted in ((READINGS, readings_schema()), (REJECTED, rejected_schema())):
-                check_schema(name, iceberg.load_table(connection, lakehouse, name).schema(), wanted)
+            for name, wanted in DECLARED.items():
+                iceberg.ensure_table(
+                    lakehouse,
+                    name,
+                    wanted.schema(),
+                    partition_by=wanted.partition_by[0] if wanted.partition_by else None,
+                    sort_by=wanted.sort_by,
+                    properties=wanted.properties,
+                )
+                check_schema(name, iceberg.load_table(connection, lakehouse, name).schema(), wanted.schema())
+
+
+def check_partitioning(table: str, state: TableState) -> None:
+    """Refuse to write to a table that somebody else partitioned in another way: its days could not be told apart.
+
+    Raises HomelabError; nothing is written until the partitioning is put back.
+    """
+    fields = [state.schema().find_column_name(f.source_id) for f in state.metadata.spec().fields]
+    plain = all(str(f.transform) == "identity" for f in state.metadata.spec().fields)
+    if tuple(fields) != DECLARED[table].partition_by or not plain:
+        raise HomelabError.of(
+            f"{CATALOG}.{table}",
+            f"is partitioned by {', '.join(str(name) for name in fields) or 'nothing'}, not as it was declared",
+            "`homelab apply` puts it back; raw objects are kept until then.",
+            "contract",
+        )
 
 
 def check_schema(table: str, found: Schema, wanted: Schema | None = None) -> None:
@@ -137,15 +171,15 @@ def check_schema(table: str, found: Schema, wanted: Schema | None = None) -> Non
     """
     from homelab_platform.errors import Problem
 
-    expected = wanted if wanted is not None else (readings_schema() if table == READINGS else rejected_schema())
+    expected = wanted if wanted is not None else DECLARED[table].schema()
     by_name = {f.name: f for f in found.fields}
     problems = []
-    for field in expected.fields:
-        other = by_name.get(field.name)
+    for column in expected.fields:
+        other = by_name.get(column.name)
         if other is None:
-            what = f"column {field.name} ({field.field_type}) is missing"
-        elif other.field_type != field.field_type:
-            what = f"column {field.name} is {other.field_type}, not {field.field_type}"
+            what = f"column {column.name} ({column.field_type}) is missing"
+        elif other.field_type != column.field_type:
+            what = f"column {column.name} is {other.field_type}, not {column.field_type}"
         else:
             continue
         remedy = f"Put it back (ALTER TABLE {CATALOG}.{table} …) and ingest again; raw objects are kept until then."

@@ -60,6 +60,7 @@ class Session:
         if known is None or known.location != location:
             known = iceberg.read_state(name, location, self.io)
             contract.check_schema(name, known.schema())
+            contract.check_partitioning(name, known)
             self._states[name] = known
         return known
 

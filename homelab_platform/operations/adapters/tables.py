@@ -136,7 +136,9 @@ class TableAdapter:
         self.lakehouse = lakehouse
 
     def probe(self, desired: DesiredState) -> Observation:
-        """Existence, fingerprint, declared columns."""
+        """Existence, fingerprint, declared columns, properties, sort order and partitioning."""
+        from homelab_platform.readings import declared
+
         name = str(desired.document["name"])
         state = load(self.lakehouse, name)
         if state is None:
@@ -147,6 +149,7 @@ class TableAdapter:
             for column, wanted in _columns(desired.document).items()
             if have.get(column) != wanted
         )
+        differences += tuple(declared.differences(name, state))
         facts = {
             "columns": ", ".join(have),
             "snapshots": len(state.get("snapshots") or ()),
@@ -156,8 +159,10 @@ class TableAdapter:
         return Observation(True, fingerprint, differences, facts)
 
     def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
-        """Make the tables of the contract, add declared columns, leave the fingerprint."""
-        from homelab_platform.readings import contract
+        """Make the tables of the contract, put back what another engine changed, add declared columns, leave the
+        fingerprint.
+        """
+        from homelab_platform.readings import contract, declared
 
         name = str(desired.document["name"])
         if name not in (contract.READINGS, contract.REJECTED):
@@ -167,6 +172,7 @@ class TableAdapter:
                 "Leave `table:` out of the stream.",
             )
         contract.ensure_tables(self.lakehouse)
+        update(self.lakehouse, name, declared.corrections)
         columns = _columns(desired.document)
         if columns:
             update(self.lakehouse, name, lambda state: _new_columns(state, columns))
