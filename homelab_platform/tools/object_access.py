@@ -35,6 +35,10 @@ SeaweedFS takes `s3:GetBucketLocation` for the right to read all objects of the 
 LISTS = ("s3:ListBucket",)
 
 
+class NoUsers(HomelabError):
+    """The S3 server is of a kind whose users this project does not know to make."""
+
+
 @dataclass(frozen=True)
 class AccessKey:
     """The key of one user of the S3 server."""
@@ -180,7 +184,7 @@ def endpoint_for(site: ObjectsEndpoint, keys: KeyFile, user: str) -> ObjectsEndp
 def open_access(endpoint: ObjectsEndpoint) -> ObjectAccess:
     """The users of the server at this endpoint, whose key must be its administrator's.
 
-    Raises HomelabError when nothing answers, or when the server is of a kind that has no users we know to make.
+    Raises HomelabError when nothing answers, and NoUsers for a server that is neither MinIO nor SeaweedFS.
     """
     from homelab_platform.tools.object_access_minio import MinioAccess
     from homelab_platform.tools.object_access_seaweedfs import SeaweedAccess
@@ -192,7 +196,7 @@ def open_access(endpoint: ObjectsEndpoint) -> ObjectAccess:
         return MinioAccess(endpoint)
     if kind.startswith("seaweedfs"):
         return SeaweedAccess(endpoint)
-    raise HomelabError.of(
+    raise NoUsers.of(
         endpoint.url,
         f"users and keys cannot be made on this S3 server ({kind or 'it does not say what it is'})",
         "Use MinIO or SeaweedFS, or leave the rights to that server's own administration.",

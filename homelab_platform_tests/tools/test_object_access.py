@@ -16,6 +16,7 @@ from homelab_platform.tools.endpoints import ObjectsEndpoint
 from homelab_platform.tools.object_access import (
     AccessKey,
     KeyFile,
+    NoUsers,
     ObjectAccess,
     endpoint_for,
     open_access,
@@ -163,6 +164,12 @@ def test_keys_are_made_once_kept_from_other_people_and_survive(tmp_path: Path) -
     (tmp_path / "object-keys.json").write_text("{")
     with pytest.raises(HomelabError, match="gets a new key"):
         KeyFile(tmp_path).get("nifi")
+
+
+def test_a_server_whose_users_we_cannot_make_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ObjectStore, "server", lambda _self: "rclone")
+    with pytest.raises(NoUsers, match=r"cannot be made on this S3 server \(rclone\)"):
+        open_access(ObjectsEndpoint("http://127.0.0.1:9", "key", "secret"))
 
 
 def test_policies_are_compared_by_what_they_say() -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from homelab_platform.errors import HomelabError
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.object_access import (
     KeyFile,
+    NoUsers,
     ObjectAccess,
     endpoint_for,
     open_access,
@@ -111,9 +111,7 @@ def open_bucket_access(lakehouse: Lakehouse, keys: KeyFile | None) -> tuple[Buck
         return None, "this site keeps no keys"
     try:
         return BucketAccess(lakehouse, keys), ""
-    except HomelabError as error:
-        if "users and keys cannot be made" not in str(error):
-            raise
+    except NoUsers as error:
         return None, error.problems[0].what
 
 
