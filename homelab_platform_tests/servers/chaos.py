@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -392,17 +392,19 @@ def senders_of(site: Site) -> list[Sender]:
     ]
 
 
-def kill_and_judge(site: Site, times: int, seed: int, say: Callable[[str], None]) -> tuple[list[Kill], list[Verdict]]:
-    """Kill each of TARGETS so many times, all at random moments of their own, while readings come in; then compare."""
+def kill_and_judge(
+    site: Site, times: Mapping[str, int], seed: int, say: Callable[[str], None]
+) -> tuple[list[Kill], list[Verdict]]:
+    """Kill servers so many times, each at random moments of its own, while readings come in; then compare."""
     senders = senders_of(site)
     for sender in senders:
         sender.start()
-    killers = [Killer(site, target, times, seed) for target in TARGETS]
+    killers = [Killer(site, target, count, seed) for target, count in times.items()]
     for killer in killers:
         killer.start()
     for killer in killers:
         killer.wait()
-        say(f"{killer.server}: {times} kills survived")
+        say(f"{killer.server}: {len(killer.kills)} kills survived")
     for sender in senders:
         sender.finish()
     say("comparing")

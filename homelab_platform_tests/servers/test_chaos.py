@@ -62,7 +62,7 @@ def test_a_full_site_keeps_what_it_acknowledged_through_a_burst_a_full_disk_and_
         a_burst_is_taken_or_refused_and_what_was_taken_is_there(site)
         if (site.root / "objects").is_mount():
             a_full_disk_is_told_to_the_sender_and_forgotten_once_there_is_room(site)
-        kills, verdicts = kill_and_judge(site, 1, 7, print)
+        kills, verdicts = kill_and_judge(site, dict.fromkeys(TARGETS, 1), 7, print)
         assert sorted(kill.server for kill in kills) == sorted(TARGETS)
         for verdict in verdicts:
             nothing_is_lost_or_doubled(verdict)
