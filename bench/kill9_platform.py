@@ -2,7 +2,7 @@
 
 Readings come by HTTP through NiFi, by MQTT and as dropped files; a sender repeats what was not acknowledged. Goal: when
 the dust settles, every acknowledged reading is in the table exactly once. On a real full site, the daemon included.
-`python bench/kill9_platform.py [KILLS_EACH] [SEED] [seaweedfs|minio] [KILLS_OF_NIFI_AND_TRINO]`: those two start slowly.
+`python bench/kill9_platform.py [KILLS_EACH] [SEED] [seaweedfs|minio] [KILLS_OF_NIFI_AND_TRINO]`.
 """
 
 from __future__ import annotations
