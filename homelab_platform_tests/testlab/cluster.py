@@ -25,7 +25,7 @@ from homelab_platform_tests.testlab.nodes import PAUSE_IMAGE, SOCKET, Nodes
 from homelab_platform_tests.testlab.space import ran
 
 READY = "ready"
-PATIENCE = 90.0
+PATIENCE = 180.0
 """Seconds within which the cluster is there; it takes about fifteen."""
 
 

@@ -18,7 +18,7 @@ from homelab_platform_tests.testlab import debian, hosts
 from homelab_platform_tests.testlab.hosts import HostSpec, Place
 from homelab_platform_tests.testlab.space import ran
 
-BOOT = 60.0
+BOOT = 120.0
 """Seconds within which a host answers by SSH; it takes three to five."""
 
 
