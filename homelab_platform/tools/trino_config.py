@@ -34,7 +34,10 @@ REFRESH = "5s"
 """How soon a running server sees new people, passwords and rules."""
 _SHARED_SCHEMAS = frozenset({"default", MARTS, "system", "information_schema"})
 _EVERYTHING = ["SELECT", "INSERT", "DELETE", "UPDATE", "OWNERSHIP", "GRANT_SELECT"]
-_LIMIT_PROPERTIES = "query_max_.*"
+RUN_TIME, SCANNED = "query_max_run_time", "query_max_scan_physical_bytes"
+"""Session properties with defaults by role. Trino lets nobody query whose default they were not allowed to set."""
+STRICTEST = "guest"
+"""The role whose time of a query is the server's own default, which nobody else sets for it."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,9 @@ def rules(config: TrinoConfig) -> dict[str, Any]:
         ],
         "system_session_properties": [
             {"group": "admin", "allow": True},
-            {"property": _LIMIT_PROPERTIES, "allow": False},
+            {"group": "dev", "property": RUN_TIME, "allow": True},
+            {"group": "dev|guest", "property": SCANNED, "allow": True},
+            {"property": "query_max_.*", "allow": False},
             {"group": "dev|guest", "allow": True},
         ],
         "catalog_session_properties": [{"group": "admin", "allow": True}],
@@ -214,14 +219,23 @@ def resource_groups(config: TrinoConfig) -> dict[str, Any]:
 
 
 def session_properties(config: TrinoConfig) -> list[dict[str, Any]]:
-    """What a query of each role may take; the access rules keep dev and guest from changing it."""
+    """What a query of each role may take, where that is not the server's own default.
+
+    A role may only have a default that it is allowed to set: so a dev can raise these for a session, and a guest the
+    bytes but not the time.
+    """
     found = []
     for role, limits in config.limits.roles.items():
-        made = {"query_max_run_time": f"{limits.seconds}s"}
+        made = {} if role == STRICTEST else {RUN_TIME: f"{limits.seconds}s"}
         if limits.scanned is not None:
-            made["query_max_scan_physical_bytes"] = f"{limits.scanned}B"
+            made[SCANNED] = f"{limits.scanned}B"
         found.append({"group": f"lab.{role}", "sessionProperties": made})
-    return found
+    return [one for one in found if one["sessionProperties"]]
+
+
+def default_run_time(limits: TrinoLimits) -> dict[str, str]:
+    """The server's own limit of time, which holds where no role's default is said."""
+    return {"query.max-run-time": f"{limits.roles[STRICTEST].seconds}s"}
 
 
 def server_properties(config: TrinoConfig, places: TrinoPlaces, keystore: str) -> dict[str, str]:
@@ -240,6 +254,7 @@ def server_properties(config: TrinoConfig, places: TrinoPlaces, keystore: str) -
         "query.max-memory": _bytes(limits.per_query),
         "query.max-memory-per-node": _bytes(limits.per_query),
         "memory.heap-headroom-per-node": _bytes(limits.spare),
+        **default_run_time(limits),
         "catalog.management": "dynamic" if config.dynamic else "static",
         **({"catalog.store": "file"} if config.dynamic else {}),
         "web-ui.enabled": "true",

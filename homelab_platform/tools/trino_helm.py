@@ -80,6 +80,7 @@ def helm_values(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, Any]:
         "additionalConfigProperties": [
             "internal-communication.shared-secret=${ENV:TRINO_SHARED_SECRET}",
             "http-server.process-forwarded=true",
+            *(f"{name}={value}" for name, value in trino_config.default_run_time(limits).items()),
         ],
         "accessControl": {
             "type": "configmap",

@@ -108,10 +108,8 @@ def test_limits_follow_the_memory_and_the_lab_may_change_each() -> None:
     assert guest.waiting == limits_of(lab_with()).roles["guest"].waiting
     config = trino_config.config_of(lab_with(heap=GI, limits=said), SOURCES)
     guests = next(p for p in trino_config.session_properties(config) if p["group"] == "lab.guest")
-    assert guests["sessionProperties"] == {
-        "query_max_run_time": "300s",
-        "query_max_scan_physical_bytes": f"{GI}B",
-    }
+    assert guests["sessionProperties"] == {"query_max_scan_physical_bytes": f"{GI}B"}
+    assert "query.max-run-time=300s\n" in trino_config.render(config, PLACES)["config.properties"]
 
 
 @pytest.mark.parametrize(
@@ -127,6 +125,22 @@ def test_limits_follow_the_memory_and_the_lab_may_change_each() -> None:
 def test_a_limit_that_makes_no_sense_is_named(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(HomelabError, match=said):
         limits_of(lab_with(**settings))
+
+
+def test_nobody_has_a_default_that_they_may_not_set_and_a_guest_gets_no_more_time() -> None:
+    config = trino_config.config_of(lab_with(), SOURCES)
+    rules = trino_config.rules(config)
+
+    def may_set(user: str, name: str) -> bool:
+        found = rule_of(rules, "system_session_properties", user, property=name)
+        return bool(found and found["allow"])
+
+    for one in trino_config.session_properties(config):
+        user = next(name for name, role in ROLES.items() if one["group"] == f"lab.{role}")
+        assert all(may_set(user, name) for name in one["sessionProperties"])
+    assert not may_set("eve", "query_max_run_time")
+    assert not may_set("ben", "query_max_memory")
+    assert may_set("eve", "join_distribution_type")
 
 
 def test_the_chart_is_told_the_same_as_the_server() -> None:
