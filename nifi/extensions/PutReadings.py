@@ -30,6 +30,7 @@ from homelab_s3 import Target, Unavailable, Writer
 from py4j import protocol
 
 RETRY_AFTER = "5"
+LATE = "late"
 PLAIN_FACTOR = 8
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -100,12 +101,16 @@ class PutReadings(FlowFileTransform):
         allowed=["json", "none"],
     )
     LARGEST = _property("Largest Request", "Bytes that are taken at once; unpacked, 8 times as many", "16777216")
-    PATIENCE = _property("Answer Within", "Seconds in the queue after which the sender is told to come back", "25")
-    SINCE = _property("Received At", "When it came, ms since 1970", "${lineageStartDate:toNumber()}", True, False, True)
+    ROUTE = _property(
+        "Route",
+        "late: the request has waited too long, and the sender is told to come back; its content is not looked at",
+        "${RouteOnAttribute.Route}",
+        False,
+        attributes=True,
+    )
 
     descriptors = [
-        ENDPOINT, BUCKET, REGION, ACCESS, SECRET, STREAM, PRODUCER, TOKEN, PRESENTED, INVALID, REPLY, LARGEST, PATIENCE,
-        SINCE,
+        ENDPOINT, BUCKET, REGION, ACCESS, SECRET, STREAM, PRODUCER, TOKEN, PRESENTED, INVALID, REPLY, LARGEST, ROUTE,
     ]  # fmt: skip
     relationships = [
         Relationship("success", "The object is in the bucket"),
@@ -136,8 +141,8 @@ class PutReadings(FlowFileTransform):
             self._settings = _Settings(context, self)
         settings = self._settings
         try:
-            if settings.patience and _waited(context, self.SINCE, flowfile) > settings.patience:
-                raise Unavailable(f"NiFi is too busy: it waited more than {settings.patience:g} s")
+            if _text(context, self.ROUTE, flowfile) == LATE:
+                raise Unavailable("there is too much to do, and the request has waited for too long", tried=False)
             self._admit(context, settings, flowfile)
             return self._store(context, settings, flowfile)
         except Refused as refused:
@@ -215,20 +220,11 @@ class _Settings:
         self.refuses = read(names.INVALID) == "refuse"
         self.replies = read(names.REPLY) == "json"
         self.largest = int(read(names.LARGEST))
-        self.patience = float(read(names.PATIENCE)) if self.replies else 0.0
 
 
 def _text(context, descriptor, flowfile):
     """A property whose value names attributes of the FlowFile."""
     return context.getProperty(descriptor).evaluateAttributeExpressions(flowfile).getValue() or ""
-
-
-def _waited(context, descriptor, flowfile):
-    """Seconds since the request came."""
-    try:
-        return time.time() - int(_text(context, descriptor, flowfile)) / 1000
-    except ValueError:
-        return 0.0
 
 
 def _plain_if_possible(body, most):
