@@ -163,19 +163,22 @@ def _request(context: dg.AssetExecutionContext) -> dict[str, str]:
     tags = context.run.tags
     request = {k.removeprefix(REQUEST_TAG): v for k, v in tags.items() if k.startswith(REQUEST_TAG)}
     days = days_asked(context)
-    if days is not None:
+    if "dates" in request or tags.get(PURPOSE_TAG) == "apply":
+        return request  # the run's partition is nominal
+    if days:
         return request | {"dates": ",".join(days), "exactly": "yes"}
     if PURPOSE_TAG not in tags:
-        request.setdefault("dates", ALL_DATES)
+        request["dates"] = ALL_DATES
     return request
 
 
 def _tell_days(context: dg.AssetExecutionContext, state: DesiredState, exhibits: Iterable[Exhibit]) -> None:
-    """Log the days that a run without partitions of its own has computed, so that the UI shows each as done."""
-    if days_asked(context) is not None:
-        return  # Dagster does it itself
+    """Log the days that a run has computed beyond its own partitions, so that the UI shows each as done."""
+    own = set(days_asked(context))  # Dagster logs these itself
     computed: Mapping[str, int] = next((exhibit.value for exhibit in exhibits if exhibit.kind == "partitions"), {})
     for day, rows in computed.items():
+        if day in own:
+            continue
         context.log_event(
             dg.AssetMaterialization(
                 asset_key(state.key),

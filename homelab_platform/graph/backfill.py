@@ -14,7 +14,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.graph.apply import QUIET, instance_of
 from homelab_platform.graph.assets import asset_key
 from homelab_platform.graph.build import build_definitions
-from homelab_platform.graph.marts import days_of, remember_first_day
+from homelab_platform.graph.marts import RANGE_END, RANGE_START, days_of, remember_first_day
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.tags import PURPOSE_TAG
 from homelab_platform.lab.resolved import ResolvedLab
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from homelab_platform.servers.site import Site
 
 Progress = Callable[[str], None]
-FIRST = "dagster/asset_partition_range_start"
-LAST = "dagster/asset_partition_range_end"
 
 
 def backfill(
@@ -71,7 +69,7 @@ def run_backfill(
         run_config=QUIET,
         instance=instance,
         asset_selection=[asset_key(key) for key in keys],
-        tags={PURPOSE_TAG: "refresh", FIRST: wanted[0], LAST: wanted[-1]},
+        tags={PURPOSE_TAG: "refresh", RANGE_START: wanted[0], RANGE_END: wanted[-1]},
         raise_on_error=False,
     )
     problems = [problem for found in resource.problems.values() for problem in found]

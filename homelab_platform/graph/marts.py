@@ -30,6 +30,7 @@ FIRST_DAY = "first_day"
 MOST_DAYS = 1_830
 """Partitions that are shown at most, back from today: one reading with a clock of 1999 must not make nine thousand.
 Older days are computed all the same."""
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 AHEAD = 2
 """Days after today that may have readings, as clocks may run ahead by one."""
 
@@ -82,11 +83,23 @@ def remember_first_day(lab: str, day: date) -> bool:
     return first_day(lab) != before
 
 
-def days_asked(context: dg.AssetExecutionContext) -> list[str] | None:
-    """The days that a run of partitions is for; None for a run without."""
+def nominal(lab: str, days: Iterable[str] = ()) -> dict[str, str]:
+    """Tags that give a run of marts a partition: the newest of `days` that there is one for, else today.
+
+    Dagster cannot run a partitioned asset after another partitioned one in a run without partitions. What such a run
+    computes is in its request, and the days beyond this one are told by the asset itself.
+    """
+    today = datetime.now(UTC).date()
+    known = {str(first_day(lab) + timedelta(days=n)) for n in range((today - first_day(lab)).days + AHEAD)}
+    day = max(known & set(days), default=today.isoformat())
+    return {RANGE_START: day, RANGE_END: day}
+
+
+def days_asked(context: dg.AssetExecutionContext) -> list[str]:
+    """The days of a run's partitions; none for a run without."""
     if context.has_partition_key or context.has_partition_key_range:
         return list(context.partition_keys)
-    return None
+    return []
 
 
 class TestedAdapter(Protocol):

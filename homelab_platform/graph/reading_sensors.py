@@ -19,7 +19,7 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from homelab_platform.errors import HomelabError
 from homelab_platform.graph.assets import asset_key
 from homelab_platform.graph.cursors import InboxCursor, ask, dates_text, load_cursor, recent_from, sweep_due, swept
-from homelab_platform.graph.marts import remember_first_day
+from homelab_platform.graph.marts import nominal, remember_first_day
 from homelab_platform.graph.metadata import exhibit_metadata
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.runs import runs_under_way
@@ -164,6 +164,7 @@ def _changed_dates(job: Any, lab: str) -> dg.SensorDefinition:
         if failures and last is not None and datetime.now(UTC) < last + back_off("marts", failures):
             return dg.SensorResult(skip_reason=f"Failed {failures} times in a row; waiting.")
         tags = {PURPOSE_TAG: "refresh", f"{REQUEST_TAG}dates": dates_text(dates), UP_TO_TAG: str(newest)}
+        tags |= nominal(lab, tags[f"{REQUEST_TAG}dates"].split(","))
         return dg.SensorResult(run_requests=[dg.RunRequest(tags=tags)])
 
     return changed_dates
