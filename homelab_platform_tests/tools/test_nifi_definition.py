@@ -81,7 +81,7 @@ def test_differences_are_lines_that_a_person_understands() -> None:
     assert "processor store: Bucket is elsewhere, not #{s3.bucket}" in lines
     assert "processor store: Endpoint URL is empty, not #{s3.endpoint}" in lines
     assert "processor answer is missing" in lines
-    assert "connection receive → store (success): back-pressure objects is 5, not 1000" in lines
+    assert "connection receive → wait (success): back-pressure objects is 5, not 4000" in lines
 
 
 def test_a_property_that_a_newer_nifi_spells_otherwise_is_the_same_property() -> None:
