@@ -17,14 +17,17 @@ def up() -> None:
     from homelab_platform_tests.testlab import busybox
     from homelab_platform_tests.testlab.cluster import start_cluster
 
+    _say("starting three hosts")
     running = lab.start(KEY, number=addresses.PEOPLE, keep=True, progress=_say)
+    _say("starting Kubernetes on two of them")
     cluster = start_cluster(running, _say)
     cluster.bring(busybox.busybox_image(_say))
     print("\nThe test lab runs. Its lab file is examples/test-lab/lab.yaml.\n")
     for host in running.hosts:
         part = {"server": "  Kubernetes server and node", "agent": "  Kubernetes node", None: ""}[host.spec.kube]
-        print(f"  {host.name}  {host.address}{part}\n    {' '.join(host.ssh_command(host.user, batch=False))}")
-    print(f"\n  export KUBECONFIG={cluster.kubeconfig}\n  export PATH={kubectl_binary().parent}:$PATH")
+        print(f"  {host.name}  {host.address}{part}")
+    print(f"\n  ssh -F {running.place.ssh_config} {running.hosts[0].name}")
+    print(f"  export KUBECONFIG={cluster.kubeconfig}\n  export PATH={kubectl_binary().parent}:$PATH")
     print("  kubectl get nodes          helm version")
     print(f"\nIn pods, {busybox.NAME} is there (imagePullPolicy: Never). `make test-lab-down` removes all of it.")
 

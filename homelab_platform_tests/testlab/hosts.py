@@ -75,6 +75,11 @@ class Place:
         return self.folder / "keys" / "known_hosts"
 
     @property
+    def ssh_config(self) -> Path:
+        """For people: `ssh -F FILE pi-1`."""
+        return self.folder / "keys" / "ssh_config"
+
+    @property
     def outside_link(self) -> str:
         """The network interface on this side."""
         return f"hl-{self.id}"
@@ -91,6 +96,9 @@ def prepare(place: Place) -> None:
         public = (seed / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()
         known.append(f"{host.name},{place.addresses.machine(place.index(host.name))} {public[0]} {public[1]}\n")
     place.known_hosts.write_text("".join(known))
+    names = "".join(f"Host {h.name}\n  HostName {place.addresses.machine(i)}\n" for i, h in enumerate(place.hosts))
+    common = f"Host *\n  User {debian.ADMIN}\n  IdentityFile {place.key}\n  IdentitiesOnly yes\n"
+    place.ssh_config.write_text(f"{names}{common}  UserKnownHostsFile {place.known_hosts}\n")
 
 
 def _make_key(file: Path, comment: str) -> None:
