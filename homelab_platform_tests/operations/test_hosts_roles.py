@@ -110,4 +110,5 @@ def _an_edit_touches_its_host_alone(hosts: TestLab, tmp_path: Path) -> None:
     assert adapter.probe(desired).matches(desired)
     assert "8080" in host.ssh("nft list table inet homelab").stdout
     assert host.ssh("id ada", check=False).returncode != 0, "who left has no account"
-    assert host.ssh("ls /home/ada /etc/ssh/authorized_keys.d").stdout.split()[-1] == "zoe"
+    assert host.ssh("ls /etc/ssh/authorized_keys.d").stdout.split() == ["zoe"]
+    assert host.ssh("ls -d /home/ada").stdout == "/home/ada\n", "what was hers stays"
