@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from minio.credentials.credentials import Credentials
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
-TIMEOUT = 60.0  # seconds
+TIMEOUT = 180.0  # seconds: a busy machine is not a server that fails
 
 
 @dataclass(frozen=True)

@@ -97,13 +97,26 @@ def scratch_trino(folder: Path, servers: ScratchServers) -> Iterator[TrinoEndpoi
         home, chosen = folder / "trino", trino.TrinoPorts.choose()
         password, shared = secrets.token_urlsafe(18), secrets.token_urlsafe(24)
         make_lakehouse(lakehouse)
-        trino.prepare(home, chosen, lakehouse, password=password, shared_secret=shared, dynamic=True)
+        own = _with_own_key(folder, lakehouse)
+        trino.prepare(home, chosen, own, password=password, shared_secret=shared, dynamic=True)
         trino.prepare_catalog(home, lakehouse)
         found = trino.endpoint(home, chosen, password)
         return Shared((_slow(trino.process(home, chosen)),), {**vars(found), "ca": str(found.ca)})
 
     with shared_servers(folder, make, start_timeout=START_TIMEOUT) as raw:
         yield TrinoEndpoint(**{**raw, "ca": Path(raw["ca"])})
+
+
+def _with_own_key(folder: Path, lakehouse: Lakehouse) -> Lakehouse:
+    """The lakehouse with the key that Trino has on a site: its tests then show that its rights suffice."""
+    from homelab_platform.tools import object_access
+
+    access, keys = object_access.open_access(lakehouse.objects), object_access.KeyFile(folder)
+    user = object_access.user_of(lakehouse.raw_bucket, "trino")
+    access.ensure(user, keys.get(user))
+    policy = object_access.policy_document(lakehouse.lake_bucket, "change", [""])
+    access.set_policy(user, lakehouse.lake_bucket, policy)
+    return replace(lakehouse, objects=object_access.endpoint_for(lakehouse.objects, keys, user))
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from homelab_platform.tools.objects_errors import CredentialsRefused, NotFound, ObjectsError, ObjectsUnreachable
+
 if TYPE_CHECKING:
     from minio import Minio
     from minio.lifecycleconfig import Rule
@@ -82,9 +84,15 @@ class BucketSettings:
             return bool(self._client.get_bucket_versioning(bucket).status == "Enabled")
 
     def ever_versioned(self, bucket: str) -> bool:
-        """Whether the bucket may hold old versions: versioning is on, or was."""
-        with self._errors(bucket):
-            return str(self._client.get_bucket_versioning(bucket).status) in {"Enabled", "Suspended"}
+        """Whether the bucket may hold old versions: versioning is on, or was. Not on a server that knows of none."""
+        try:
+            with self._errors(bucket):
+                status = str(self._client.get_bucket_versioning(bucket).status)
+        except (NotFound, CredentialsRefused, ObjectsUnreachable):
+            raise
+        except ObjectsError:
+            return False  # rclone answers 501
+        return status in {"Enabled", "Suspended"}
 
     def set_versioning(self, bucket: str, enabled: bool) -> None:
         """Switch versioning on, or suspend it."""
