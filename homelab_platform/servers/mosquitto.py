@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,9 +61,11 @@ def prepare(folder: Path, users: tuple[MqttUser, ...], port: int) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     (folder / "data").mkdir(exist_ok=True)
-    _write_secret(folder / "passwords", "".join(f"{user.name}:{user.password}\n" for user in users))
-    _hash_passwords(folder / "passwords")
-    _write_secret(folder / "rights", "\n".join(_rights(user) for user in users))
+    passwords = _write_secret(folder / "passwords", "".join(f"{user.name}:{user.password}\n" for user in users))
+    _hash_passwords(passwords)
+    rights = _write_secret(folder / "rights", "\n".join(_rights(user) for user in users))
+    for written in (passwords, rights):  # in one step: a running broker may read them at any moment
+        written.replace(folder / written.name.partition(".")[0])
     settings = {
         "listener": f"{port} {HOST}",
         "allow_anonymous": "false",
@@ -90,10 +93,13 @@ def _rights(user: MqttUser) -> str:
     return "\n".join([*lines, *(f"topic read {topic}" for topic in user.reads)]) + "\n"
 
 
-def _write_secret(file: Path, text: str) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _write_secret(file: Path, text: str) -> Path:
+    """Write a file beside `file`, for the owner's eyes only, and return it."""
+    beside = file.with_name(f"{file.name}.{os.getpid()}-{threading.get_ident()}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as stream:
         stream.write(text)
+    return beside
 
 
 def _hash_passwords(file: Path) -> None:
