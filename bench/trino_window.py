@@ -6,7 +6,7 @@ sorted file a day, as compaction leaves it) into a cache outside the checkout, t
 committed in one commit as the ingest commits. All three run in one warm process, in turn; the first round is not
 counted. Seconds are wall time; CPU-seconds are those of the engine's own process, S3 not included.
 
-    .venv/bin/python -m bench.trino_window [--days 100] [--rounds 7]
+    bench/trino_window.py [--days 100] [--rounds 7]
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import common
 import psutil
 
-from bench import common
 from homelab_platform import paths
 from homelab_platform.readings import contract, parquet
 from homelab_platform.readings.query import run_query
