@@ -45,9 +45,10 @@ test-lab: setup ## Start three real hosts and a real Kubernetes in namespaces of
 test-lab-down: setup ## Remove the test lab; nothing of it is left
 	@$(TEST_LAB) down
 
-BENCHES := plan_scale definitions_load anomalies ingest commit_cost compaction ingest_memory kill9_ingest object_to_row up
+BENCHES := plan_scale definitions_load anomalies ingest commit_cost compaction ingest_memory kill9_ingest object_to_row up \
+  nifi_push sensor_to_trino trino_window kill9_platform host_noop
 
-bench: setup ## Every benchmark (BENCHES="ingest up" for some); each ends with one JSON line. An hour on a quiet machine
+bench: setup ## Every benchmark (BENCHES="ingest up" for some); each ends with one JSON line. Two hours on a quiet machine
 	@for name in $(BENCHES); do echo "== $$name"; $(VENV)/bin/python bench/$$name.py || exit 1; done
 
 lock: setup ## Resolve the dependencies anew into requirements.lock
