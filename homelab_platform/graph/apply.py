@@ -15,7 +15,7 @@ import dagster as dg
 from homelab_platform.errors import UNREACHABLE, HomelabError, Problem
 from homelab_platform.graph.assets import asset_key, op_names
 from homelab_platform.graph.build import build_definitions
-from homelab_platform.graph.marts import nominal
+from homelab_platform.graph.marts import nominal_for
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.tags import CONFIRMED_TAG, PURPOSE_TAG
 from homelab_platform.lab.resolved import ResolvedLab
@@ -147,7 +147,7 @@ def _execute(
     kind = SiteKind("here", world.capabilities, lambda _lab: world)
     site = SiteResource(lab, kind.open, lambda key, text: progress(f"{key}: {text}"))
     job = build_definitions(lab, site=kind, resource_overrides={SITE: site}).resolve_job_def("apply")
-    tags = {PURPOSE_TAG: "apply", CONFIRMED_TAG: "yes" if confirmed else "no", **nominal(lab.name)}
+    tags = {PURPOSE_TAG: "apply", CONFIRMED_TAG: "yes" if confirmed else "no", **nominal_for(lab, states)}
     result = job.execute_in_process(
         run_config=QUIET,
         instance=instance,

@@ -55,7 +55,7 @@ def build_definitions(
         asset_checks=[lab_file_check(lab.name, problems), *reading_checks(here), *mart_checks(lab, here)],
         jobs=list(jobs.values()),
         schedules=build_schedules(lab.timezone, jobs),
-        sensors=[*build_sensors(lab, desired, kind.capabilities, jobs, watch), *reading_sensors(jobs, here, lab.name)],
+        sensors=[*build_sensors(lab, desired, kind.capabilities, jobs, watch), *reading_sensors(jobs, here, lab)],
         resources={SITE: SiteResource(lab, kind.open), **(resource_overrides or {})},
         executor=dg.in_process_executor,
         metadata={"lab": lab.name, "site": kind.name},

@@ -95,6 +95,14 @@ def nominal(lab: str, days: Iterable[str] = ()) -> dict[str, str]:
     return {RANGE_START: day, RANGE_END: day}
 
 
+def nominal_for(lab: ResolvedLab, keys: Iterable[str], days: Iterable[str] = ()) -> dict[str, str]:
+    """The tags of `nominal` for a run of the assets `keys`: none if no mart with days is among them, as a run without
+    such an asset must not have a partition.
+    """
+    known = marts_of(lab)
+    return nominal(lab.name, days) if any(layer_of(key) == "mart" and name_of(key) in known for key in keys) else {}
+
+
 def days_asked(context: dg.AssetExecutionContext) -> list[str]:
     """The days of a run's partitions; none for a run without."""
     if context.has_partition_key or context.has_partition_key_range:

@@ -19,11 +19,12 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from homelab_platform.errors import HomelabError
 from homelab_platform.graph.assets import asset_key
 from homelab_platform.graph.cursors import InboxCursor, ask, dates_text, load_cursor, recent_from, sweep_due, swept
-from homelab_platform.graph.marts import nominal, remember_first_day
+from homelab_platform.graph.marts import nominal_for, remember_first_day
 from homelab_platform.graph.metadata import exhibit_metadata
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.runs import runs_under_way
 from homelab_platform.graph.tags import PURPOSE_TAG, REQUEST_TAG, UP_TO_TAG
+from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.operations.adapters.base import ReadingsWorld, with_readings
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.reconcile import back_off
@@ -55,13 +56,15 @@ class Found:
         return len(self.keys) <= MOST_IN_TICK and self.size <= BYTES_IN_TICK and self.cursor.tries == 1
 
 
-def reading_sensors(jobs: Mapping[str, Any], here: Mapping[str, DesiredState], lab: str) -> list[dg.SensorDefinition]:
-    """The sensors for those of `jobs` that there are, on a site that reaches the assets `here` of the lab `lab`."""
+def reading_sensors(
+    jobs: Mapping[str, Any], here: Mapping[str, DesiredState], lab: ResolvedLab
+) -> list[dg.SensorDefinition]:
+    """The sensors for those of `jobs` that there are, on a site that reaches the assets `here` of the lab."""
     found = []
     if "ingest" in jobs and READINGS_TABLE in here:
         found.append(_new_objects(jobs["ingest"], here[READINGS_TABLE]))
     if "marts" in jobs:
-        found.append(_changed_dates(jobs["marts"], lab))
+        found.append(_changed_dates(jobs["marts"], lab, tuple(here)))
     return found
 
 
@@ -137,7 +140,7 @@ def is_queued(instance: DagsterInstance, purpose: str) -> bool:
     return any(run.status in waiting for run in runs_under_way(instance, purposes=(purpose,)))
 
 
-def _changed_dates(job: Any, lab: str) -> dg.SensorDefinition:
+def _changed_dates(job: Any, lab: ResolvedLab, here: tuple[str, ...]) -> dg.SensorDefinition:
     @dg.sensor(
         name="changed_dates",
         job=job,
@@ -157,14 +160,14 @@ def _changed_dates(job: Any, lab: str) -> dg.SensorDefinition:
             begins = world.first_day()
         except HomelabError as error:
             return dg.SensorResult(skip_reason=str(error))
-        if begins is not None and remember_first_day(lab, begins):
+        if begins is not None and remember_first_day(lab.name, begins):
             site.reload()  # the partitions of marts begin with another day now
         if not dates:
             return dg.SensorResult(skip_reason="No day changed since the marts were computed.")
         if failures and last is not None and datetime.now(UTC) < last + back_off("marts", failures):
             return dg.SensorResult(skip_reason=f"Failed {failures} times in a row; waiting.")
         tags = {PURPOSE_TAG: "refresh", f"{REQUEST_TAG}dates": dates_text(dates), UP_TO_TAG: str(newest)}
-        tags |= nominal(lab, tags[f"{REQUEST_TAG}dates"].split(","))
+        tags |= nominal_for(lab, here, tags[f"{REQUEST_TAG}dates"].split(","))
         return dg.SensorResult(run_requests=[dg.RunRequest(tags=tags)])
 
     return changed_dates

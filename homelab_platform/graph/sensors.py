@@ -18,7 +18,7 @@ from homelab_platform.graph.assets import asset_key
 from homelab_platform.graph.checks import lab_check_evaluation
 from homelab_platform.graph.cursors import InboxCursor, ask, digest_of, load_cursor
 from homelab_platform.graph.labfile import LabWatch
-from homelab_platform.graph.marts import nominal
+from homelab_platform.graph.marts import nominal_for
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.runs import assets_under_way
 from homelab_platform.graph.tags import PURPOSE_TAG
@@ -117,7 +117,7 @@ def _reconcile(reconciler: Reconciler, job: Any) -> dg.SensorDefinition:
         if not due:
             reason = "Asked for already." if keys else _why_nothing(decision, problems)
             return dg.SensorResult(skip_reason=reason, asset_events=news, cursor=after.dump())
-        tags = {PURPOSE_TAG: "apply", **nominal(reconciler.lab.name)}
+        tags = {PURPOSE_TAG: "apply", **nominal_for(reconciler.lab, keys)}
         request = dg.RunRequest(asset_selection=[asset_key(key) for key in keys], tags=tags)
         return dg.SensorResult(run_requests=[request], asset_events=news, cursor=after.dump())
 

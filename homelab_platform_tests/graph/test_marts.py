@@ -97,6 +97,14 @@ def test_applying_marts_of_marts_again_and_again_works(world: FolderWorld, insta
     assert all("dates" not in request for _, request in world.worked)
 
 
+def test_a_run_without_marts_has_no_partition(world: FolderWorld, instance: DagsterInstance) -> None:
+    assert marts.nominal_for(lab_with_marts(), ["bucket/lake"]) == {}
+    assert set(marts.nominal_for(lab_with_marts(), ["bucket/lake", "mart/own"])) == {marts.RANGE_START, marts.RANGE_END}
+    for keys in (["bucket/lake"], ["bucket/lake", "mart/own"]):
+        report = apply_to(world, instance, lab_with_marts(), keys)
+        assert {result.status for result in report.results} == {"applied"}, report.results
+
+
 def test_columns_are_documented_before_anything_ran_and_lineage_comes_with_a_run(world: FolderWorld) -> None:
     node = build(lab_with_marts(), world).resolve_asset_graph().get(asset_key("mart/gaps"))
     schema = node.metadata["dagster/column_schema"]
