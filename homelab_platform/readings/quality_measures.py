@@ -32,19 +32,19 @@ WITH r AS (
     SELECT split_part(source, '/', 1) AS stream, device, sensor, ts, quality, least(ts, ingested_at) AS seen,
         epoch(ts) - epoch(lag(ts) OVER (PARTITION BY device, sensor ORDER BY ts)) AS step
     FROM sensor_data
-    WHERE date >= $since::DATE AND date <= $until::DATE + 1 AND ts > $since::TIMESTAMPTZ
+    WHERE date >= $since::DATE AND date <= CAST($until::DATE + INTERVAL '1' DAY AS DATE) AND ts > $since::TIMESTAMPTZ
         AND least(ts, ingested_at) <= $until::TIMESTAMPTZ
 ), windowed AS (
     SELECT r.*, p.every, r.ts > $recent::TIMESTAMPTZ AS recent
     FROM r LEFT JOIN paces p ON p.stream = r.stream AND p.sensor = r.sensor
 )
 SELECT arg_max(stream, ts), device, sensor, max(seen),
-    count(*) FILTER (recent),
-    count(*) FILTER (recent AND quality = 'out_of_range'),
-    count(*) FILTER (recent AND quality = 'simulated'),
+    count(*) FILTER (WHERE recent),
+    count(*) FILTER (WHERE recent AND quality = 'out_of_range'),
+    count(*) FILTER (WHERE recent AND quality = 'simulated'),
     min(every),
-    coalesce(sum(step / every - 1) FILTER (recent AND step > 3 * every), 0),
-    coalesce(max(step) FILTER (recent AND step > 3 * every), 0)
+    coalesce(sum(step / every - 1) FILTER (WHERE recent AND step > 3 * every), 0),
+    coalesce(max(step) FILTER (WHERE recent AND step > 3 * every), 0)
 FROM windowed GROUP BY device, sensor ORDER BY device, sensor
 """
 _REJECTED = """
