@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -22,6 +23,31 @@ CALM = 15.0  # seconds of answering after which the back-off starts anew
 KEPT_LOGS = 3
 COPY = 1 << 20
 LONGEST_ANSWER = 1 << 20
+
+
+class Pulse:
+    """Asks in a thread of its own whether a process answers, so that a slow one holds up the restart of no other."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self._thread: threading.Thread | None = None
+        self._answer: bool | None = None
+
+    def ask(self) -> None:
+        """Begin to ask, unless that is under way."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._look, daemon=True)
+            self._thread.start()
+
+    def _look(self) -> None:
+        self._answer = is_healthy(self._health)
+
+    def take(self) -> bool | None:
+        """The answer to the last question, once; None before it came."""
+        if self._thread is None or self._thread.is_alive():
+            return None
+        self._thread = None
+        return self._answer
 
 
 class Child:
@@ -38,6 +64,7 @@ class Child:
         self._pause = FIRST_PAUSE
         self._began = 0.0
         self._answered: float | None = None
+        self._pulse = Pulse(spec.health)
 
     @property
     def answers(self) -> bool:
@@ -56,6 +83,9 @@ class Child:
         if state == "starting":
             self._see_whether_it_answers()
             return True
+        answer = self._pulse.take() if self.answers else None
+        if answer is not None:
+            self._become("running" if answer else "unhealthy")
         return False
 
     def _may_start(self, answering: set[str]) -> bool:
@@ -84,6 +114,7 @@ class Child:
             return
         self._began = time.monotonic()
         self._answered = None
+        self._pulse = Pulse(self.spec.health)  # what an earlier one may still hear is of an earlier process
         self.state.pid = self._process.pid
         self.state.start = processes.start_of(self._process.pid) or ""
         self.state.generation += 1
@@ -98,13 +129,15 @@ class Child:
         return made
 
     def _see_whether_it_answers(self) -> None:
-        if is_healthy(self.spec.health):
+        if self._pulse.take():
             self._answered = time.monotonic()
             self._become("running")
         elif time.monotonic() - self._began > self.spec.start_timeout:
             say(f"{self.spec.name}: no answer within {self.spec.start_timeout:.0f} s; starting it again")
             self.stop()
             self._back_off("did not answer in time")
+        else:
+            self._pulse.ask()
 
     def _ended(self, code: int, reason: str = "") -> None:
         """It ended on its own: end what is left of its group, and try again after a pause."""
@@ -128,15 +161,13 @@ class Child:
     def _become(self, state: str) -> None:
         if state != self.state.state:
             say(f"{self.spec.name}: {state}" + (f" (process {self.state.pid})" if self.state.pid else ""))
+            self.state.since = time.time()
         self.state.state = state
-        self.state.since = time.time()
 
     def look_after(self, log_limit: int) -> None:
-        """What is due now and then: see whether it still answers, and keep its log small."""
+        """What is due now and then: ask whether it still answers, and keep its log small."""
         if self.answers:
-            wanted = "running" if is_healthy(self.spec.health) else "unhealthy"
-            if wanted != self.state.state:
-                self._become(wanted)
+            self._pulse.ask()
         roll(self.log_file, log_limit)
 
     def stop(self) -> None:
