@@ -46,6 +46,8 @@ streams:
   dropped: {{from: {{files: dropped}}, sensors: {{count: {{every: 1s}}}}}}
 """
 TARGETS = ("nifi", "trino", "objects", "postgres", "daemon")
+LONGEST_WAIT = 20.0
+"""Seconds from a recovery to the next kill, at most: long enough that not each one looks like a crash loop."""
 RECOVERY = 900.0
 """Seconds within which a killed server must answer again."""
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -240,7 +242,7 @@ class Killer:
 
     def _work(self) -> None:
         for _ in range(self._times):
-            time.sleep(self._random.uniform(0.5, 6.0))
+            time.sleep(self._random.uniform(0.5, LONGEST_WAIT))
             began = time.monotonic()
             generation = self._kill()
             if not processes.wait_until(lambda generation=generation: self._answers(generation), RECOVERY, 0.2):  # type: ignore[misc]
