@@ -48,10 +48,11 @@ def _kind(kind: str) -> str:
 
 def asset_spec(state: DesiredState, *, external: bool, extras: Extras = NO_EXTRAS) -> dg.AssetSpec:
     """The asset of a desired state, with everything that its page shows before anything ran."""
+    told = state.description
     return dg.AssetSpec(
         key=asset_key(state.key),
         deps=[asset_key(dep) for dep in state.deps],
-        description=state.description,
+        description=told if told.startswith(extras.about) else f"{extras.about} {told}",
         group_name=state.layer,
         kinds={_kind(kind) for kind in state.kinds[:3]},
         owners=[_owner(owner) for owner in state.owners],

@@ -39,6 +39,7 @@ AHEAD = 2
 class Extras:
     """What the asset of a mart has beyond other assets."""
 
+    about: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     partitions: dg.PartitionsDefinition[str] | None = None
 
@@ -47,7 +48,7 @@ def extras_of(lab: ResolvedLab) -> dict[str, Extras]:
     """The extras of each mart of the lab, by asset key."""
     days = days_of(lab.name)
     return {
-        make_key("mart", name): Extras({"dagster/column_schema": columns_value(_rows(mart))}, days)
+        make_key("mart", name): Extras(mart.about, {"dagster/column_schema": columns_value(_rows(mart))}, days)
         for name, mart in marts_of(lab).items()
     }
 
