@@ -6,6 +6,7 @@ Belongs here: bringing it up, its images, and what a test does to it. Not here: 
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -93,7 +94,7 @@ class TestCluster:
 
     def bring(self, *images: Image | Path, nodes: Sequence[str] = ()) -> None:
         """Make images (or take archives of them) and bring them to these nodes, or to all."""
-        folder = self.lab.folder / "images"
+        folder = self.lab.folder / "images" / secrets.token_hex(4)  # two workers may bring the same image at once
         archives = [make_image(image, folder) if isinstance(image, Image) else image for image in images]
         pairs = [(node, archive) for node in nodes or self.nodes for archive in archives]
         with ThreadPoolExecutor(max(1, len(pairs))) as pool:

@@ -1,7 +1,7 @@
 """Whether a workload answers, seen from outside its pods.
 
-Belongs here: one try of one health check of the catalogue, through the API server (its proxy for HTTP, a forwarded port
-for everything else), so that it works from any machine that holds a kubeconfig. Not here: how often it is tried.
+Belongs here: one try of one health check of the catalogue, through a port that the API server forwards, so that it
+works from any machine that holds a kubeconfig. Not here: how often it is tried.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def ask(cluster: Cluster, kubectl: Path, target: Target) -> Verdict:
     began = time.monotonic()
     health = target.health
     if health is not None and health.http is not None:
-        ok, said = _http(cluster, target, health.http, health.port or "http", health.status)
+        ok, said = _http(cluster, kubectl, target, path=health.http, port=health.port or "http", statuses=health.status)
     elif health is not None and health.tcp is not None:
         ok, said = _tcp(cluster, kubectl, target, health.tcp)
     else:
@@ -63,17 +63,40 @@ def ask(cluster: Cluster, kubectl: Path, target: Target) -> Verdict:
     return Verdict(ok, said, time.monotonic() - began)
 
 
-def _http(cluster: Cluster, target: Target, path: str, port: str, statuses: tuple[int, ...]) -> tuple[bool, str]:
+def _http(
+    cluster: Cluster, kubectl: Path, target: Target, *, path: str, port: str, statuses: tuple[int, ...]
+) -> tuple[bool, str]:
     number = target.ports.get(port)
     if number is None:
         return False, f"its Service has no port {port}"
-    route = f"/api/v1/namespaces/{target.namespace}/services/{target.name}:{number}/proxy{path}"
-    status, body = cluster.request(route)
     wanted = " or ".join(map(str, statuses))
+    try:
+        status = get(cluster, kubectl, target.namespace, f"service/{target.name}", port=number, path=path)[0]
+    except HomelabError as error:
+        return False, error.problems[0].what
     if status in statuses:
         return True, f"GET {path} on :{number} answered {status}"
-    first = body.strip().splitlines()[0][:120] if body.strip() else ""
-    return False, f"GET {path} on :{number} answered {status}, not {wanted}{': ' + first if first else ''}"
+    return False, f"GET {path} on :{number} answered {status or 'nothing'}, not {wanted}"
+
+
+def get(cluster: Cluster, kubectl: Path, namespace: str, what: str, *, port: int, path: str) -> tuple[int, bytes]:
+    """GET a path of a service or pod: status and body; status 0 when the connection gave no answer.
+
+    By a forwarded port, which ends inside the pod: a network policy that lets only its callers in does not matter, as
+    it would on the API server's own proxy. Raises HomelabError when no pod can be reached.
+    """
+    import http.client
+
+    with forwarded(cluster, kubectl, namespace, what, port) as local:
+        connection = http.client.HTTPConnection("127.0.0.1", local, timeout=10)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException):
+            return 0, b""
+        finally:
+            connection.close()
 
 
 def _tcp(cluster: Cluster, kubectl: Path, target: Target, port: str) -> tuple[bool, str]:

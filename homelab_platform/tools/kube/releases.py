@@ -22,6 +22,8 @@ from homelab_platform.tools.kube.api import Cluster, Object, name_of
 
 FINGERPRINT = "homelab-fingerprint"
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback")
+WATCHED_EVERY = 2.0
+"""Seconds between two looks at the pods of a release while helm waits for them."""
 Say = Callable[[str], None]
 
 
@@ -186,23 +188,16 @@ class Helm:
     ) -> str:
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME") if key in os.environ}
         environment = {**kept, "KUBECONFIG": str(self.cluster.kubeconfig), "HELM_NO_PLUGINS": "1"}
+        text = json.dumps(values) if values is not None else None
         try:
-            done = subprocess.run(
-                [str(self.binary), *arguments],
-                input=json.dumps(values) if values is not None else None,
-                capture_output=True,
-                text=True,
-                env=environment,
-                check=False,
-            )
+            code, out, err, reasons = _watched([str(self.binary), *arguments], text, environment, diagnose)
         except OSError as error:
             raise HomelabError.of(
                 str(self.binary), f"helm cannot be run: {error.strerror}", "`make servers` installs it."
             ) from None
-        if done.returncode == 0:
-            return done.stdout
-        said = _complaint(done.stderr)
-        reasons = diagnose()
+        if code == 0:
+            return out
+        said = _complaint(err)
         raise ReleaseFailed.of(
             f"workload {name}",
             "; ".join([said, *reasons]) if reasons else said,
@@ -210,6 +205,25 @@ class Helm:
             if "--atomic" in arguments
             else "Nothing else was changed.",
         )
+
+
+def _watched(
+    command: Sequence[str], text: str | None, environment: Mapping[str, str], diagnose: Callable[[], list[str]]
+) -> tuple[int, str, str, list[str]]:
+    """Run a command: exit code, output, errors, and the last reasons that `diagnose` gave while it ran.
+
+    Helm takes what does not come up away before it ends, and with it the pods that say why.
+    """
+    reasons: list[str] = []
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=dict(environment)) as process:
+        while True:
+            try:
+                out, err = process.communicate(text, timeout=WATCHED_EVERY)
+                return process.returncode, out, err, reasons
+            except subprocess.TimeoutExpired:
+                text = None  # it was written at the first call
+                reasons = diagnose() or reasons
 
 
 def _complaint(stderr: str) -> str:
