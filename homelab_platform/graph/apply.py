@@ -90,12 +90,14 @@ def apply_assets(
 
     Keys that the lab no longer has are deleted. `confirmed` says that a person agreed to whatever loses data. A failure
     of one asset is in the report and stops only what depends on it. Raises HomelabError if the site or its instance
-    does not answer.
+    does not answer, or if somebody else is applying the lab.
     """
     from homelab_platform.operations.adapters.embedded import EmbeddedWorld
+    from homelab_platform.tools import state_locks
 
     world = EmbeddedWorld(lab, site.lakehouse, site.root, site)
-    with instance_of(site) as instance:
+    alone = state_locks.held(site.lakehouse.postgres, state_locks.LAB, "apply", wait=0)
+    with alone, instance_of(site) as instance:
         report = apply_to(world, instance, lab, keys, progress=progress, confirmed=confirmed)
     url = f"{site.dagster_url}/runs/{report.run_id}" if report.run_id else site.dagster_url
     return replace(report, url=url)

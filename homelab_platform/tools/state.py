@@ -7,15 +7,15 @@ Not here: what follows from a state (plan/).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from homelab_platform.plan.reconcile import back_off
 from homelab_platform.plan.state import AppliedState
-from homelab_platform.tools import postgres
+from homelab_platform.tools import postgres, state_locks
 from homelab_platform.tools.endpoints import PostgresEndpoint
 
 if TYPE_CHECKING:
@@ -123,6 +123,10 @@ class StateStore:
             except errors.UndefinedTable:
                 return {}
         return {row[0]: AppliedState(*row) for row in rows}
+
+    def held(self, key: str, purpose: str, say: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Keep everybody else from changing the asset while a block runs; see state_locks.held."""
+        return state_locks.held(self.endpoint, key, purpose, waiting=say)
 
     def turn(self) -> int:
         """A number for the start of an attempt or an observation, greater than any before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -32,6 +33,9 @@ class MemoryStore:
 
     def load(self) -> dict[str, AppliedState]:
         return dict(self.states)
+
+    def held(self, key: str, purpose: str, say: object) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def turn(self) -> int:
         self.turns += 1

@@ -7,6 +7,7 @@ not observed after it was applied. Not here: any layer's own probes and changes 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
 from types import TracebackType
@@ -96,6 +97,8 @@ class Store(Protocol):
     """Where applied states are kept; see tools/state.py for what each call means."""
 
     def load(self) -> dict[str, AppliedState]: ...
+
+    def held(self, key: str, purpose: str, say: Say) -> AbstractContextManager[None]: ...
 
     def turn(self) -> int: ...
 
@@ -239,30 +242,35 @@ def apply_one(
     """Bring one asset to its desired state and record it once it was observed there.
 
     `confirmed` says that a person agreed to a loss of data; without it such a change is refused before anything is
-    touched. Raises HomelabError if the change fails or if the target does not show it afterwards; the failed attempt is
-    then on record.
+    touched. Another process that changes the same asset is waited for. Raises HomelabError if the change fails or if
+    the target does not show it afterwards; the failed attempt is then on record.
     """
     store = world.store
-    turn = store.turn()
-    step = judge(desired, store.load().get(desired.key))
+    with store.held(desired.key, f"run {run_id[:8]}" if run_id else "a change", say):
+        turn = store.turn()
+        step = judge(desired, store.load().get(desired.key))
+        _refuse_loss(step, confirmed)
+        # What follows another asset is made anew even if its target already carries the right fingerprint.
+        anew = step.pending and bool(desired.follows)
+        try:
+            wrote, after = _bring(world.adapter(desired.layer), desired, say, anew=anew)
+        except Exception as error:
+            # Whatever it was is on record, so that the next attempt waits for its time.
+            reason = str(error) if isinstance(error, HomelabError) else f"{type(error).__name__}: {error}"
+            store.failed(desired.key, desired.fingerprint, reason, run_id=run_id)
+            raise
+        affected = followers if wrote or step.pending else ()
+        store.applied(desired.key, desired.fingerprint, desired.document, turn=turn, followers=affected, run_id=run_id)
+    return Applied(step, wrote, after)
+
+
+def _refuse_loss(step: Step, confirmed: bool) -> None:
     if step.danger == "data-loss" and not confirmed:
         raise HomelabError.of(
-            desired.key,
+            step.key,
             f"this change would lose data: {'; '.join(f'{c.path} {c.line()}' for c in step.changes)}",
             "Nothing was changed. `homelab apply` shows it and asks for your word.",
         )
-    # What follows another asset is made anew even if its target already carries the right fingerprint.
-    anew = step.pending and bool(desired.follows)
-    try:
-        wrote, after = _bring(world.adapter(desired.layer), desired, say, anew=anew)
-    except Exception as error:
-        # Whatever it was is on record, so that the next attempt waits for its time.
-        reason = str(error) if isinstance(error, HomelabError) else f"{type(error).__name__}: {error}"
-        store.failed(desired.key, desired.fingerprint, reason, run_id=run_id)
-        raise
-    affected = followers if wrote or step.pending else ()
-    store.applied(desired.key, desired.fingerprint, desired.document, turn=turn, followers=affected, run_id=run_id)
-    return Applied(step, wrote, after)
 
 
 def _bring(adapter: Adapter, desired: DesiredState, say: Say, *, anew: bool) -> tuple[bool, Observation]:
@@ -286,6 +294,11 @@ def delete_one(world: World, key: str, *, confirmed: bool = False, say: Say = la
 
     Raises HomelabError if that would lose data and nobody agreed, if it fails, or if it is still there afterwards.
     """
+    with world.store.held(key, "a removal", say):
+        _delete(world, key, confirmed, say)
+
+
+def _delete(world: World, key: str, confirmed: bool, say: Say) -> None:
     known = world.store.load().get(key)
     if known is None:
         return
