@@ -87,10 +87,10 @@ def _states(resolved: ResolvedLab, desired: Mapping[str, DesiredState], refresh:
         from homelab_platform.tools.state import StateStore
 
         return StateStore(site.lakehouse.postgres).load()
-    from homelab_platform.operations.adapters.embedded import EmbeddedWorld
+    from homelab_platform.operations.adapters.embedded import world_of
     from homelab_platform.operations.observation import refreshed_states
 
-    return refreshed_states(EmbeddedWorld(resolved, site.lakehouse, site.root, site), desired)
+    return refreshed_states(world_of(resolved, site), desired)
 
 
 def known_keys(wanted: list[str] | None, known: Iterable[str]) -> set[str]:

@@ -7,6 +7,7 @@ Belongs here: the screens of starting, stopping and looking. Not here: how serve
 from __future__ import annotations
 
 import webbrowser
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -35,13 +36,30 @@ def up(
     port: Annotated[int | None, typer.Option(help="Port of the UI; chosen when not given, then kept.")] = None,
     apply: Annotated[bool, typer.Option(help="Apply the lab once the servers run.")] = True,
     profile: Annotated[
-        Literal["small", "full"] | None,
-        typer.Option(help="small: PostgreSQL and S3. full: NiFi, Trino and a broker besides. Remembered."),
+        Literal["small", "full", "lab"] | None,
+        typer.Option(
+            help="small: PostgreSQL and S3. full: NiFi, Trino and a broker besides. lab: small, and it steers the "
+            "lab's hosts over SSH and its cluster. Remembered."
+        ),
     ] = None,
     objects: Annotated[
         Literal["seaweedfs", "minio"] | None, typer.Option(help="Who serves S3. Chosen once, then remembered.")
     ] = None,
     move: Annotated[bool, typer.Option("--move", help="Copy the objects to the server that --objects names.")] = False,
+    ssh_key: Annotated[
+        Path | None, typer.Option(help="Private key for the lab's hosts; else your own. Remembered.", exists=True)
+    ] = None,
+    ssh_user: Annotated[
+        str | None, typer.Option(help="Who logs in there; else the lab's deploy account or first admin. Remembered.")
+    ] = None,
+    new_hosts: Annotated[
+        Literal["refuse", "accept"] | None,
+        typer.Option(help="What to do with a host whose key is not in known_hosts beside the lab file. Remembered."),
+    ] = None,
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(help="Of the lab's cluster; else fetched from its first server. Remembered.", exists=True),
+    ] = None,
     as_json: common.JsonOption = False,
 ) -> None:
     """Start the lab's embedded site in the background and make the lab real on it. Safe to repeat."""
@@ -63,6 +81,7 @@ def up(
             dagster_port=port,
             profile=profile,
             objects=objects,
+            reach=_reach(ssh_key, ssh_user, new_hosts, kubeconfig),
             lab=resolved,
         )
         site = open_site(resolved.name)
@@ -84,6 +103,16 @@ def up(
             output.say(f"\n{answer.text()}")
         output.say(f"\nStop it with `homelab down {lab or ''}".rstrip() + "`; the data stays.")
     raise typer.Exit(1 if report is not None and report.failed else 0)
+
+
+def _reach(key: Path | None, user: str | None, new_hosts: str | None, kubeconfig: Path | None) -> dict[str, str]:
+    """What was said of the ways to the lab, by the names that a site remembers them by."""
+    said = {"ssh_key": key, "ssh_user": user, "new_hosts": new_hosts, "kubeconfig": kubeconfig}
+    return {
+        name: str(value.absolute() if isinstance(value, Path) else value)
+        for name, value in said.items()
+        if value is not None
+    }
 
 
 def _say_up(site: Site, state: SiteStatus) -> None:

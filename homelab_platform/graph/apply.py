@@ -92,10 +92,10 @@ def apply_assets(
     of one asset is in the report and stops only what depends on it. Raises HomelabError if the site or its instance
     does not answer, or if somebody else is applying the lab.
     """
-    from homelab_platform.operations.adapters.embedded import EmbeddedWorld
+    from homelab_platform.operations.adapters.embedded import world_of
     from homelab_platform.tools import state_locks
 
-    world = EmbeddedWorld(lab, site.lakehouse, site.root, site)
+    world = world_of(lab, site)
     alone = state_locks.held(site.lakehouse.postgres, state_locks.LAB, "apply", wait=0)
     with alone, instance_of(site) as instance:
         report = apply_to(world, instance, lab, keys, progress=progress, confirmed=confirmed)

@@ -13,6 +13,7 @@ import dagster as dg
 from homelab_platform.errors import HomelabError, Problem
 from homelab_platform.graph.assets import build_assets
 from homelab_platform.graph.checks import lab_asset, lab_file_check, reading_checks
+from homelab_platform.graph.host_watch import host_checks, host_watch
 from homelab_platform.graph.jobs import asset_jobs
 from homelab_platform.graph.labfile import LabWatch, load_or_last_good
 from homelab_platform.graph.marts import extras_of, mart_checks
@@ -52,10 +53,19 @@ def build_definitions(
             *build_assets(desired, kind.capabilities, extras_of(lab)),
             *maintenance_assets(here),
         ],
-        asset_checks=[lab_file_check(lab.name, problems), *reading_checks(here), *mart_checks(lab, here)],
+        asset_checks=[
+            lab_file_check(lab.name, problems),
+            *reading_checks(here),
+            *mart_checks(lab, here),
+            *host_checks(here),
+        ],
         jobs=list(jobs.values()),
         schedules=build_schedules(lab.timezone, jobs),
-        sensors=[*build_sensors(lab, desired, kind.capabilities, jobs, watch), *reading_sensors(jobs, here, lab)],
+        sensors=[
+            *build_sensors(lab, desired, kind.capabilities, jobs, watch),
+            *reading_sensors(jobs, here, lab),
+            *host_watch(here),
+        ],
         resources={SITE: SiteResource(lab, kind.open), **(resource_overrides or {})},
         executor=dg.in_process_executor,
         metadata={"lab": lab.name, "site": kind.name},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from homelab_platform.errors import HomelabError
+from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.operations.adapters.base import Observation, World, observe_one
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import layer_of
@@ -41,7 +41,11 @@ def looked_at(world: World, states: Iterable[DesiredState]) -> dict[str, Observa
         layers.setdefault(layer_of(state.key), []).append(state)
     found: dict[str, Observation | HomelabError] = {}
     for layer, of_layer in layers.items():
-        probe_all = getattr(world.adapter(layer), "probe_all", None)
+        try:
+            probe_all = getattr(world.adapter(layer), "probe_all", None)
+        except Unreachable as error:  # the way to the whole layer is shut
+            found.update({state.key: error for state in of_layer})
+            continue
         if probe_all is not None:
             found.update(probe_all(of_layer))
     return found

@@ -93,8 +93,15 @@ FULL = Capabilities(
 )
 """This machine with the engines of a lab: every flow ends here, through NiFi or the broker."""
 
-PROFILES = {"small": EMBEDDED, "full": FULL}
+LAB = Capabilities(
+    "lab",
+    frozenset({"host", "cluster", "workload", "bucket", "table", "mart"}),
+    flow_sources=frozenset({"machine", "files", "mqtt"}),
+)
+"""This machine steers the lab: hosts over SSH, their cluster, what runs on it; readings come by the lab's broker."""
+
+PROFILES = {"small": EMBEDDED, "full": FULL, "lab": LAB}
 """What each profile of a site on this machine reaches."""
 
-EVERYTHING = Capabilities("lab", frozenset(LAYERS))
-"""A site that reaches the lab's own hosts, cluster and backup targets."""
+EVERYTHING = Capabilities("everything", frozenset(LAYERS))
+"""A site that reaches all of it, image builders and backup targets too."""

@@ -8,8 +8,8 @@ a database client.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +77,7 @@ class Site:
     profile: str = "small"
     objects: str = "seaweedfs"
     engines: Engines = NO_ENGINES
+    reach: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def dagster_postgres(self) -> PostgresEndpoint:
@@ -116,6 +117,7 @@ def up(
     collector: bool = True,
     profile: str | None = None,
     objects: str | None = None,
+    reach: Mapping[str, str] | None = None,
     lab: ResolvedLab | None = None,
 ) -> SiteStatus:
     """Start the site of a lab, or find it running; returns once all of it answers.
@@ -123,7 +125,8 @@ def up(
     Safe at any time: repeated, twice at once, after a kill of any part, on the same folder by another lab file (the
     site then follows that file). `dagster=False` starts only PostgreSQL and the S3 server (and no collector).
 
-    `profile` (`small` or `full`) and `objects` (`seaweedfs` or `minio`) are remembered; None means as before. What a
+    `profile` (`small`, `full` or `lab`), `objects` (`seaweedfs` or `minio`) and `reach` (see SiteFile) are remembered;
+    None means as before. What a
     full site needs is installed first. `lab` is the resolved lab, which the engines are set up by; the file is read
     when it is not given. Raises HomelabError before anything is changed when this machine or folder is unfit.
     """
@@ -144,6 +147,7 @@ def up(
             progress,
             profile,
             objects,
+            dict(reach or {}),
             lab,
         ).run()
     return status(layout.root)
@@ -231,6 +235,7 @@ def running(lab: str | Path) -> Site | None:
         site.profile,
         site.objects,
         site_engines.engines_of(layout, site, credentials),
+        dict(site.reach),
     )
 
 

@@ -45,16 +45,21 @@ def engine_processes(layout: Layout, site: SiteFile, environment: Mapping[str, s
         mosquitto.process(layout.mqtt, site.ports["mqtt"]),
         replace(flows, start_timeout=SLOW_START),
         replace(queries, start_timeout=SLOW_START),
-        ProcessSpec(
-            name="bridge",
-            command=(sys.executable, "-m", BRIDGE_MODULE, "--site", str(layout.root)),
-            folder=str(layout.root),
-            environment=dict(environment),
-            after=(*SERVERS, "mqtt"),
-            gate=str(layout.prepared),
-            stop_timeout=15,
-        ),
+        bridge_process(layout, environment, (*SERVERS, "mqtt")),
     ]
+
+
+def bridge_process(layout: Layout, environment: Mapping[str, str], after: tuple[str, ...] = SERVERS) -> ProcessSpec:
+    """The bridge from the site's broker, or from the lab's, into the bucket."""
+    return ProcessSpec(
+        name="bridge",
+        command=(sys.executable, "-m", BRIDGE_MODULE, "--site", str(layout.root)),
+        folder=str(layout.root),
+        environment=dict(environment),
+        after=after,
+        gate=str(layout.prepared),
+        stop_timeout=15,
+    )
 
 
 def _nifi_ports(site: SiteFile) -> nifi.NifiPorts:

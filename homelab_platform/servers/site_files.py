@@ -16,8 +16,9 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.servers.spec import write_json
 
 FORMAT = 2
-PROFILES = ("small", "full")
-"""What a site runs: PostgreSQL and SeaweedFS with the graph, or the engines of a lab besides."""
+PROFILES = ("small", "full", "lab")
+"""What a site runs: PostgreSQL and SeaweedFS with the graph; the engines of a lab besides; or it steers the lab's own
+hosts and cluster."""
 OBJECT_SERVERS = ("seaweedfs", "minio")
 
 
@@ -119,7 +120,8 @@ class Layout:
 class SiteFile:
     """What `site.json` holds; `ports` by name of the server, `created` a Unix time.
 
-    `profile` is one of PROFILES, `objects` (who serves S3) one of OBJECT_SERVERS.
+    `profile` is one of PROFILES, `objects` (who serves S3) one of OBJECT_SERVERS. `reach` is how a site of profile lab
+    gets at its hosts and cluster: the names are those of operations/adapters/lab_reach.py.
     """
 
     lab: str
@@ -130,6 +132,7 @@ class SiteFile:
     format: int = FORMAT
     profile: str = "small"
     objects: str = "seaweedfs"
+    reach: dict[str, str] = field(default_factory=dict)
 
     @property
     def full(self) -> bool:

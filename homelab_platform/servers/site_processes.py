@@ -35,7 +35,9 @@ def make_plan(layout: Layout, site: SiteFile, *, dagster: bool, collector: bool)
         specs += site_engines.engine_processes(layout, site, graph_environment(layout, site))
     if dagster:
         specs += _dagster(layout, site)
-    if collector and importlib.util.find_spec(COLLECTOR) is not None:
+    if site.profile == "lab":
+        specs.append(site_engines.bridge_process(layout, graph_environment(layout, site)))
+    elif collector and importlib.util.find_spec(COLLECTOR) is not None:
         specs.append(_collector(layout, site))
     return RunPlan(layout.mark, str(layout.logs), str(layout.secrets_file), tuple(specs))
 

@@ -5,8 +5,8 @@ Belongs here: the steps of one `homelab up`. Not here: what others call (site.py
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +53,7 @@ class Start:
     say: Say
     profile: str | None = None
     objects: str | None = None
+    reach: Mapping[str, str] = field(default_factory=dict)
     lab: ResolvedLab | None = None
 
     def run(self) -> None:
@@ -67,6 +68,7 @@ class Start:
         state = launch.live_state(self.layout.run)
         if state is not None and not state.stopping and self._is_as_planned(site):
             self.say("the site is running")
+            site.save(self.layout)
             self._prepare_engines(site)
         else:
             if launch.stop_supervisor(self.layout.run, self.layout.mark):
@@ -87,6 +89,7 @@ class Start:
             format=FORMAT,
             profile=self.profile or known.profile,
             objects=self.objects or known.objects,
+            reach={**known.reach, **self.reach},
         )
 
     def _plan(self, site: SiteFile) -> RunPlan:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from homelab_platform.errors import HomelabError
+from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.tools import ssh_errors
 
 LONGEST_SOCKET = 48
@@ -181,6 +182,23 @@ class Ssh:
         exit_master = [*self.command("", fresh=False)[:-1]]
         exit_master[1:1] = ["-O", "exit"]
         subprocess.run(exit_master, capture_output=True, timeout=10, check=False)
+
+
+def knock(target: Target, timeout: float) -> None:
+    """Wait `timeout` seconds at most for the first words of the host's SSH server (RFC 4253, 4.2); logs nobody in.
+
+    Raises Unreachable if it does not speak, HomelabError if something else does.
+    """
+    try:
+        with socket.create_connection((target.address, target.port), timeout=timeout) as connection:
+            said = connection.recv(255)
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise Unreachable.of(
+            target.where, f"does not answer ({reason.lower()})", "Is it switched on and in the network?"
+        ) from None
+    if not said.startswith(b"SSH-"):
+        raise HomelabError.of(target.where, "something else than SSH answers", "Is this its address and port?")
 
 
 @contextmanager

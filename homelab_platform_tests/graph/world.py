@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.operations.adapters.base import FOUNDATIONS, INTEGRITY, Exhibit, Inbox, Observation, Say
+from homelab_platform.operations.adapters.base import (
+    FOUNDATIONS,
+    INTEGRITY,
+    Answering,
+    Exhibit,
+    Inbox,
+    Observation,
+    Say,
+)
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.documents import TABLE_CHECKS
 from homelab_platform.plan.layers import EVERYTHING, Capabilities
@@ -165,6 +173,7 @@ class FolderWorld:
         self.changed: list[str] = []
         self.worked: list[tuple[str, dict[str, str]]] = []
         self.reloads = 0
+        self.answers: dict[str, Answering] = {}
         self.pending: list[str] = []
         self.begins: date | None = date(2026, 11, 20)
 
@@ -187,6 +196,9 @@ class FolderWorld:
 
     def inbox(self) -> Inbox:
         return ListedInbox(self.pending)
+
+    def answering(self, hosts: Iterable[DesiredState]) -> dict[str, Answering]:
+        return {state.key: self.answers.get(state.key, Answering(True)) for state in hosts}
 
     def take_in(self, keys: Iterable[str]) -> list[Exhibit]:
         if "ingest" in self.broken:

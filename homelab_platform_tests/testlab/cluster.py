@@ -26,6 +26,7 @@ from homelab_platform_tests.testlab.nodes import PAUSE_IMAGE, SOCKET, Nodes
 from homelab_platform_tests.testlab.space import ran
 
 READY = "ready"
+K3S_CONFIG = Path("/etc/rancher/k3s/k3s.yaml")
 PATIENCE = 180.0
 """Seconds within which the cluster is there; it takes about fifteen."""
 
@@ -163,7 +164,16 @@ def start_cluster(lab: TestLab, progress: installs.Say = lambda _text: None) -> 
         if not (cluster.wiring.folder / READY).exists():
             _bring_up(cluster, addons)
             (cluster.wiring.folder / READY).touch()
+    _leave_kubeconfig(cluster)
     return cluster
+
+
+def _leave_kubeconfig(cluster: TestCluster) -> None:
+    """Have the server keep the administrator's kubeconfig where k3s does (docs.k3s.io, Cluster Access)."""
+    script = f"umask 077; mkdir -p {K3S_CONFIG.parent}; cat > {K3S_CONFIG}"
+    server = f"https://{cluster.lab.host(cluster.server).address}:"
+    own = cluster.kubeconfig.read_text().replace(server, "https://127.0.0.1:")
+    cluster.lab.host(cluster.server).ssh(script, text=own)
 
 
 def _bring_up(cluster: TestCluster, addons: Path) -> None:

@@ -53,7 +53,7 @@ class TestLab:
         return {host.name: host for host in self.hosts}[name]
 
     def write_lab(self, target: Path) -> Path:
-        """`examples/test-lab` in the folder `target`, with this lab's addresses, and this lab's key for its people.
+        """`examples/test-lab` in the folder `target`, with this lab's addresses, its hosts' keys, and its own for people.
 
         Returns the lab file.
         """
@@ -63,6 +63,7 @@ class TestLab:
         file.write_text(file.read_text().replace(fixed, own))
         for key in (target / "keys").glob("*.pub"):
             key.write_text(self.place.key.with_suffix(".pub").read_text())
+        shutil.copyfile(self.place.known_hosts, target / "known_hosts")
         return file
 
     @contextmanager

@@ -129,6 +129,16 @@ class Store(Protocol):
     def forget(self, key: str) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Whether a host answers: within how many `seconds`, or what is `said` instead and what to do."""
+
+    ok: bool
+    seconds: float = 0.0
+    said: str = ""
+    remedy: str = ""
+
+
 class World(Protocol):
     """A site as the graph sees it: what it can do, its adapters, its memory."""
 
@@ -142,6 +152,10 @@ class World(Protocol):
 
     def reload_code(self) -> None:
         """Have the servers of the UI and of the sensors load the lab anew; returns at once."""
+        ...
+
+    def answering(self, hosts: Iterable[DesiredState]) -> dict[str, Answering]:
+        """Ask hosts, side by side and within seconds, whether they are there; by key."""
         ...
 
     def upkeep(self, task: str, desired: Mapping[str, DesiredState], say: Say) -> Iterable[Exhibit]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.operations.adapters.base import Adapter, Exhibit, Say
+from homelab_platform.operations.adapters.base import Adapter, Answering, Exhibit, Say
 from homelab_platform.operations.adapters.buckets import BucketAdapter
 from homelab_platform.operations.adapters.flows import FlowAdapter
 from homelab_platform.operations.adapters.marts import MartAdapter
@@ -84,6 +84,10 @@ class EmbeddedWorld:
         if site is None:
             return
         threading.Thread(target=_reload, args=(site,), name="reload", daemon=True).start()
+
+    def answering(self, hosts: Iterable[DesiredState]) -> dict[str, Answering]:
+        """Nothing: this site reaches no hosts."""
+        return {}
 
     def upkeep(self, task: str, desired: Mapping[str, DesiredState], say: Say) -> Iterable[Exhibit]:
         """Tend the tables of readings, and let go what the buckets hold for too long."""
@@ -164,5 +168,13 @@ def open_embedded(lab: ResolvedLab) -> EmbeddedWorld:
     """The running embedded site of a lab. Raises HomelabError that says how to start it when it does not run."""
     from homelab_platform.servers.site import open_site
 
-    site = open_site(lab.name)
+    return world_of(lab, open_site(lab.name))
+
+
+def world_of(lab: ResolvedLab, site: Site) -> EmbeddedWorld:
+    """A running site as the graph sees it, of whatever profile it is."""
+    if site.profile == "lab":
+        from homelab_platform.operations.adapters.lab_world import LabWorld
+
+        return LabWorld(lab, site.lakehouse, site.root, site)
     return EmbeddedWorld(lab, site.lakehouse, site.root, site)

@@ -1,7 +1,7 @@
-"""Flows that start on this machine: the collector of its own telemetry, and files that people drop.
+"""Flows without NiFi: a collector's telemetry, what a bridge brings from a broker, and files that people drop.
 
-Belongs here: what a flow of the embedded site is told (a file in the site's folder that the collector reads) and
-whether it runs. Not here: flows through NiFi or a broker, which the embedded site cannot reach.
+Belongs here: what such a flow is told (a file in the site's folder that its carrier reads) and whether it runs. Not
+here: flows through NiFi (nifi_flows.py).
 """
 
 from __future__ import annotations
@@ -36,21 +36,26 @@ def write_whole(file: Path, content: bytes) -> None:
 
 
 class FlowAdapter:
-    """Flows by name. `root` is the site's folder; its `lab.json` tells the collector what to collect."""
+    """Flows by name. `root` is the site's folder; its `lab.json` tells the carrier what to bring.
 
-    def __init__(self, lab: ResolvedLab, lakehouse: Lakehouse, root: Path) -> None:
+    `carrier` is the site's process that brings the readings of machines: its collector, or the bridge from the broker
+    that the collectors of a lab's hosts publish to.
+    """
+
+    def __init__(self, lab: ResolvedLab, lakehouse: Lakehouse, root: Path, *, carrier: str = COLLECTOR) -> None:
         self._lab = lab
         self._lakehouse = lakehouse
         self._root = root
+        self._carrier = carrier
 
     def _file(self, name: str) -> Path:
         return self._root / FLOWS / f"{name}.json"
 
-    def _collector(self) -> ServerStatus | None:
-        """The collector's process, if this site has one."""
+    def _process(self) -> ServerStatus | None:
+        """The carrier's process, if this site has one."""
         from homelab_platform.servers.site import status
 
-        return next((server for server in status(self._root).servers if server.name == COLLECTOR), None)
+        return next((server for server in status(self._root).servers if server.name == self._carrier), None)
 
     def probe(self, desired: DesiredState) -> Observation:
         """The settings as they lie in the site's folder, and whether the collector runs with them."""
@@ -58,31 +63,31 @@ class FlowAdapter:
         if not file.exists():
             return Observation(exists=False)
         fingerprint = str(orjson.loads(file.read_bytes()).get("fingerprint", ""))
-        if desired.document.get("source") != "machine":
+        if desired.document.get("source") == "files":
             return Observation(True, fingerprint, (), {"files are dropped in": str(self._root / "drop")})
-        process = self._collector()
+        process = self._process()
         if process is None:
-            return Observation(True, fingerprint, (), {"collector": "not part of this site"})
+            return Observation(True, fingerprint, (), {self._carrier: "not part of this site"})
         alive = process.state == "running"
-        differences = () if alive else (f"the collector is {process.state}",)
-        facts = {"collector": process.state, "restarts": process.restarts, "memory in bytes": process.rss}
+        differences = () if alive else (f"the {self._carrier} is {process.state}",)
+        facts = {self._carrier: process.state, "restarts": process.restarts, "memory in bytes": process.rss}
         return Observation(True, fingerprint, differences, facts)
 
     def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
         """Give the collector the lab, wake it if it does not run, and only then leave the fingerprint."""
         write_whole(self._root / "lab.json", self._lab.to_json())
-        if desired.document.get("source") == "machine":
+        if desired.document.get("source") != "files":
             self._wake(say)
         content = {"fingerprint": desired.fingerprint, "document": desired.document}
         options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2
         write_whole(self._file(str(desired.document["name"])), orjson.dumps(content, option=options))
 
     def _wake(self, say: Say) -> None:
-        process = self._collector()
+        process = self._process()
         if process is not None and process.state != "running":
             from homelab_platform.servers.site import restart
 
-            restart(self._root, COLLECTOR, progress=say)
+            restart(self._root, self._carrier, progress=say)
 
     def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
         """Forget the settings; objects that were written stay."""

@@ -7,6 +7,7 @@ Belongs here: the order of a deploy, and which way a host goes. Not here: how on
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
 from homelab_platform.operations.adapters import host_access
-from homelab_platform.operations.adapters.base import Exhibit, Observation, Say
+from homelab_platform.operations.adapters.base import Answering, Exhibit, Observation, Say
 from homelab_platform.operations.adapters.host_access import HostAccess, Task
 from homelab_platform.operations.adapters.host_debian import DebianWay
 from homelab_platform.operations.adapters.host_deploy import Deploy
@@ -23,10 +24,12 @@ from homelab_platform.operations.adapters.host_nixos import NixosWay
 from homelab_platform.operations.adapters.host_state import HostLook, State, unhealthy
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import name_of
-from homelab_platform.tools.ssh import Ssh, Target, opened
+from homelab_platform.tools.ssh import Ssh, Target, knock, opened
 
 SIDE_BY_SIDE = 32
 """Hosts that are looked at at once."""
+ANSWER_WITHIN = 4.0
+"""Seconds for the first word of a host's SSH server."""
 _KNOCK = (22, 443, 80, 445, 2049, 53)
 """Ports by which a machine that we do not configure may show that it is up."""
 
@@ -80,6 +83,23 @@ class HostAdapter:
         states = list(desired)
         with ThreadPoolExecutor(min(SIDE_BY_SIDE, max(1, len(states)))) as pool:
             return dict(zip((s.key for s in states), pool.map(one, states), strict=True))
+
+    def answering(self, desired: Iterable[DesiredState]) -> dict[str, Answering]:
+        """Ask many hosts at once whether they are there: a word from their SSH server, no login."""
+        states = list(desired)
+        with ThreadPoolExecutor(min(SIDE_BY_SIDE, max(1, len(states)))) as pool:
+            return dict(zip((s.key for s in states), pool.map(self._answers, states), strict=True))
+
+    def _answers(self, desired: DesiredState) -> Answering:
+        host, began = self._host(desired.key, desired.document), time.monotonic()
+        try:
+            if host.os == "external":
+                self._seen(host, desired)
+            else:
+                knock(self._target(host), ANSWER_WITHIN)
+        except HomelabError as error:
+            return Answering(False, said=error.problems[0].what, remedy=error.problems[0].remedy)
+        return Answering(True, time.monotonic() - began)
 
     def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
         """Bring the host to `desired`, or leave it as it was.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.operations.adapters.base import World
-from homelab_platform.plan.layers import EMBEDDED, FULL, Capabilities
+from homelab_platform.plan.layers import EMBEDDED, FULL, LAB, Capabilities
 
 PROFILE_VARIABLE = "HOMELAB_PROFILE"
 
@@ -33,12 +33,17 @@ def _embedded(lab: ResolvedLab) -> World:
     return open_embedded(lab)
 
 
-_KINDS = {"embedded": SiteKind("embedded", EMBEDDED, _embedded), "full": SiteKind("full", FULL, _embedded)}
+_KINDS = {
+    "embedded": SiteKind("embedded", EMBEDDED, _embedded),
+    "full": SiteKind("full", FULL, _embedded),
+    "lab": SiteKind("lab", LAB, _embedded),
+}
 
 
 def kind_here() -> str:
     """The kind of site that this process belongs to: the supervisor tells the graph's processes its profile."""
-    return "full" if os.environ.get(PROFILE_VARIABLE) == "full" else "embedded"
+    said = os.environ.get(PROFILE_VARIABLE, "")
+    return said if said in _KINDS else "embedded"
 
 
 def site_kind(name: str) -> SiteKind:

@@ -1,0 +1,88 @@
+"""A site that steers a lab: its hosts over SSH, its cluster, what runs there; the readings in the site's own servers.
+
+Belongs here: which adapter serves which layer, opened when it is first needed. Not here: how each of them is reached
+(lab_reach.py) or brought about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from homelab_platform.operations.adapters.base import Adapter, Answering
+from homelab_platform.operations.adapters.embedded import EmbeddedWorld
+from homelab_platform.operations.adapters.flows import FlowAdapter
+from homelab_platform.operations.adapters.lab_reach import Reach
+from homelab_platform.plan.layers import LAB, Capabilities
+
+if TYPE_CHECKING:
+    from homelab_platform.lab.resolved import ResolvedLab
+    from homelab_platform.operations.adapters.hosts import HostAdapter
+    from homelab_platform.plan.desired import DesiredState
+    from homelab_platform.servers.site import Site
+    from homelab_platform.tools.endpoints import Lakehouse
+
+BRIDGE = "bridge"
+
+
+class LabWorld(EmbeddedWorld):
+    """The lab of a site of profile lab."""
+
+    def __init__(self, lab: ResolvedLab, lakehouse: Lakehouse, root: Path, site: Site) -> None:
+        super().__init__(lab, lakehouse, root, site)
+        self._lab_folder = site.lab_path.parent
+        self.reach = Reach(lab, self._lab_folder, root, site.reach)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What a site of this profile can do."""
+        return LAB
+
+    def adapter(self, layer: str) -> Adapter:
+        """The adapter of a layer. Raises HomelabError for a layer that this site cannot reach, or whatever reaching the
+        cluster raises.
+        """
+        if layer == "host":
+            return self._hosts
+        if layer == "cluster":
+            return self._cluster
+        return self._workloads if layer == "workload" else super().adapter(layer)
+
+    def answering(self, hosts: Iterable[DesiredState]) -> dict[str, Answering]:
+        """Ask hosts, side by side and within seconds, whether they are there; by key."""
+        return self._hosts.answering(hosts)
+
+    def _flows(self) -> Adapter:
+        return FlowAdapter(self.lab, self.lakehouse, self.root, carrier=BRIDGE)
+
+    @cached_property
+    def _hosts(self) -> HostAdapter:
+        from homelab_platform.operations.adapters.hosts import HostAdapter
+
+        return HostAdapter(self.lab, self.reach.hosts())
+
+    @cached_property
+    def _cluster(self) -> Adapter:
+        from homelab_platform.operations.adapters.cluster import ClusterAdapter
+        from homelab_platform.tools.kube.api import Cluster
+
+        return ClusterAdapter(Cluster(self.reach.kubeconfig()))
+
+    @cached_property
+    def _workloads(self) -> Adapter:
+        from homelab_platform.catalog.load import load_catalogue
+        from homelab_platform.operations.adapters.workloads import WorkloadAdapter
+        from homelab_platform.servers.helm_binary import helm_binary, kubectl_binary
+        from homelab_platform.tools.kube.api import Cluster
+        from homelab_platform.tools.kube.releases import Helm
+
+        own = self._lab_folder / "helm"
+        return WorkloadAdapter(
+            self.lab,
+            load_catalogue(own if own.is_dir() else None),
+            Helm(helm_binary(), Cluster(self.reach.kubeconfig())),
+            kubectl_binary(),
+            self._lab_folder,
+        )
