@@ -53,7 +53,7 @@ class TestLab:
         return {host.name: host for host in self.hosts}[name]
 
     def write_lab(self, target: Path) -> Path:
-        """`examples/test-lab` in the folder `target`, with this lab's addresses, its hosts' keys, and its own for people.
+        """`examples/test-lab` in the folder `target`, with its addresses, its hosts' keys, and its own for people.
 
         Returns the lab file.
         """
