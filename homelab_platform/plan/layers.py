@@ -100,6 +100,9 @@ LAB = Capabilities(
 )
 """This machine steers the lab: hosts over SSH, their cluster, what runs on it; readings come by the lab's broker."""
 
+CLUSTER = Capabilities("cluster", frozenset({"bucket", "table", "mart"}))
+"""The lab's own cluster, with the platform in its pods: what the servers there hold."""
+
 PROFILES = {"small": EMBEDDED, "full": FULL, "lab": LAB}
 """What each profile of a site on this machine reaches."""
 

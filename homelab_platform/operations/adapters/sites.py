@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.operations.adapters.base import World
-from homelab_platform.plan.layers import EMBEDDED, FULL, LAB, Capabilities
+from homelab_platform.plan.layers import CLUSTER, EMBEDDED, FULL, LAB, Capabilities
 
 PROFILE_VARIABLE = "HOMELAB_PROFILE"
 
@@ -33,10 +33,17 @@ def _embedded(lab: ResolvedLab) -> World:
     return open_embedded(lab)
 
 
+def _cluster(lab: ResolvedLab) -> World:
+    from homelab_platform.operations.adapters.in_cluster import open_cluster
+
+    return open_cluster(lab)
+
+
 _KINDS = {
     "embedded": SiteKind("embedded", EMBEDDED, _embedded),
     "full": SiteKind("full", FULL, _embedded),
     "lab": SiteKind("lab", LAB, _embedded),
+    "cluster": SiteKind("cluster", CLUSTER, _cluster),
 }
 
 
