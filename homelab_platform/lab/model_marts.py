@@ -70,6 +70,11 @@ class MartFile(Node):
     lookback: Annotated[int, BeforeValidator(_lookback)] = Field(
         0, description="How many days before a day its rows may depend on.", examples=["7d"]
     )
+    apart: Many[Literal["device", "sensor"]] = Field(
+        (),
+        description="Rows of different ones of these need nothing of each other: a large day is computed in parts.",
+        examples=[["device", "sensor"]],
+    )
     tests: MartTests = Field(MartTests.model_construct(), description="What must be true of its rows.")
 
     @model_validator(mode="after")

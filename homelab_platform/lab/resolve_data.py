@@ -221,5 +221,6 @@ def _own_mart(text: MartText, readings: tuple[str, ...], rejected: tuple[str, ..
         columns=columns,
         sort=tuple(file.sort),
         lookback=file.lookback,
+        apart=tuple(file.apart),
         tests=plain(file.tests.model_dump(exclude_defaults=True)),
     )

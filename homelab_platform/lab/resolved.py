@@ -265,6 +265,7 @@ class ResolvedMart(Frozen):
     columns: tuple[ResolvedColumn, ...] = ()
     sort: tuple[str, ...] = ()
     lookback: int | None = None
+    apart: tuple[str, ...] = ()
     tests: dict[str, Any] = {}
 
 

@@ -11,6 +11,7 @@ same mart wait for each other, so that the newer one always reads the newer read
 from __future__ import annotations
 
 import hashlib
+import math
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,6 +46,8 @@ FINGERPRINT = "homelab.fingerprint"
 VERSION_PROPERTY = "homelab.mart"
 LOCK_CLASS = 0x48_4C_4D
 CHUNK_DAYS = 31
+AT_ONCE = 250_000
+"""Readings that are computed together: statistics hold each value twice, in order, some 500 bytes a reading."""
 ATTEMPTS = 5
 
 
@@ -120,13 +123,14 @@ def refresh_mart(
     moment = now or datetime.now(UTC)
     with _locked(lakehouse, mart.name) as connection, closing(engine.connect(lakehouse)) as sql:
         sources = _sources(sql, known, moment)
-        present = _days_present(sql, sources)
+        counts = _counts(sql, sources)
+        present = set(counts)
         if dates is None:
             kept = {_day(entry.data_file) for entry in _entries(connection, lakehouse, mart)}
             wanted = tuple(sorted(present | kept))
         else:
             wanted = _affected(set(dates), 0 if exactly else reach(mart, marts), present)
-        tables = _compute(sql, mart, sources, wanted)
+        tables = _compute(sql, mart, sources, wanted, counts)
         return _commit(connection, lakehouse, mart, wanted, tables)
 
 
@@ -149,7 +153,7 @@ def days_of_mart(
     """Every day that a computation of the whole mart looks at: those with readings, and those the mart has rows of."""
     mart = known_mart(name, marts)
     with ledger.connect(lakehouse) as connection, closing(engine.connect(lakehouse)) as sql:
-        present = _days_present(sql, _sources(sql, dict(streams or {}), datetime.now(UTC)))
+        present = set(_counts(sql, _sources(sql, dict(streams or {}), datetime.now(UTC))))
         kept = {_day(entry.data_file) for entry in _entries(connection, lakehouse, mart)}
     return tuple(sorted(present | kept))
 
@@ -221,9 +225,11 @@ def _affected(changed: set[date], ahead_most: int, present: set[date]) -> tuple[
     return tuple(sorted(changed | later))
 
 
-def _days_present(sql: DuckDBPyConnection, sources: Sources) -> set[date]:
+def _counts(sql: DuckDBPyConnection, sources: Sources) -> dict[date, int]:
+    """How many readings each day has."""
     parts = [f"SELECT date FROM {CATALOG}.{relations.quoted(table)}" for table in sources.tables]  # noqa: S608
-    return {row[0] for row in sql.execute(f"SELECT DISTINCT date FROM ({' UNION ALL '.join(parts)})").fetchall()}  # noqa: S608
+    query = f"SELECT date, count(*) FROM ({' UNION ALL '.join(parts)}) AS dates GROUP BY date"  # noqa: S608
+    return dict(sql.execute(query).fetchall())
 
 
 def _sources(sql: DuckDBPyConnection, streams: Mapping[str, ResolvedStream], moment: datetime) -> Sources:
@@ -238,25 +244,61 @@ def _sources(sql: DuckDBPyConnection, streams: Mapping[str, ResolvedStream], mom
     return Sources(tuple(tables), refused, streams, moment)
 
 
-def _compute(sql: DuckDBPyConnection, mart: Mart, sources: Sources, dates: Sequence[date]) -> dict[date, pa.Table]:
+def _compute(
+    sql: DuckDBPyConnection, mart: Mart, sources: Sources, dates: Sequence[date], counts: Mapping[date, int]
+) -> dict[date, pa.Table]:
     """The rows of each day, sorted, with the columns of the mart; days without rows are not in it."""
+    import pyarrow as pa
+
     found: dict[date, pa.Table] = {}
-    for begin in range(0, len(dates), CHUNK_DAYS):
-        chunk = dates[begin : begin + CHUNK_DAYS]
-        found.update(_split(mart, _rows(sql, mart, sources, chunk)))
+    for chunk, readings in portions(dates, counts, mart.affects):
+        number = math.ceil(readings / AT_ONCE) if mart.apart else 1
+        parts = [relations.Part(mart.apart, n, number) for n in range(number)] or [relations.WHOLE]
+        found.update(_split(mart, pa.concat_tables([_rows(sql, mart, sources, chunk, part) for part in parts])))
     return found
 
 
-def _rows(sql: DuckDBPyConnection, mart: Mart, sources: Sources, chunk: Sequence[date]) -> pa.Table:
+def portions(
+    dates: Sequence[date], counts: Mapping[date, int], lookback: int
+) -> Iterator[tuple[tuple[date, ...], int]]:
+    """Runs of `dates` to be computed together, each with the number of readings that are read for it.
+
+    No more than AT_ONCE readings come together, unless a single day with the `lookback` days before it has more.
+    """
+
+    def read_for(days: Sequence[date]) -> int:
+        back = {day - timedelta(days=n) for day in days for n in range(lookback + 1)}
+        return sum(counts.get(day, 0) for day in back)
+
+    chunk: tuple[date, ...] = ()
+    for day in dates:
+        if chunk and (len(chunk) == CHUNK_DAYS or read_for((*chunk, day)) > AT_ONCE):
+            yield chunk, read_for(chunk)
+            chunk = ()
+        chunk = (*chunk, day)
+    if chunk:
+        yield chunk, read_for(chunk)
+
+
+def _rows(
+    sql: DuckDBPyConnection, mart: Mart, sources: Sources, chunk: Sequence[date], part: relations.Part
+) -> pa.Table:
     import duckdb
 
     try:
-        relations.prepare(sql, sources, chunk, mart.affects)
+        relations.prepare(sql, sources, chunk, mart.affects, part)
         if mart.name == DETECTED:
             return anomaly_rows(sql, mart, chunk)
         return sql.execute(relations.of_days(mart, chunk)).to_arrow_table()
     except duckdb.IOException:
         raise  # the lake does not answer: that is not the mart's fault
+    except duckdb.OutOfMemoryException:
+        raise HomelabError.of(
+            f"{mart.identifier} ({mart.file})",
+            f"the readings of {chunk[0]} need more memory than it may use ({engine.MEMORY_LIMIT})",
+            "Its table is unchanged. If rows of different devices or sensors need nothing of each other, say so beside "
+            "its SQL: `apart: [device, sensor]`; then a large day is computed in parts.",
+        ) from None
     except duckdb.Error as error:
         what = str(error).strip().split("\n\n", maxsplit=1)[0].replace("\n", " ")[:600]
         raise HomelabError.of(

@@ -164,14 +164,39 @@ def quoted(table: str) -> str:
     return ".".join('"' + part.replace('"', '""') + '"' for part in table.split(".", 1))
 
 
-def prepare(connection: DuckDBPyConnection, sources: Sources, days: Sequence[date], lookback: int) -> None:
+@dataclass(frozen=True)
+class Part:
+    """One of `of` parts of the readings, told apart by `columns`; all readings of a device, or of one of its sensors,
+    are in one part.
+    """
+
+    columns: tuple[str, ...] = ()
+    number: int = 0
+    of: int = 1
+
+    def within(self, name: str, query: str) -> str:
+        """The query of a relation, kept to this part."""
+        if self.of == 1 or name not in ("readings", "history", "devices"):
+            return query
+        columns = ("device",) if name == "devices" else self.columns
+        if name == "devices" and "sensor" in self.columns:
+            return query  # a device's sensors may be in any part
+        return f"SELECT * FROM ({query}) AS whole WHERE hash({', '.join(columns)}) % {self.of} = {self.number}"  # noqa: S608
+
+
+WHOLE = Part()
+
+
+def prepare(
+    connection: DuckDBPyConnection, sources: Sources, days: Sequence[date], lookback: int, part: Part = WHOLE
+) -> None:
     """Give a DuckDB connection the functions, and the relations as views: DuckDB reads through views just the columns
     that a query needs, where it would keep a common table expression whole.
     """
     for macro in DUCKDB_MACROS:
         connection.execute(macro)
     for name, query in relations(sources, days, lookback).items():
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}")
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {part.within(name, query)}")
 
 
 def of_days(mart: Mart, days: Sequence[date]) -> str:

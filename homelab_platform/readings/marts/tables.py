@@ -44,7 +44,8 @@ class Column:
 @dataclass(frozen=True)
 class Mart:
     """One mart. `affects`: how many days after a changed day may change with it; `sort` orders rows in a file;
-    `reads` are the marts that it reads; `tests` as written; `file` is where its SQL stands.
+    rows of different values of `apart` (device, sensor) need nothing of each other; `reads` are the marts that it
+    reads; `tests` as written; `file` is where its SQL stands.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Mart:
     sort: tuple[str, ...]
     sql: str
     affects: int = 0
+    apart: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     tests: Mapping[str, Any] = field(default_factory=dict)
     file: str = ""
@@ -107,6 +109,7 @@ def _builtin(path: Path) -> Mart:
         sort=tuple(text.file.sort),
         sql=text.sql,
         affects=text.file.lookback,
+        apart=tuple(text.file.apart),
         tests=text.file.tests.model_dump(exclude_defaults=True),
         file=text.sql_file,
     )
@@ -118,6 +121,7 @@ MARTS: dict[str, Mart] = {mart.name: mart for mart in map(_builtin, sorted(FOLDE
 
 def own_mart(said: ResolvedMart, names: Mapping[str, Any]) -> Mart:
     """A mart of the lab's own; `names` are those of all marts of the lab."""
+    reads = tuple(name for name in said.reads if name in names)
     return Mart(
         name=said.name,
         about=said.about,
@@ -125,7 +129,8 @@ def own_mart(said: ResolvedMart, names: Mapping[str, Any]) -> Mart:
         sort=said.sort,
         sql=said.sql,
         affects=said.lookback or 0,
-        reads=tuple(name for name in said.reads if name in names),
+        apart=() if reads else said.apart,  # the rows of another mart would be read once for each part
+        reads=reads,
         tests=said.tests,
         file=f"marts/{said.name}.sql",
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import os
 import signal
 import sys
 import threading
@@ -20,6 +21,8 @@ from types import FrameType
 from typing import IO
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.readings.sources.machine_streams import LabStreams
+from homelab_platform.readings.sources.mqtt_bridge_machines import MachineBridge
 from homelab_platform.readings.sources.mqtt_bridge_outlets import BucketOutlet, EntranceOutlet, Outlet
 from homelab_platform.readings.sources.mqtt_bridge_settings import FOLDER, streams_of
 from homelab_platform.readings.sources.mqtt_bridge_stream import BridgeStream, StreamBridge
@@ -28,6 +31,8 @@ from homelab_platform.tools.endpoints import Lakehouse
 LOOK_EVERY = 2.0
 """Seconds between looks at what the lab says."""
 STOP_WITHIN = 12.0
+PROFILE_VARIABLE, LAB_PROFILE = "HOMELAB_PROFILE", "lab"
+"""The supervisor tells each process of a site its profile; one of this profile has no broker of its own."""
 
 
 @dataclass
@@ -85,11 +90,13 @@ class Bridge:
                 self._running[name] = self._begin(stream)
 
     def _begin(self, stream: BridgeStream) -> _Running:
-        rejects: Outlet = BucketOutlet(self._lakehouse, stream.name, "mqtt-refused")
-        out: Outlet = BucketOutlet(self._lakehouse, stream.name)
-        if stream.entrance is not None:
-            out = EntranceOutlet(stream.entrance, stream.token)
-        bridge = StreamBridge(stream, self._folder, out, rejects, log)
+        rejects = BucketOutlet(self._lakehouse, stream.name, "mqtt-refused")
+        bucket = BucketOutlet(self._lakehouse, stream.name)
+        if stream.machines:
+            bridge: StreamBridge = MachineBridge(stream, self._folder, bucket, rejects, log)
+        else:
+            out: Outlet = bucket if stream.entrance is None else EntranceOutlet(stream.entrance, stream.token)
+            bridge = StreamBridge(stream, self._folder, out, rejects, log)
         thread = threading.Thread(target=bridge.run, name=stream.name, daemon=True)
         thread.start()
         return _Running(stream, bridge, thread)
@@ -112,6 +119,15 @@ def _only_one(folder: Path) -> IO[bytes]:
     return lock
 
 
+def _asking(root: Path) -> Callable[[], dict[str, BridgeStream]]:
+    """What says which streams to carry: those at the site's own broker, or at that of the lab which it steers."""
+    from homelab_platform.servers.site import open_site
+
+    if os.environ.get(PROFILE_VARIABLE) == LAB_PROFILE:
+        return LabStreams(root)
+    return lambda: streams_of(root, open_site(root).engines.mqtt)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit codes: 0 stopped, 1 it cannot run here, 2 wrong arguments."""
     parser = argparse.ArgumentParser(prog="homelab-mqtt-bridge", description="MQTT messages into the lake.")
@@ -124,9 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         with _only_one(root / FOLDER):
-            bridge = Bridge(
-                lambda: streams_of(root, open_site(root).engines.mqtt), lambda: open_site(root).lakehouse, root / FOLDER
-            )
+            bridge = Bridge(_asking(root), lambda: open_site(root).lakehouse, root / FOLDER)
 
             def stop(_number: int, _frame: FrameType | None) -> None:
                 bridge.stop()

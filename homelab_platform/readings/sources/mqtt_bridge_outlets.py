@@ -58,11 +58,21 @@ class BucketOutlet:
         self._open: tuple[Lakehouse, ObjectStore] | None = None
 
     def put(self, lines: bytes) -> None:
-        """One object for the lines; its key holds their hash, so that the same lines are one object."""
+        """One object for the lines."""
+        self.put_at(self.key(lines), lines)
+
+    def key(self, lines: bytes) -> str:
+        """The key of an object with these lines that is made now; it holds their hash."""
+        now = datetime.now(UTC)
+        return object_key(self._stream, now.date(), self._producer, f"{now:%H%M%S}-{digest_name(lines)}")
+
+    def put_at(self, key: str, lines: bytes) -> None:
+        """The object with this key; the same key again, with the same lines, is the same object.
+
+        Raises Unavailable.
+        """
         from homelab_platform.tools.objects import AlreadyExists, ObjectStore
 
-        now = datetime.now(UTC)
-        key = object_key(self._stream, now.date(), self._producer, f"{now:%H%M%S}-{digest_name(lines)}")
         try:
             if self._open is None:
                 lakehouse = self._lakehouse()

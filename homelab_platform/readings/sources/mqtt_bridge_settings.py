@@ -33,16 +33,16 @@ def streams_of(root: Path, own_broker: MqttEndpoint | None) -> dict[str, BridgeS
 
     Raises HomelabError when the lab or a secret that it refers to cannot be read.
     """
-    lab = _json(root / LAB_JSON)
+    lab = read_json(root / LAB_JSON)
     lab_file = Path(os.environ.get("HOMELAB_LAB") or root / "lab.yaml")
-    entrances = _json(root / ENTRANCES)
+    entrances = read_json(root / ENTRANCES)
     streams: Mapping[str, Any] = lab.get("streams") or {}
     found = {}
     for name in sorted(streams):
         stream = streams[name]
         if stream.get("source") == "mqtt":
             client = client_id(root / FOLDER, str(lab.get("name") or root.name), name)
-            broker = own_broker or _broker(name, stream["source_settings"], lab_file.parent)
+            broker = own_broker or broker_of(name, stream["source_settings"], lab_file.parent)
             found[name] = bridge_stream(name, stream, broker, client, entrances.get(name))
     return found
 
@@ -87,7 +87,8 @@ def client_id(folder: Path, lab: str, stream: str) -> str:
     return f"homelab-{safe_name(lab, most=40)}-{safe_name(stream, most=60)}-{file.read_text().strip()}"
 
 
-def _json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """A file of the site as JSON; empty if there is none. Raises HomelabError when it cannot be read."""
     try:
         found = orjson.loads(file.read_bytes())
     except FileNotFoundError:
@@ -97,7 +98,8 @@ def _json(file: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _broker(stream: str, settings: Mapping[str, Any], folder: Path) -> MqttEndpoint:
+def broker_of(stream: str, settings: Mapping[str, Any], folder: Path) -> MqttEndpoint:
+    """The broker that a stream's own settings name; `folder` is the lab file's. Raises HomelabError if none does."""
     address = settings.get("broker")
     if not address:
         raise HomelabError.of(stream, "has no broker", "Name one in the lab file: from: {mqtt: {broker: …}}.")

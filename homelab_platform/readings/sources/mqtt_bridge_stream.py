@@ -46,7 +46,9 @@ class BridgeStream:
     """A stream as the bridge is told it.
 
     `levels` says what the wildcards of the topic filter stand for, in order: `device`, `sensor`, `site` or `-`.
-    `entrance` is the address of its flow in NiFi; None for straight into the bucket.
+    `entrance` is the address of its flow in NiFi; None for straight into the bucket. `machines`: each message holds
+    lines of readings as the hosts' collectors write them (mqtt_bridge_machines.py). Messages are gathered for
+    `batch_seconds` before they are stored.
     """
 
     name: str
@@ -58,6 +60,8 @@ class BridgeStream:
     shape: Shape = field(default_factory=Shape)
     entrance: str | None = None
     token: str | None = field(default=None, repr=False)
+    machines: bool = False
+    batch_seconds: float = BATCH_SECONDS
 
 
 @dataclass
@@ -210,9 +214,9 @@ class StreamBridge:
             self._arrived.wait_for(lambda: bool(self._inbox) or self._stop.is_set(), timeout=0.5)
             if not self._inbox or self._stop.is_set():
                 return []
-            deadline = time.monotonic() + BATCH_SECONDS
+            deadline = time.monotonic() + self.stream.batch_seconds
             while self._room_left() and not self._stop.is_set() and (left := deadline - time.monotonic()) > 0:
-                self._arrived.wait(timeout=left)
+                self._arrived.wait(timeout=min(left, 0.5))
             batch: list[Message] = []
             size = 0
             while self._inbox and len(batch) < BATCH_MESSAGES and size < BATCH_BYTES:
@@ -234,17 +238,31 @@ class StreamBridge:
         """Store a batch, however long that takes, and acknowledge it in the order in which it came."""
         for message in batch:
             message.lines = self._lines(message)
-        timed = [message.entry for message in batch if message.entry is not None]
-        stored = self._until_done(lambda: self._journal.save(timed)) and self._send(batch)
-        for message in batch if stored else ():
+        if not self._keep(batch):
+            return
+        for message in batch:
             if message.entry is not None:
                 message.entry.stored = True
-            with self._arrived:
-                current = message.session == self._session
-                self._waiting.pop(message.key, None)
-            if message.qos and current:
+            if message.qos and self._is_owed(message):
                 client.ack(message.mid, message.qos)
-        self.stored += len(batch) if stored else 0
+        self.stored += len(batch)
+
+    def _keep(self, batch: list[Message]) -> bool:
+        """Store the lines of a batch; False when stopped before that was done."""
+        timed = [message.entry for message in batch if message.entry is not None]
+        return self._until_done(lambda: self._journal.save(timed)) and self._send(batch)
+
+    def _is_owed(self, message: Message) -> bool:
+        """Whether an acknowledgement by its packet identifier means this message.
+
+        A broker that was killed may come back as it was a while ago and use the identifier for another message, which
+        nobody has stored: that one must not be taken for acknowledged.
+        """
+        with self._arrived:
+            if self._waiting.get(message.key) != message.digest:
+                return False
+            del self._waiting[message.key]
+            return message.session == self._session
 
     def _lines(self, message: Message) -> bytes:
         """The readings of a message. One without times of its own is given its arrival's, and an entry that keeps it.
