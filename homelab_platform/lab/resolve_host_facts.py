@@ -17,6 +17,7 @@ PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "16
 
 BROKERS = ("mosquitto", "emqx", "rabbitmq")
 MQTT_PORT = 1883
+COLLECTOR = "collector"
 TOPIC = "homelab"
 """First part of the topic of machines' readings: homelab/<stream>/<host>."""
 
@@ -33,7 +34,7 @@ def _told(lab: ResolvedLab, host: ResolvedHost) -> ResolvedHost:
         update={
             "sources": {word: networks_of(lab, word) for word in words},
             "system": system_facts(lab),
-            "telemetry": telemetry_facts(lab, host),
+            "telemetry": {} if host.name in collected_in_cluster(lab) else telemetry_facts(lab, host),
         }
     )
 
@@ -114,6 +115,15 @@ def system_facts(lab: ResolvedLab) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value}
 
 
+def collected_in_cluster(lab: ResolvedLab) -> tuple[str, ...]:
+    """The nodes whose readings the workload `collector` takes: there the host has no collector of its own."""
+    nodes = (*lab.cluster.servers, *lab.cluster.agents) if lab.cluster else ()
+    for workload in lab.workloads.values():
+        if workload.catalogue == COLLECTOR and workload.kind == "helm":
+            return tuple(sorted(name for name in nodes if name in (workload.placement or nodes)))
+    return ()
+
+
 def telemetry_facts(lab: ResolvedLab, host: ResolvedHost) -> dict[str, Any]:
     """The stream that the host's own readings belong to and the broker they go to; empty if the lab lacks either."""
     streams = [s for _, s in sorted(lab.streams.items()) if s.source == "machine"]
@@ -123,21 +133,28 @@ def telemetry_facts(lab: ResolvedLab, host: ResolvedHost) -> dict[str, Any]:
         return {}
     paces = [s.every for s in stream.sensors.values() if s.every]
     every = stream.source_settings.get("every") or min(paces, default=10.0)
+    # Only Mosquitto on the cluster is given users by the platform (plan/broker_access.py).
+    own = any(w.catalogue == "mosquitto" and w.kind in ("helm", "kustomize") for w in lab.workloads.values())
     return {
         "stream": stream.name,
         "site": str(stream.source_settings.get("site") or lab.name),
         "every": max(1.0, float(every)),
         "to": f"mqtt://{broker}",
         "topic": f"{TOPIC}/{stream.name}/{host.name}",
+        **({"user": f"host-{host.name}"} if own else {}),
     }
 
 
 def broker_address(lab: ResolvedLab) -> str | None:
-    """host:port of the lab's MQTT broker as hosts reach it: its own address, else its host's, else its name."""
+    """host:port of the lab's MQTT broker as hosts reach it: its own address, else its host's, else its name.
+
+    A pod that the LAN reaches without an address of its own answers at its node's.
+    """
     for name, workload in sorted(lab.workloads.items()):
         if workload.catalogue not in BROKERS and name not in BROKERS:
             continue
-        on = [lab.hosts[h].address for h in workload.placement if h in lab.hosts] if workload.kind == "host" else []
+        at_host = workload.kind == "host" or (workload.exposure == "lan" and len(workload.placement) == 1)
+        on = [lab.hosts[h].address for h in workload.placement if h in lab.hosts] if at_host else []
         where = workload.address or next((a for a in on if a), None) or workload.hostname
         port = next((p.port for p in workload.ports.values() if p.name in ("mqtt", "tcp-mqtt")), MQTT_PORT)
         if where:

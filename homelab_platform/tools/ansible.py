@@ -43,10 +43,17 @@ def program() -> Path:
 
 
 def run_playbook(
-    playbook: Path, ssh: Ssh, variables: Mapping[str, str], say: Callable[[str], None], *, seconds: float = LONGEST_PLAY
+    playbook: Path,
+    ssh: Ssh,
+    variables: Mapping[str, str],
+    say: Callable[[str], None],
+    *,
+    secrets: Mapping[str, str] | None = None,
+    seconds: float = LONGEST_PLAY,
 ) -> Play:
     """Run `playbook` on the host of `ssh`; `variables` are extra variables, none of them secret.
 
+    `secrets` go into the play's environment, which only this user can look into; tasks that use them say no_log.
     The play dies with this process, so that a killed controller does not go on deploying without anyone watching.
     Raises HomelabError if Ansible itself fails before any task.
     """
@@ -56,7 +63,7 @@ def run_playbook(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=playbook.parent,
-        env=_environment(playbook.parent),
+        env=_environment(playbook.parent) | dict(secrets or {}),
         text=True,
         preexec_fn=_die_with_parent,  # noqa: PLW1509 (one call into libc, made before the fork)
     )

@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -93,13 +92,40 @@ def test_a_raspberry_pi_tells_its_temperature_and_what_throttles_it(tmp_path: Pa
     assert (found["under_voltage"], found["throttled"], found["frequency_capped"]) == (1.0, 1.0, 0.0)
 
 
-def test_a_full_spool_drops_its_oldest_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_spool_drops_its_oldest_samples_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     collector = load()
     monkeypatch.setattr(collector, "SPOOL_FILES", 3)
     spool = collector.Spool(tmp_path)
-    for second in range(5):
-        spool.add(b"%d\n" % second, datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC))
-    assert [file.read_text() for file in spool.waiting()] == ["2\n", "3\n", "4\n"]
+    for number in range(5):
+        spool.add(b"%d\n" % number)
+    assert [spool.read(name) for name in spool.waiting()] == [b"2\n", b"3\n", b"4\n"]
+    assert [spool.read(name) for name in collector.Spool(tmp_path).waiting()] == [b"2\n", b"3\n", b"4\n"]
+    assert capsys.readouterr().err == "the spool is full (3 samples): the oldest are given up\n", "said once"
+
+
+def test_a_clock_that_is_set_keeps_the_samples_and_marks_the_first_of_the_new_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = load()
+    before = [(1_800_000_000.0, 100.0), (1_800_000_005.0, 105.0), (1_800_003_610.0, 110.0)]
+    times = iter([*before, (1_800_003_609.9, 115.0), (1_700_000_000.0, 120.0), (1_700_000_005.0, 125.0)])
+    now = [next(times)]
+    clock = module.Clock(wall=lambda: now[0][0], passed=lambda: now[0][1])
+    spool = module.Spool(tmp_path)
+    collector = module.Collector({"device": "pi-1", "every": 5}, spool, module.Machine(), clock)
+    for later in (*times, None):
+        collector.take()
+        now[0] = later or now[0]
+    found = [json.loads(spool.read(name).splitlines()[0]) for name in spool.waiting()]
+    assert [row["quality"] for row in found] == ["ok", "ok", "clock_changed", "ok", "clock_changed", "ok"]
+    assert found[3]["ts"] == "2027-01-15T09:00:10.000001Z", "a little back is no new time, and no time comes twice"
+    assert found[4]["ts"] == "2023-11-14T22:13:20.000000Z"
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"the clock was set by {by} s: this sample is marked clock_changed" for by in ("+3600", "-100003615")
+    ]
 
 
 @contextmanager
@@ -157,7 +183,8 @@ def test_over_mqtt_each_sample_arrives_at_the_broker_and_then_leaves_the_spool(
         assert ready.wait(10)
         (tmp_path / "password").write_text(f"{mqtt.password}\n")
         access = {"user": mqtt.user, "password_file": str(tmp_path / "password")}
-        done = run(tmp_path, to=f"mqtt://{mqtt.host}:{mqtt.port}", topic=topic, **access)
+        to = {"to": f"mqtt://{mqtt.host}:{mqtt.port}", "topic": topic}
+        done = run(tmp_path, **to, **access)
         assert done.returncode == 0, done.stderr
         for _ in range(100):
             if len(got) == 2:
@@ -169,6 +196,9 @@ def test_over_mqtt_each_sample_arrives_at_the_broker_and_then_leaves_the_spool(
     assert [qos for _payload, qos in got] == [1, 1]
     assert waiting(tmp_path) == []
     assert {row["sensor"] for row in readings(got[1][0].decode())} >= {"cpu", "memory"}
+    assert len(list((tmp_path / "s").glob("*.sent"))) == 2, "the broker has not saved them yet, perhaps"
+    assert "nobody reads this topic at the broker yet" in run(tmp_path, **to, **access).stderr
+    assert len(waiting(tmp_path)) == 4, "what nobody would get stays, and so does what nobody may have got"
 
 
 @pytest.mark.servers

@@ -41,6 +41,7 @@ def test_readings_go_to_the_labs_broker_by_a_topic_of_the_host() -> None:
         "every": 10.0,
         "to": "mqtt://192.168.0.227:1883",
         "topic": "homelab/machines/pi-worker-2",
+        "user": "host-pi-worker-2",
     }
     assert lab.hosts["nas"].telemetry == {}, "nobody installs anything on it"
 

@@ -6,6 +6,7 @@ Belongs here: settings. Not here: SSH itself (tools/ssh.py).
 from __future__ import annotations
 
 import getpass
+import hashlib
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
+from homelab_platform.plan.broker_access import password_of
 from homelab_platform.tools.ssh import SshAccess, Target
 
 CONFIRM_WITHIN = 90
@@ -35,7 +37,8 @@ class HostAccess:
     """How hosts are reached. `user` logs in; None: the lab's deploy account, else its first admin.
 
     `addresses` overrides where a host is reached, as address or address:port. `confirm_within` in seconds. `state` is a
-    folder for what is handed to the tools; `packages` may hold Debian packages for hosts that reach no mirror.
+    folder for what is handed to the tools; `packages` may hold Debian packages for hosts that reach no mirror. The
+    passwords of the lab's broker follow from `broker_secret`; None: hosts are given none.
     """
 
     ssh: SshAccess
@@ -45,6 +48,17 @@ class HostAccess:
     confirm_within: int = CONFIRM_WITHIN
     packages: Path | None = None
     commit: str = ""
+    broker_secret: str | None = field(default=None, repr=False)
+
+    def broker_password(self, host: ResolvedHost) -> str:
+        """The password by which `host` publishes its readings; empty if its broker asks for none, or we do not know."""
+        user = host.telemetry.get("user")
+        return password_of(self.broker_secret, str(user)) if user and self.broker_secret else ""
+
+    def broker_mark(self, host: ResolvedHost) -> str:
+        """What tells `host`'s password from another and says nothing of it; empty if it has none."""
+        password = self.broker_password(host)
+        return hashlib.sha256(f"mark {password}".encode()).hexdigest()[:12] if password else ""
 
     def target(self, lab: ResolvedLab, host: ResolvedHost) -> Target:
         """Where and as whom to log in to `host`. Raises HomelabError if the lab names nobody who may."""

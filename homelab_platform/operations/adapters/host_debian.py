@@ -22,6 +22,8 @@ from homelab_platform.tools.ansible import run_playbook
 from homelab_platform.tools.ssh import Ssh
 
 KIND = "files"
+BROKER_VARIABLE = "HOMELAB_MQTT_PASSWORD"
+"""In the environment of a play: what the host's collector says at the broker (ansible/roles/collector)."""
 _PROBE = Path(__file__).resolve().parents[2] / "tools" / "host_probe.py"
 
 
@@ -101,6 +103,8 @@ class DebianWay:
         variables = {"lab_file": str(view), "deploy": task.token}
         if access.packages is not None:
             variables["homelab_packages"] = str(access.packages)
-        play = run_playbook(paths.project_path("ansible", "host.yml"), ssh, variables, task.say)
+        password = access.broker_password(task.host)
+        secrets = {BROKER_VARIABLE: password} if password else {}
+        play = run_playbook(paths.project_path("ansible", "host.yml"), ssh, variables, task.say, secrets=secrets)
         task.say(f"{len(play.changed)} changed" if play.changed else "0 changed")
         return play.failed

@@ -47,7 +47,11 @@ class HostLook:
 def differences(applied: Mapping[str, Any], now: State, setup: str) -> Iterator[str]:
     """Lines that say where a host is not as it was when its deploy was confirmed."""
     found = list(_differences(applied.get("state") or {}, now))
-    if applied.get("setup") != setup:
+    was, _, password = str(applied.get("setup") or "").partition(" ")
+    roles, _, wanted = setup.partition(" ")
+    if password != wanted:
+        found.insert(0, "was given another password for the broker than it has there now")
+    if was != roles:
         found.insert(0, "was set up by other roles than there are now")
     yield from found[:_MOST_LINES]
     if len(found) > _MOST_LINES:

@@ -69,7 +69,7 @@ class HostAdapter:
             return self._seen(host, desired)
         way = self._way(host)
         # A connection of its own: a shared one would take its time to notice that the host is gone, and stay behind.
-        return way.look(self._ssh(host), fresh=True).observation(way.setup(self.lab, host))
+        return way.look(self._ssh(host), fresh=True).observation(self._setup(way, host))
 
     def probe_all(self, desired: Iterable[DesiredState]) -> dict[str, Observation | HomelabError]:
         """Look at many hosts side by side: it takes as long as the slowest; unreachable ones time out together."""
@@ -142,7 +142,7 @@ class HostAdapter:
     def _applied(self, way: Way, host: ResolvedHost, look: HostLook, desired: DesiredState) -> dict[str, Any]:
         return {
             "fingerprint": desired.fingerprint,
-            "setup": way.setup(self.lab, host),
+            "setup": self._setup(way, host),
             "state": way.kept(look.state),
             "lab": self.lab.name,
             "host": host.name,
@@ -150,6 +150,10 @@ class HostAdapter:
             "by": f"{host_access.operator()} at {host_access.machine()}",
             "commit": self.access.commit,
         }
+
+    def _setup(self, way: Way, host: ResolvedHost) -> str:
+        """What the host is set up with beside the lab's document: the roles or modules, and which password."""
+        return f"{way.setup(self.lab, host)} {self.access.broker_mark(host)}".rstrip()
 
     def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
         """Let go of a host that left the lab: what runs there stays, but it is no longer ours to put back."""
