@@ -6,7 +6,7 @@ resolve_volumes.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -46,13 +46,27 @@ def resolve_workloads(draft: Draft, hosts: Mapping[str, ResolvedHost]) -> dict[s
         for name, chosen in draft.chosen.items()
         if ways[name] == "lan" and chosen.kind != "host"
     ]
-    addresses = load_balancer_addresses(draft, wanting)
+    addresses = {**_node_addresses(draft, wanting, placed, hosts), **load_balancer_addresses(draft, wanting)}
     found = {
         name: _workload(draft, chosen, _Ground(placed[name], ways[name], addresses.get(name)), hosts)
         for name, chosen in sorted(draft.chosen.items())
     }
     needs = _needs(draft, found)
     return {name: workload.model_copy(update={"needs": needs[name]}) for name, workload in found.items()}
+
+
+def _node_addresses(
+    draft: Draft,
+    wanting: Iterable[tuple[str, str | None, str | None]],
+    placed: Mapping[str, tuple[str, ...]],
+    hosts: Mapping[str, ResolvedHost],
+) -> dict[str, str]:
+    """Where nothing gives services addresses of their own, each has that of the one node that it runs on."""
+    said = draft.lab.cluster
+    if said is None or "servicelb" not in (said.disable or ()) or draft.first("load-balancer", "metallb"):
+        return {}
+    found = {name: hosts[placed[name][0]].address for name, _, _ in wanting if len(placed[name]) == 1}
+    return {name: address for name, address in found.items() if address}
 
 
 def _workload(

@@ -83,7 +83,7 @@ DERIVED = {
     "cluster.settings": "default: as k3s has it, hardened",
     "cluster.deploy": "default: the platform itself applies",
     "workloads.placement": "derived: architecture, taints and memory; data on a local disk pins it",
-    "workloads.address": "derived: a free place of network.load_balancers by its name",
+    "workloads.address": "derived: a free place of network.load_balancers by its name, or its node's own",
     "workloads.hostname": "derived: <service>.<subdomain>.<domain>",
     "workloads.needs": "derived: what the catalogue says it needs, and the platform parts it stands on",
     "workloads.roles": "derived: admins, and roles whose rights name it",

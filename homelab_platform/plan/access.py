@@ -6,7 +6,8 @@ Not here: those objects (operations/adapters).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import ipaddress
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
@@ -28,6 +29,38 @@ def namespaces(lab: ResolvedLab) -> dict[str, list[str]]:
     for workload in deployed(lab):
         found.setdefault(workload.namespace, set()).update(set(workload.roles) - {"admin"})
     return {name: sorted(roles) for name, roles in sorted(found.items())}
+
+
+def has_load_balancer(lab: ResolvedLab) -> bool:
+    """Whether the cluster gives services addresses of their own on the LAN: MetalLB's pool, or k3s' servicelb."""
+    if lab.network.load_balancers:
+        return True
+    return lab.cluster is not None and "servicelb" not in lab.cluster.disabled
+
+
+def reaches(lab: ResolvedLab, workload: ResolvedWorkload) -> list[dict[str, Any]]:
+    """Whom a workload may connect to, as the app chart's `network.to` says it: what it needs, and what it scrapes."""
+    found: list[dict[str, Any]] = [{"workload": name} for name in workload.needs]
+    if workload.catalogue not in SCRAPERS:
+        return found
+    found += [
+        {"workload": other.name} for other in deployed(lab) if other.exporters and other.name not in workload.needs
+    ]
+    hosts: dict[str, set[int]] = {}
+    for target in lab.scrape_targets:
+        place, _, port = target.address.rpartition(":")
+        network = _network_of(place.strip("[]"))
+        if network is not None:
+            hosts.setdefault(network, set()).add(int(port))
+    return [*found, *({"cidr": network, "ports": sorted(ports)} for network, ports in sorted(hosts.items()))]
+
+
+def _network_of(address: str) -> str | None:
+    """The network of this one address; None for a name."""
+    try:
+        return str(ipaddress.ip_network(address))
+    except ValueError:
+        return None
 
 
 def callers(lab: ResolvedLab) -> dict[str, list[str]]:

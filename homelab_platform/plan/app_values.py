@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from homelab_platform.plan.access import callers
+from homelab_platform.plan.access import callers, has_load_balancer, reaches
 
 if TYPE_CHECKING:
     from homelab_platform.catalog.model import CatalogueEntry, Health
@@ -27,7 +27,7 @@ def app_values(lab: ResolvedLab, workload: ResolvedWorkload, entry: CatalogueEnt
         "requests": {"cpu": f"{max(workload.cpu, 1)}m", "memory": f"{max(workload.memory // MI, 16)}Mi"},
         "volumes": _volumes(workload),
         "nodes": list(workload.placement),
-        "network": {"from": callers(lab).get(workload.name, []), "to": [{"workload": name} for name in workload.needs]},
+        "network": {"from": callers(lab).get(workload.name, []), "to": reaches(lab, workload)},
         "env": dict(workload.settings.get("env") or {}),
     }
     if entry is not None:
@@ -36,7 +36,14 @@ def app_values(lab: ResolvedLab, workload: ResolvedWorkload, entry: CatalogueEnt
             found["limits"] = {"memory": f"{entry.requests.limit // MI}Mi"}
         if entry.health is not None:
             found["probe"] = _probe(entry.health)
-    return {**found, **_reached(lab, workload, entry), **_metrics(workload)}
+    elif listening := first_port(workload):
+        found["probe"] = {"tcp": listening}
+    return {**found, **_reached(lab, workload, entry, found["ports"]), **_metrics(workload)}
+
+
+def first_port(workload: ResolvedWorkload) -> str | None:
+    """The port that proves that a workload of one's own is up: its first one that takes connections."""
+    return next((name for name, port in workload.ports.items() if port.protocol == "tcp"), None)
 
 
 def _volumes(workload: ResolvedWorkload) -> dict[str, Any]:
@@ -60,7 +67,12 @@ def _probe(health: Health) -> dict[str, Any]:
     return {}
 
 
-def _reached(lab: ResolvedLab, workload: ResolvedWorkload, entry: CatalogueEntry | None) -> dict[str, Any]:
+def _reached(
+    lab: ResolvedLab, workload: ResolvedWorkload, entry: CatalogueEntry | None, ports: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """How people reach it. On a cluster without a load balancer its ports are those of the node that it runs on."""
+    if workload.exposure == "lan" and not has_load_balancer(lab):
+        return {"ports": {name: {**port, "hostPort": port["port"]} for name, port in ports.items()}}
     if workload.exposure == "lan":
         service = {"type": "LoadBalancer", "address": workload.address or ""}
         share = workload.settings.get("share")

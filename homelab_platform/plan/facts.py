@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.plan.layers import make_key
+from homelab_platform.plan.telemetry import node_telemetry
 
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
@@ -57,6 +58,10 @@ def _hostnames(lab: ResolvedLab, workload: ResolvedWorkload) -> Any:
     return {other.name: other.hostname for other in others if other.hostname and other.exposure != "none"}
 
 
+def _telemetry(lab: ResolvedLab, _: ResolvedWorkload) -> Any:
+    return node_telemetry(lab)
+
+
 _Fact = Callable[["ResolvedLab", "ResolvedWorkload"], Any]
 
 _TOLD: dict[str, tuple[_Fact, frozenset[str]]] = {
@@ -74,6 +79,7 @@ _TOLD: dict[str, tuple[_Fact, frozenset[str]]] = {
         _clients,
         frozenset({"authentik", "authelia", "keycloak", "oauth2-proxy", "krakend", "lldap", "openldap"}),
     ),
+    "telemetry": (_telemetry, frozenset({"collector"})),
     "people": (_people, frozenset({"authentik", "authelia", "keycloak", "lldap", "openldap"})),
     "hostnames": (_hostnames, frozenset({"homarr", "homepage", "uptime-kuma", "traefik", "krakend"})),
 }

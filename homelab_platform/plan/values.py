@@ -21,6 +21,7 @@ from homelab_platform.lab.quantities import did_you_mean
 from homelab_platform.lab.yaml_reader import read_yaml
 from homelab_platform.paths import project_path
 from homelab_platform.plan.app_values import app_values
+from homelab_platform.plan.telemetry import collector_values
 
 if TYPE_CHECKING:
     from homelab_platform.catalog.model import CatalogueEntry
@@ -100,6 +101,8 @@ def _layers(
 ) -> Iterator[_Layer]:
     if workload.chart == "app":
         yield _Layer(app_values(lab, workload, entry))
+    if workload.catalogue == "collector":
+        yield _Layer(_escape(collector_values(lab)))
     if workload.catalogue == "trino":
         from homelab_platform.tools.trino_helm import helm_values
 
@@ -162,6 +165,7 @@ def _register() -> None:
         "cpu": lambda millicores: f"{int(millicores)}m",
         "days": lambda seconds: f"{max(1, round(int(seconds) / 86_400))}d",
         "yaml": _yaml,
+        "word": lambda value: str(value).lower() if isinstance(value, bool) else str(value),
         "service": _service,
         "text": _project_text,
     }

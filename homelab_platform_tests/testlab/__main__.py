@@ -53,8 +53,7 @@ def status() -> None:
 
 def install() -> None:
     """Fetch and build what a lab takes, so that a first start is as quick as any; nothing where there can be no lab."""
-    from homelab_platform_tests.testlab import busybox, debian, programs, requirements
-    from homelab_platform_tests.testlab.debian_images import debian_image
+    from homelab_platform_tests.testlab import busybox, debian, lab_images, programs, requirements
 
     reason = requirements.why_not()
     if reason:
@@ -63,7 +62,7 @@ def install() -> None:
     requirements.require(_say, cluster=True)
     for part in (debian.installed, helm_binary, busybox.busybox_image, programs.addons, programs.kube):
         part(_say)
-    debian_image("localhost/mosquitto:2", ("mosquitto",), entrypoint=(), progress=_say)
+    lab_images.lab_images(_say)
 
 
 def _say(text: str) -> None:

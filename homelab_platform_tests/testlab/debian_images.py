@@ -48,6 +48,14 @@ def debian_image(
     return image if files is None else replace(image, layers=(*image.layers, files))
 
 
+def base_image(name: str, layers: tuple[Files, ...], progress: installs.Say = lambda _text: None) -> Image:
+    """An image `name` with nothing but these layers above the small Debian, which is made first if need be.
+
+    Raises HomelabError when it cannot be had.
+    """
+    return Image(name, (installs.install(_base_recipe(), _make_base, progress) / "root", *layers))
+
+
 def _base_recipe() -> installs.Recipe:
     return installs.Recipe("image-debian", SUITE, "\n".join((*BASE, CLEAN, NO_START, inspect.getsource(_make_base))))
 

@@ -30,6 +30,12 @@ exec: {command: {{ toJson .command }}}
 {{- end }}
 {{- end }}
 
+{{- /* Whether an old and a new pod cannot run side by side: a volume and a port of the node have one holder. */}}
+{{- define "app.alone" -}}
+{{- if .Values.volumes }}alone{{ end }}
+{{- range .Values.ports }}{{ if .hostPort }}alone{{ end }}{{ end }}
+{{- end }}
+
 {{- /* A key for a file in a ConfigMap; the letter keeps a hash of digits from being read as a number. */}}
 {{- define "app.fileKey" -}}
 f{{ . | sha256sum | trunc 15 }}

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,16 +34,28 @@ GENERATED = 24
 
 
 class WorkloadAdapter:
-    """The Helm workloads of a lab. `lab_folder` is where the lab file and its own charts and values lie."""
+    """The Helm workloads of a lab. `lab_folder` is where the lab file and its own charts and values lie.
+
+    `given` are Secrets that follow from the lab and from what this site keeps to itself (plan/broker_access.py); those
+    called `<workload>-…` are there, as they are here, before the workload is.
+    """
 
     def __init__(
-        self, lab: ResolvedLab, catalogue: Catalogue, helm: releases.Helm, kubectl: Path, lab_folder: Path | None = None
+        self,
+        lab: ResolvedLab,
+        catalogue: Catalogue,
+        helm: releases.Helm,
+        kubectl: Path,
+        lab_folder: Path | None = None,
+        *,
+        given: Sequence[Object] = (),
     ) -> None:
         self._lab = lab
         self._catalogue = catalogue
         self._helm = helm
         self._kubectl = kubectl
         self._folder = lab_folder
+        self._given = given
 
     @property
     def _cluster(self) -> Cluster:
@@ -61,8 +74,10 @@ class WorkloadAdapter:
         differences: list[str] = []
         if found.status != "deployed":
             differences.append(f"the release is {found.status}: {found.description}")
-        differences += _value_lines(found.values, self.values(self._workload(desired)))
-        for wanted in (*found.manifest, *self._policies(desired)):
+        workload = self._workload(desired)
+        differences += _value_lines(found.values, self.values(workload))
+        differences += self._chart_lines(found, workload)
+        for wanted in (*found.manifest, *self._policies(desired), *self._given_to(workload)):
             differences += [difference.line() for difference in drift.differences(self._cluster, wanted)]
         facts = {"release": f"{found.chart}, revision {found.revision}", "status": found.status}
         return Observation(True, _fingerprint(found), tuple(_shortened(differences)), facts)
@@ -75,7 +90,7 @@ class WorkloadAdapter:
         values = self.values(workload)
         if found is not None and found.status == "deployed":
             self._put_back(found, say)
-        if not _is_current(found, desired, values):
+        if not (found is not None and _is_current(found, desired, values) and not self._chart_lines(found, workload)):
             chart, version = self.chart(workload)
             say(f"{'installing' if found is None else 'upgrading'} {workload.name}")
             self._helm.upgrade(
@@ -107,12 +122,22 @@ class WorkloadAdapter:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": workload.namespace}}
         if self._cluster.get(namespace) is None:
             self._cluster.apply(namespace)
+        for given in self._given_to(workload):
+            drift.put_back(self._cluster, given)
         for secret in self._secrets(workload):
             if self._cluster.get(secret) is None:
                 say(f"making the secret {secret['metadata']['name']}")
                 keys = secret.pop("keys")
                 values = {key: secrets.token_urlsafe(GENERATED) for key in keys}
                 self._cluster.apply({**secret, "type": "Opaque", "stringData": values})
+
+    def _given_to(self, workload: ResolvedWorkload) -> list[Object]:
+        return [
+            secret
+            for secret in self._given
+            if secret["metadata"]["namespace"] == workload.namespace
+            and secret["metadata"]["name"].startswith(f"{workload.name}-")
+        ]
 
     def _secrets(self, workload: ResolvedWorkload) -> Iterator[Object]:
         entry = self._catalogue.entries.get(workload.catalogue)
@@ -141,11 +166,19 @@ class WorkloadAdapter:
             )  # fmt: skip
         return chart, workload.chart_version
 
+    def _chart_lines(self, found: releases.Release, workload: ResolvedWorkload) -> list[str]:
+        """Our own chart changes with the platform, which no document says."""
+        if (workload.chart or "app") != "app":
+            return []
+        chart = app_chart()
+        return [] if found.chart == chart else [f"the chart is {found.chart}, should be {chart}"]
+
     def until_it_answers(self, workload: ResolvedWorkload, patience: float | None = None) -> health.Verdict:
         """Try its health check until it answers, for `patience` seconds (PATIENCE) at most; the last verdict."""
         entry = self._catalogue.entries.get(workload.catalogue)
         ports = {name: port.port for name, port in workload.ports.items()}
-        target = health.Target(workload.name, workload.namespace, ports, entry.health if entry else None)
+        made = tuple(secret["metadata"]["name"] for secret in self._secrets(workload))
+        target = health.Target(workload.name, workload.namespace, ports, entry.health if entry else None, made)
         deadline = time.monotonic() + (PATIENCE if patience is None else patience)
         while True:
             verdict = self._cluster.patiently(lambda: health.ask(self._cluster, self._kubectl, target))
@@ -195,12 +228,21 @@ class WorkloadAdapter:
         return self._lab.workloads[str(desired.document["name"])]
 
 
+@cache
+def app_chart() -> str:
+    """Name and version of our generic chart, as releases carry it: `app-1.0.0`."""
+    import yaml
+
+    said = yaml.safe_load(project_path("helm", "app", "Chart.yaml").read_text())
+    return f"{said['name']}-{said['version']}"
+
+
 def _fingerprint(release: releases.Release) -> str:
     return releases.fingerprint_of(release.fingerprint)
 
 
-def _is_current(found: releases.Release | None, desired: DesiredState, values: Mapping[str, Any]) -> bool:
-    if found is None or found.status != "deployed":
+def _is_current(found: releases.Release, desired: DesiredState, values: Mapping[str, Any]) -> bool:
+    if found.status != "deployed":
         return False
     return _fingerprint(found) == desired.fingerprint and dict(found.values) == dict(values)
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from homelab_platform.errors import HomelabError
+from homelab_platform.errors import HomelabError, Unreachable
 
 MANAGER = "homelab"
 TIMEOUT = (5, 30)
@@ -29,7 +29,7 @@ class ClusterError(HomelabError):
     """The API server refused something; the problem names the object."""
 
 
-class ClusterUnreachable(ClusterError):
+class ClusterUnreachable(ClusterError, Unreachable):
     """Nothing answers at the API server's address."""
 
 

@@ -6,6 +6,7 @@ works from any machine that holds a kubeconfig. Not here: how often it is tried.
 
 from __future__ import annotations
 
+import base64
 import re
 import socket
 import subprocess
@@ -45,12 +46,15 @@ class Target:
     namespace: str
     ports: Mapping[str, int]
     health: Health | None
+    secrets: tuple[str, ...] = ()
+    """Names of the Secrets that were made for it."""
 
 
 def ask(cluster: Cluster, kubectl: Path, target: Target) -> Verdict:
     """Try the workload's health check once. Raises ClusterUnreachable when the API server itself does not answer.
 
-    A workload without a check of its own must have as many pods ready as it wants.
+    A workload without a check of its own must have as many pods ready as it wants, and take connections on its first
+    port, if it has one.
     """
     began = time.monotonic()
     health = target.health
@@ -58,8 +62,13 @@ def ask(cluster: Cluster, kubectl: Path, target: Target) -> Verdict:
         ok, said = _http(cluster, kubectl, target, path=health.http, port=health.port or "http", statuses=health.status)
     elif health is not None and health.tcp is not None:
         ok, said = _tcp(cluster, kubectl, target, health.tcp)
+    elif health is not None and health.sql is not None:
+        ok, said = _sql(cluster, kubectl, target, health.sql)
     else:
         ok, said = _ready(cluster, target)
+        if ok and target.ports and health is None:
+            ok, more = _tcp(cluster, kubectl, target, next(iter(target.ports)))
+            said = f"{said}, {more}"
     return Verdict(ok, said, time.monotonic() - began)
 
 
@@ -119,6 +128,39 @@ def _tcp(cluster: Cluster, kubectl: Path, target: Target, port: str) -> tuple[bo
     except OSError as error:
         return False, f":{number} does not answer ({error.strerror or error})"
     return alive, f":{number} {'accepts connections' if alive else 'closes every connection'}"
+
+
+SUPERUSER = "postgres"
+
+
+def _sql(cluster: Cluster, kubectl: Path, target: Target, statement: str) -> tuple[bool, str]:
+    """Run a statement as the superuser whose password is in one of the workload's own Secrets; without such a Secret
+    all that can be asked is whether a PostgreSQL takes connections."""
+    from homelab_platform.tools import postgres
+    from homelab_platform.tools.endpoints import PostgresEndpoint
+
+    port = next(iter(target.ports), "")
+    password = _password(cluster, target)
+    if password is None:
+        return _tcp(cluster, kubectl, target, port)
+    try:
+        with forwarded(cluster, kubectl, target.namespace, f"service/{target.name}", target.ports[port]) as local:
+            endpoint = PostgresEndpoint("127.0.0.1", local, user=SUPERUSER, database=SUPERUSER, password=password)
+            with postgres.connect(endpoint, timeout=5, autocommit=True) as connection:
+                connection.execute(statement.encode())
+    except HomelabError as error:
+        return False, error.problems[0].what
+    return True, f"{statement} on :{target.ports[port]} answered"
+
+
+def _password(cluster: Cluster, target: Target) -> str | None:
+    for name in target.secrets:
+        metadata = {"name": name, "namespace": target.namespace}
+        found = cluster.get({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+        value = ((found or {}).get("data") or {}).get("password")
+        if value:
+            return base64.b64decode(value).decode()
+    return None
 
 
 def _ready(cluster: Cluster, target: Target) -> tuple[bool, str]:

@@ -153,7 +153,10 @@ class Helm:
             "--timeout", f"{int(timeout)}s", "--history-max", "5",
             *(["--version", version] if version else []),
         ]  # fmt: skip
-        self._run(command, name, values, diagnose=lambda: why_not_ready(self.cluster, namespace, name))
+        try:
+            self._run(command, name, values, diagnose=lambda: why_not_ready(self.cluster, namespace, name))
+        except ReleaseFailed as error:
+            raise _with_way_out(error) from None
 
     def settle(self, name: str, namespace: str, say: Say = lambda _text: None) -> None:
         """Finish what a killed `helm` left half done: back to the last good revision, or away if there is none.
@@ -238,6 +241,26 @@ def _complaint(stderr: str) -> str:
     return text.removeprefix("Error: ") or "helm failed without a word"
 
 
+WAYS_OUT = (
+    (("ErrImageNeverPull",), "Bring the image to that node (nothing here may pull it), or name another: image:."),
+    (("ErrImagePull", "ImagePullBackOff"), "Correct image:, or look whether that node reaches the registry."),
+    (("InvalidImageName",), "Correct image:; a name is registry/name:tag."),
+    (("CreateContainerConfigError",), "Make the Secret or ConfigMap that it names, and apply again."),
+    (("FailedMount",), "Make the Secret or volume that it waits for, and apply again."),
+    (("OOMKilled",), "Give it more memory: memory:."),
+    (("Unschedulable",), "Make room on a node, or let it run on another: on:."),
+    (("waits for a volume",), "Look whether the cluster has that storage class: kubectl get storageclass."),
+)
+"""What a person does about each word that pods say of themselves."""
+
+
+def _with_way_out(error: ReleaseFailed) -> ReleaseFailed:
+    """The same error with what to do about the first reason that there is a cure for."""
+    problem = error.problems[0]
+    way = next((way for words, way in WAYS_OUT if any(word in problem.what for word in words)), None)
+    return ReleaseFailed.of(problem.where, problem.what, f"The former state is back. {way}") if way else error
+
+
 def why_not_ready(cluster: Cluster, namespace: str, name: str) -> list[str]:
     """What the pods of a release say of themselves when they are not ready: image, crash, no room, no volume."""
     try:
@@ -251,23 +274,55 @@ def why_not_ready(cluster: Cluster, namespace: str, name: str) -> list[str]:
         if (claim.get("status") or {}).get("phase") == "Pending"
     ]
     for pod in pods:
-        found += [f"{name_of(pod)}: {reason}" for reason in _pod_reasons(pod)]
+        node = (pod.get("spec") or {}).get("nodeName")
+        reasons = _pod_reasons(pod) or _complaints(cluster, pod)
+        found += [f"{name_of(pod)}{f' on {node}' if node else ''}: {reason}" for reason in reasons]
     return sorted(set(found))[:6]
+
+
+def _complaints(cluster: Cluster, pod: Object) -> list[str]:
+    """The last warning about a pod that is not ready and says nothing itself: a probe that fails, a missing Secret."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    if any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions):
+        return []
+    try:
+        events = cluster.list("v1", "Event", pod["metadata"]["namespace"])
+    except HomelabError:
+        return []
+    about = [
+        event
+        for event in events
+        if event.get("type") == "Warning" and (event.get("involvedObject") or {}).get("uid") == pod["metadata"]["uid"]
+    ]
+    about.sort(key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+    return [f"{event.get('reason', '')}: {' '.join(str(event.get('message', '')).split())}" for event in about[-1:]]
 
 
 def _pod_reasons(pod: Object) -> list[str]:
     status = pod.get("status") or {}
     found = [
-        str(condition.get("message", "cannot be placed"))
+        f"Unschedulable: {condition.get('message', 'no node takes it')}"
         for condition in status.get("conditions") or ()
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False"
     ]
     for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        ended = (container.get("lastState") or {}).get("terminated") or {}
-        reason = waiting.get("reason")
-        if reason and reason not in ("ContainerCreating", "PodInitializing"):
-            message = waiting.get("message", "")
-            code = f" (exit code {ended['exitCode']})" if "exitCode" in ended else ""
-            found.append(f"{reason}{code}{': ' + message if message else ''}")
+        found += _container_reasons(container)
     return found
+
+
+def _container_reasons(container: Object) -> list[str]:
+    """Why a container does not run, or ran and ended; nothing of one that runs or is about to start."""
+    state = container.get("state") or {}
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
+    waiting = state.get("waiting") or {}
+    reason = waiting.get("reason")
+    if reason in ("ContainerCreating", "PodInitializing") and not ended:
+        return []
+    code = f"exit code {ended['exitCode']}" if "exitCode" in ended else ""
+    how = f"{ended['reason']}, {code}" if ended.get("reason", "Error") not in ("Error", "Completed") else code
+    if reason and reason not in ("ContainerCreating", "PodInitializing"):
+        message = waiting.get("message", "")
+        return [f"{reason}{f' ({how})' if how else ''}{': ' + message if message else ''}"]
+    if "running" in state:
+        return []
+    return [f"it ended ({how})"] if how else []

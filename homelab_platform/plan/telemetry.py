@@ -1,0 +1,51 @@
+"""What the collector in the cluster is told: for each node the settings that its host's own collector would have.
+
+Belongs here: these settings, as facts of the workload and as the files that its pods read. Not here: which host has
+which stream (lab/resolve_host_facts.py), or the collector itself (ansible/roles/collector/files).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from homelab_platform.lab.resolve_host_facts import BROKERS, MQTT_PORT, collected_in_cluster, telemetry_facts
+
+if TYPE_CHECKING:
+    from homelab_platform.lab.resolved import ResolvedLab
+
+FOLDER = "/etc/homelab/nodes"
+CREDENTIALS = "/etc/homelab/mqtt"
+"""Where pods find the keys `user` and `password` of their Secret."""
+
+
+def node_telemetry(lab: ResolvedLab) -> dict[str, dict[str, Any]]:
+    """For each node that the collector in the cluster looks after: stream, site, beat, topic, and the broker."""
+    found = {name: telemetry_facts(lab, lab.hosts[name]) for name in collected_in_cluster(lab)}
+    inside = _broker_inside(lab)
+    kept = ("stream", "site", "every", "topic", "to")
+    return {
+        name: {key: facts[key] for key in kept} | ({"to": inside} if inside else {})
+        for name, facts in found.items()
+        if facts
+    }
+
+
+def collector_values(lab: ResolvedLab) -> dict[str, Any]:
+    """The values of the collector's chart: which nodes it runs on, and the settings file of each."""
+    nodes = node_telemetry(lab)
+    secret = {"user_file": f"{CREDENTIALS}/user", "password_file": f"{CREDENTIALS}/password"}
+    files = {
+        f"{FOLDER}/{name}.json": json.dumps({**facts, **secret, "device": name}, sort_keys=True)
+        for name, facts in nodes.items()
+    }
+    return {"nodes": sorted(nodes), "config": files}
+
+
+def _broker_inside(lab: ResolvedLab) -> str | None:
+    """The broker as pods reach it, if it is a workload of the cluster: by its name there, whichever node it is on."""
+    for name, workload in sorted(lab.workloads.items()):
+        if (workload.catalogue in BROKERS or name in BROKERS) and workload.kind == "helm":
+            port = next((p.port for p in workload.ports.values() if p.name in ("mqtt", "tcp-mqtt")), MQTT_PORT)
+            return f"mqtt://{name}.{workload.namespace}.svc.cluster.local:{port}"
+    return None
