@@ -206,8 +206,8 @@ class CatalogueEntry(Part):
 
     `home` is the project's address; `provides` names interfaces that others may ask for (`s3`, `oidc`); `members` the
     parts that a stack brings along; `nixos` the NixOS option under which it can also run as a host service;
-    `secrets` names Kubernetes Secrets `<workload>-<name>` and their keys, whose values are made up once and kept;
-    `checked` how far the entry was verified.
+    `own_chart` which of our own charts runs an app; `secrets` names Kubernetes Secrets `<workload>-<name>` and their
+    keys, whose values are made up once and kept; `checked` how far the entry was verified.
     """
 
     name: Name
@@ -219,6 +219,7 @@ class CatalogueEntry(Part):
     licence: Text
     licence_note: str = ""
     chart_source: Chart | None = Field(None, alias="chart")
+    own_chart: Literal["app", "homelab-platform"] = "app"
     app_version: str | None = None
     image: str | None = None
     arch: tuple[Arch, ...] = ("amd64", "arm64")
@@ -259,10 +260,10 @@ class CatalogueEntry(Part):
 
     @property
     def chart(self) -> str | None:
-        """The chart with its repository, `app` for our generic chart, None where no chart is used."""
+        """The chart with its repository, the name of one of our own, None where no chart is used."""
         if self.chart_source is not None:
             return f"{self.chart_source.repo}/{self.chart_source.name}"
-        return "app" if self.form == "app" else None
+        return self.own_chart if self.form == "app" else None
 
     @property
     def chart_version(self) -> str | None:

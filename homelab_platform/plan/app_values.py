@@ -38,7 +38,7 @@ def app_values(lab: ResolvedLab, workload: ResolvedWorkload, entry: CatalogueEnt
             found["probe"] = _probe(entry.health)
     elif listening := first_port(workload):
         found["probe"] = {"tcp": listening}
-    return {**found, **_reached(lab, workload, entry, found["ports"]), **_metrics(workload)}
+    return {**found, **reached(lab, workload, entry, found["ports"]), **_metrics(workload)}
 
 
 def first_port(workload: ResolvedWorkload) -> str | None:
@@ -67,7 +67,7 @@ def _probe(health: Health) -> dict[str, Any]:
     return {}
 
 
-def _reached(
+def reached(
     lab: ResolvedLab, workload: ResolvedWorkload, entry: CatalogueEntry | None, ports: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """How people reach it. On a cluster without a load balancer its ports are those of the node that it runs on."""

@@ -21,6 +21,7 @@ from homelab_platform.lab.quantities import did_you_mean
 from homelab_platform.lab.yaml_reader import read_yaml
 from homelab_platform.paths import project_path
 from homelab_platform.plan.app_values import app_values
+from homelab_platform.plan.platform_values import CHART, platform_values
 from homelab_platform.plan.telemetry import collector_values
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ def _layers(
 ) -> Iterator[_Layer]:
     if workload.chart == "app":
         yield _Layer(app_values(lab, workload, entry))
+    if workload.chart == CHART:
+        yield _Layer(_escape(platform_values(lab, workload, entry, lab_folder)))
     if workload.catalogue == "collector":
         yield _Layer(_escape(collector_values(lab)))
     if workload.catalogue == "trino":

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
     from homelab_platform.plan.desired import DesiredState
 
+OWN_CHARTS = ("app", "homelab-platform")
 SHOWN = 12
 """Differences that are spelled out; the rest is counted."""
 PATIENCE = 60.0
@@ -148,8 +149,8 @@ class WorkloadAdapter:
     def chart(self, workload: ResolvedWorkload) -> tuple[str, str | None]:
         """The chart as `helm` takes it, and its version. Raises HomelabError for one that cannot be had."""
         chart = workload.chart or "app"
-        if chart == "app":
-            return str(project_path("helm", "app")), None
+        if chart in OWN_CHARTS:
+            return str(project_path("helm", chart)), None
         if chart.startswith("."):
             folder = (self._folder or Path()) / chart
             if not (folder / "Chart.yaml").is_file():
@@ -217,9 +218,9 @@ class WorkloadAdapter:
         yield Exhibit("releases", "table", rows)
 
     def _policies(self, desired: DesiredState) -> list[Object]:
-        """Our own chart brings its network policy along; a vendor's gets ours beside it."""
+        """Our own charts bring their network policies along; a vendor's gets ours beside it."""
         document = desired.document
-        if document.get("chart", "app") == "app":
+        if document.get("chart", "app") in OWN_CHARTS:
             return []
         callers = (document.get("derived") or {}).get("callers") or ()
         return [flow_policy(str(document["namespace"]), str(document["name"]), callers)]

@@ -1,0 +1,96 @@
+"""What our own chart `helm/homelab-platform` is told: the lab file itself, and which of the lab's servers to use.
+
+Belongs here: the way from a resolved lab to values of that chart. Not here: what the chart does with them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from homelab_platform.errors import HomelabError
+from homelab_platform.plan.access import callers
+from homelab_platform.plan.app_values import reached
+
+if TYPE_CHECKING:
+    from homelab_platform.catalog.model import CatalogueEntry
+    from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
+
+CHART = "homelab-platform"
+S3 = ("minio", "seaweedfs", "rustfs", "garage")
+S3_PORTS = ("s3", "api", "http")
+API_PORT = 6443
+READ = (".yaml", ".yml", ".pub", ".sql")
+DEEPEST = 3
+LARGEST = 900_000
+"""Bytes of all files: a ConfigMap holds 1 MiB."""
+
+
+def platform_values(
+    lab: ResolvedLab, workload: ResolvedWorkload, entry: CatalogueEntry | None, lab_folder: Path | None
+) -> dict[str, Any]:
+    """The values of our own chart, before anything that a file or a person says.
+
+    Secrets are those that the test lab's entries of PostgreSQL and S3 make: `<workload>-admin` and `<workload>-s3`; who
+    has others names them in `values:`. Raises HomelabError when the lab's files do not fit into a ConfigMap.
+    """
+    found: dict[str, Any] = {
+        "image": workload.image or "",
+        "nodes": list(workload.placement),
+        "lab": lab_files(lab_folder) if lab_folder is not None else {},
+        "network": {"from": callers(lab).get(workload.name, []), "apiServers": _api_servers(lab)},
+    }
+    needs = [lab.workloads[name] for name in workload.needs if name in lab.workloads]
+    for other in needs:
+        if other.catalogue == "postgresql":
+            found["postgres"] = {
+                "host": f"{other.name}.{other.namespace}.svc",
+                "secret": {"name": f"{other.name}-admin", "key": "password"},
+            }
+            found["network"]["postgres"] = [{"workload": other.name}]
+        elif other.catalogue in S3:
+            port = next((other.ports[name].port for name in S3_PORTS if name in other.ports), 8333)
+            keys = {"accessKey": "access-key", "secretKey": "secret-key"}
+            found["s3"] = {
+                "url": f"http://{other.name}.{other.namespace}.svc:{port}",
+                "secret": {"name": f"{other.name}-s3", **keys},
+            }
+            found["network"]["s3"] = [{"workload": other.name}]
+    ingress = reached(lab, workload, entry, {}).get("ingress")
+    return {**found, **({"ingress": {k: v for k, v in ingress.items() if k != "port"}} if ingress else {})}
+
+
+def _api_servers(lab: ResolvedLab) -> list[dict[str, Any]]:
+    servers = lab.cluster.servers if lab.cluster is not None else ()
+    addresses = [str(lab.hosts[name].address) for name in servers if name in lab.hosts and lab.hosts[name].address]
+    return [{"cidr": f"{address}/32", "port": API_PORT} for address in addresses]
+
+
+def lab_files(folder: Path) -> dict[str, str]:
+    """The lab file and what it reads beside it, by path: YAML, SQL and public keys, down to three folders.
+
+    Raises HomelabError when they are too large together: the lab file may lie in somebody's home folder.
+    """
+    found, size = {}, 0
+    for file in _files(folder):
+        text = file.read_text(encoding="utf-8")
+        size += len(text.encode())
+        if size > LARGEST:
+            raise HomelabError.of(
+                str(folder),
+                f"holds more than {LARGEST // 1000} kB of YAML, SQL and keys, which no ConfigMap takes",
+                "Keep the lab file in a folder of its own.",
+            )
+        found[file.relative_to(folder).as_posix()] = text
+    return found
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    top = len(folder.parts)
+    for place, below, names in os.walk(folder):
+        here = Path(place)
+        deep = len(here.parts) - top >= DEEPEST
+        below[:] = [] if deep else sorted(name for name in below if not name.startswith("."))
+        yield from (here / name for name in sorted(names) if name.endswith(READ) and not name.startswith("."))
