@@ -51,7 +51,7 @@ def platform_image(progress: installs.Say = lambda _text: None) -> Image:
 
 
 def _packages() -> installs.Recipe:
-    steps = "\n".join(map(inspect.getsource, (_make_packages, _distributed_files, _compile)))
+    steps = "\n".join(inspect.getsource(step) for step in (_make_packages, _distributed_files, _compile))
     text = project_path("requirements.lock").read_text() + _without().read_text() + steps
     return installs.Recipe("image-platform-packages", "1", text)
 
