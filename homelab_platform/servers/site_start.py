@@ -31,6 +31,7 @@ from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint, Postgre
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
 
+LAB_JSON = "lab.json"
 START_TIMEOUT = 1200.0  # seconds: a Pi with an SD card that recovers from a power cut is slow
 
 Say = Callable[[str], None]
@@ -126,6 +127,9 @@ class Start:
         launch.start_supervisor(self.layout.run, plan)
 
     def _prepare_engines(self, site: SiteFile) -> None:
+        if site.profile == "lab" and not (self.layout.root / LAB_JSON).exists():
+            # the bridge reads it from its first second; flows write it anew when they are applied
+            (self.layout.root / LAB_JSON).write_bytes((self.lab or _lab_of(self.lab_path)).to_json())
         if site.full:
             lab = self.lab or _lab_of(self.lab_path)
             lakehouse = lakehouse_of(self.layout)

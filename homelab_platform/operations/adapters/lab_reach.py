@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,12 +29,15 @@ _LOOPBACK = re.compile(r"(server: https://)(127\.0\.0\.1|localhost|\[::1\])(:\d+
 
 @dataclass(frozen=True)
 class Reach:
-    """The ways to one lab. `root` is the site's folder, `said` what the site remembers of them."""
+    """The ways to one lab. `root` is the site's folder, `said` what the site remembers of them; the passwords of the
+    lab's broker follow from `broker_secret`.
+    """
 
     lab: ResolvedLab
     lab_folder: Path
     root: Path
     said: Mapping[str, str]
+    broker_secret: str | None = field(default=None, repr=False)
 
     def hosts(self) -> HostAccess:
         """How hosts are reached: the key that was named, else this user's own; host keys as the lab knows them."""
@@ -51,6 +54,7 @@ class Reach:
             self.root / "hosts",
             user=self.said.get(SSH_USER) or None,
             packages=Path(packages) if packages else None,
+            broker_secret=self.broker_secret,
         )
 
     def kubeconfig(self) -> Path:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from homelab_platform.errors import HomelabError
 from homelab_platform.operations.adapters.base import Adapter, Answering
 from homelab_platform.operations.adapters.embedded import EmbeddedWorld
 from homelab_platform.operations.adapters.flows import FlowAdapter
@@ -33,7 +34,8 @@ class LabWorld(EmbeddedWorld):
     def __init__(self, lab: ResolvedLab, lakehouse: Lakehouse, root: Path, site: Site) -> None:
         super().__init__(lab, lakehouse, root, site)
         self._lab_folder = site.lab_path.parent
-        self.reach = Reach(lab, self._lab_folder, root, site.reach)
+        self._broker_secret = _broker_secret(root)
+        self.reach = Reach(lab, self._lab_folder, root, site.reach, self._broker_secret)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -74,6 +76,7 @@ class LabWorld(EmbeddedWorld):
     def _workloads(self) -> Adapter:
         from homelab_platform.catalog.load import load_catalogue
         from homelab_platform.operations.adapters.workloads import WorkloadAdapter
+        from homelab_platform.plan.broker_access import lab_secrets
         from homelab_platform.servers.helm_binary import helm_binary, kubectl_binary
         from homelab_platform.tools.kube.api import Cluster
         from homelab_platform.tools.kube.releases import Helm
@@ -85,4 +88,15 @@ class LabWorld(EmbeddedWorld):
             Helm(helm_binary(), Cluster(self.reach.kubeconfig())),
             kubectl_binary(),
             self._lab_folder,
+            given=lab_secrets(self.lab, self._broker_secret),
         )
+
+
+def _broker_secret(root: Path) -> str:
+    """What the passwords of the lab's broker follow from. Raises HomelabError for a site that does not have it."""
+    from homelab_platform.servers.site_files import Layout, load_secrets
+
+    found = load_secrets(Layout(root))
+    if found is None or not found.mqtt_password:
+        raise HomelabError.of(str(root), "holds no secret for the lab's broker", "`homelab up` makes it.")
+    return found.mqtt_password
