@@ -42,11 +42,14 @@ test-fast: lint ## The tests that take less than three minutes together
 test-lab: setup ## Start three real hosts and a real Kubernetes in namespaces of this machine (as root); says how to get in
 	@$(TEST_LAB) up
 
+demo-lab: setup ## The platform makes the test lab real, from empty hosts to a mart of their own telemetry (as root)
+	@$(TEST_LAB) demo
+
 test-lab-down: setup ## Remove the test lab; nothing of it is left
 	@$(TEST_LAB) down
 
 BENCHES := plan_scale definitions_load anomalies ingest commit_cost compaction ingest_memory kill9_ingest object_to_row up \
-  nifi_push sensor_to_trino trino_window kill9_platform host_noop
+  nifi_push sensor_to_trino trino_window kill9_platform host_noop lab_to_mart kill9_lab platform_on_cluster
 
 bench: setup ## Every benchmark (BENCHES="ingest up" for some); each ends with one JSON line. Two hours on a quiet machine
 	@for name in $(BENCHES); do echo "== $$name"; $(VENV)/bin/python bench/$$name.py || exit 1; done
@@ -54,4 +57,4 @@ bench: setup ## Every benchmark (BENCHES="ingest up" for some); each ends with o
 lock: setup ## Resolve the dependencies anew into requirements.lock
 	@scripts/lock --upgrade
 
-.PHONY: help setup up down servers lint test test-fast test-lab test-lab-down bench lock
+.PHONY: help setup up down servers lint test test-fast test-lab demo-lab test-lab-down bench lock

@@ -1,4 +1,4 @@
-"""`python -m homelab_platform_tests.testlab up|down|status|install`: the lab for people; `make test-lab` calls it."""
+"""`python -m homelab_platform_tests.testlab up|demo|down|status|install`: the lab for people; make calls it."""
 
 from __future__ import annotations
 
@@ -32,8 +32,22 @@ def up() -> None:
     print(f"\nIn pods, {busybox.NAME} is there (imagePullPolicy: Never). `make test-lab-down` removes all of it.")
 
 
+def demo() -> None:
+    """The same lab made real by the platform, from empty hosts to a mart; site and lab stay until `down`."""
+    from homelab_platform_tests.testlab import demo as loop_of
+
+    running = lab.start(KEY, number=addresses.PEOPLE, keep=True, progress=_say)
+    loop, _ = loop_of.begin(running, loop_of.HOME, _say)
+    loop_of.close_the_loop(loop)
+    print(loop_of.farewell(loop))
+
+
 def down() -> None:
-    """Remove the lab for people, and whatever killed labs left."""
+    """Remove the lab for people with what the demo left beside it, and whatever killed labs left."""
+    from homelab_platform_tests.testlab import demo as loop_of
+
+    if loop_of.leave():
+        _say("the demo's site is stopped and gone")
     for place in store.all_labs():
         if (place.folder / store.OWNERS / store.KEPT).exists():
             TestLab(place).stop()
@@ -71,7 +85,7 @@ def _say(text: str) -> None:
 
 def main(words: list[str]) -> int:
     """Do what is asked; 2 for a word that is not known, 1 for what went wrong."""
-    known = {"up": up, "down": down, "status": status, "install": install}
+    known = {"up": up, "down": down, "status": status, "install": install, "demo": demo}
     if len(words) != 1 or words[0] not in known:
         _say(f"say one of {', '.join(known)}")
         return 2

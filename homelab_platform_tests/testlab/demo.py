@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +26,8 @@ from homelab_platform_tests.testlab.lab import TestLab
 
 Say = Callable[[str], None]
 FIRST_MART = "readings_hourly"
+HOME = Path(tempfile.gettempdir()) / "homelab-demo-lab"
+"""Where the demo's lab file and site lie."""
 SERIES = "SELECT device, count(*) AS readings FROM hive.default.sensor_data GROUP BY device ORDER BY device"
 
 
@@ -133,3 +137,37 @@ def close_the_loop(loop: Loop) -> None:
     with loop.stage("first mart row"):
         loop.homelab("backfill", FIRST_MART, "--lab", str(loop.lab_file))
         loop.wait_for("a row of the mart", lambda: loop.query(f"SELECT device FROM hive.marts.{FIRST_MART} LIMIT 1"))
+
+
+def farewell(loop: Loop) -> str:
+    """What to look at now, and how to end it."""
+    site = json.loads((loop.data / "test-lab" / "site.json").read_text())
+    rows = loop.query(
+        "SELECT device, sensor, round(avg(value), 1) AS mean, count(*) AS readings FROM hive.default.sensor_data "
+        "GROUP BY device, sensor ORDER BY device, sensor"
+    )
+    shown = "\n".join(
+        f"  {r['device']:<6} {r['sensor']:<8} {r['mean']:>7} %  {r['readings']:>5} readings" for r in rows
+    )
+    spent = "\n".join(f"  {name:<32} {seconds:6.1f} s" for name, seconds in loop.seconds.items())
+    return (
+        f"\nThe lab is real. It took\n{spent}\n\nWhat its hosts say of themselves:\n{shown}\n\n"
+        f"  UI, with the way from hosts to marts:  http://127.0.0.1:{site['ports']['ui']}/asset-groups\n"
+        f"  export HOMELAB_DATA={loop.data}\n"
+        f"  homelab status {loop.lab_file.parent}      homelab plan {loop.lab_file.parent}\n"
+        f"Edit {loop.lab_file} and watch. `make test-lab-down` removes all of it."
+    )
+
+
+def leave() -> bool:
+    """Stop the demo's site and remove its folder; whether there was one."""
+    if not HOME.exists():
+        return False
+    subprocess.run(
+        [str(Path(sys.executable).with_name("homelab")), "down", str(HOME / "lab" / "lab.yaml")],
+        env={**os.environ, "HOMELAB_DATA": str(HOME / "data")},
+        capture_output=True,
+        check=False,
+    )
+    shutil.rmtree(HOME)
+    return True
