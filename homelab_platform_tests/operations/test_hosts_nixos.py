@@ -8,7 +8,7 @@ confirmation and rollback are the real ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -106,7 +106,8 @@ def test_a_system_that_is_well_becomes_the_one_that_runs_and_starts(nixos: TestL
     old, new = record(host, "aaa"), record(host, "bbb")
     install(host, old)
     builder = Recorded(new)
-    adapter = HostAdapter(lab, access_to(nixos, tmp_path, user=host.user), NixosWay(builder))
+    access = replace(access_to(nixos, tmp_path, user=host.user), broker_secret="a site's secret")
+    adapter = HostAdapter(lab, access, NixosWay(builder))
     desired = state_of(lab, "n-1")
     before = adapter.probe(desired)
     assert not before.exists
@@ -115,6 +116,8 @@ def test_a_system_that_is_well_becomes_the_one_that_runs_and_starts(nixos: TestL
     assert builder.copied
     assert adapter.probe(desired).matches(desired), adapter.probe(desired)
     assert standing(host) == [new, new, new]
+    handed = host.ssh("stat -c '%a %U' /var/lib/homelab/collector.password; cat /var/lib/homelab/collector.password")
+    assert handed.stdout == "600 root\n" + access.broker_password(lab.hosts["n-1"])
 
     host.ssh(f"ln -sfn {old} /run/current-system")
     drift = adapter.probe(desired).differences

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from homelab_platform.operations.adapters.hosts import HostAdapter
+from homelab_platform.servers import processes
 from homelab_platform_tests.operations.hosts_support import KEY, access_to, lab_file, state_of
+from homelab_platform_tests.readings.sources.lab_broker import SECRET, LabBroker
 from homelab_platform_tests.testlab import lab as testlab
 from homelab_platform_tests.testlab.hosts import HostSpec
 from homelab_platform_tests.testlab.lab import TestLab
@@ -29,22 +38,97 @@ def test_a_fresh_host_becomes_what_the_lab_says_and_a_second_look_finds_nothing_
     hosts: TestLab, tmp_path: Path
 ) -> None:
     """One host from its first deploy on; each step needs the one before."""
-    host, lab = hosts.host("r-1"), lab_file(hosts, tmp_path)
+    host, lab = hosts.host("r-1"), lab_file(hosts, tmp_path, **_broker_outside(hosts))
     desired = state_of(lab, "r-1")
-    adapter = HostAdapter(lab, access_to(hosts, tmp_path, user=host.user, within=60))
+    access = replace(access_to(hosts, tmp_path, user=host.user, within=60), broker_secret=SECRET)
+    adapter = HostAdapter(lab, access)
     found = adapter.probe(desired)
     assert not found.exists
     said: list[str] = []
-    adapter.change(desired, found, said.append)
+    with _no_process_shows(access.broker_password(lab.hosts["r-1"])):
+        adapter.change(desired, found, said.append)
     assert adapter.probe(desired).matches(desired), adapter.probe(desired)
     _is_as_declared(hosts)
+    _its_password_is_nowhere_else(hosts, access.broker_password(lab.hosts["r-1"]), tmp_path, said)
 
     said.clear()
     adapter.change(desired, found, said.append)
     assert "0 changed" in said, "the roles find nothing either"
 
-    _drift_is_seen_and_put_back(hosts, adapter, lab_dir=tmp_path)
+    broker = LabBroker(lab, tmp_path / "broker", 1883, hosts.place.addresses.outside)
+    broker.start()
+    try:
+        _its_readings_reach_the_broker(broker)
+        broker.secret = "another"
+        broker.tell(lab)
+        broker.kill()
+        broker.start()
+        adapter = HostAdapter(lab, replace(access, broker_secret=broker.secret))
+        _drift_is_seen_and_put_back(hosts, adapter, lab_dir=tmp_path)
+        _its_readings_reach_the_broker(broker)
+    finally:
+        broker.kill()
     _an_edit_touches_its_host_alone(hosts, tmp_path)
+
+
+def _broker_outside(hosts: TestLab) -> dict[str, Any]:
+    """A lab whose broker answers at this side's address in the hosts' network."""
+    place = hosts.place.addresses
+    network = {"lan": place.lan, "gateway": place.gateway, "load_balancers": f"{place.outside}-{place.outside}"}
+    return {"network": network, "workloads": {"mosquitto": {"expose": {"address": place.outside}}, "metallb": None}}
+
+
+@contextmanager
+def _no_process_shows(secret: str) -> Iterator[None]:
+    """While it lasts, no process of this machine or of a host has `secret` in its arguments."""
+    over = threading.Event()
+    shown: set[bytes] = set()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            for file in Path("/proc").glob("[0-9]*/cmdline"):
+                with suppress(OSError):
+                    text = file.read_bytes()
+                    shown.update({text.replace(b"\0", b" ")[:200]} if secret.encode() in text else ())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert shown == set()
+
+
+def _its_password_is_nowhere_else(hosts: TestLab, password: str, folder: Path, said: list[str]) -> None:
+    """One file for root's eyes, and what systemd hands to the running service."""
+    host = hosts.host("r-1")
+    where = "grep -rlF --exclude-dir=proc --exclude-dir=sys -e $(cat) / 2>/dev/null"
+    found = host.ssh(f"{where} | grep -v ^/run/credentials/", text=password, check=False).stdout.split()
+    assert found == ["/etc/homelab/collector.password"]
+    assert host.ssh("stat -c '%a %U' /etc/homelab/collector.password").stdout == "600 root\n"
+    assert password not in host.ssh("journalctl --no-pager --all --output=cat").stdout
+    assert password not in host.ssh("cat /var/lib/homelab/applied.json /etc/homelab/collector.json").stdout
+    assert password not in "\n".join(said)
+    assert subprocess.run(["grep", "-rlF", "-e", password, str(folder)], check=False).returncode == 1
+
+
+def _its_readings_reach_the_broker(broker: LabBroker) -> None:
+    got: list[bytes] = []
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    user = broker.endpoint("bridge")
+    client.username_pw_set(str(user.user), user.password)
+    client.on_connect = lambda connected, *_: connected.subscribe("homelab/machines/+", qos=1)
+    client.on_message = lambda _client, _data, message: got.append(bytes(message.payload))
+    client.connect(user.host, user.port)
+    client.loop_start()
+    try:
+        assert processes.wait_until(lambda: bool(got), 60), (broker.folder / "log").read_text()
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    assert {json.loads(line)["device"] for line in got[0].splitlines()} == {"r-1"}
 
 
 def _is_as_declared(hosts: TestLab) -> None:
@@ -81,6 +165,7 @@ def _drift_is_seen_and_put_back(hosts: TestLab, adapter: HostAdapter, lab_dir: P
     found = adapter.probe(desired)
     assert found.fingerprint == desired.fingerprint
     assert set(found.differences) == {
+        "was given another password for the broker than it has there now",
         "account games is not of the lab",
         "/etc/ssh/sshd_config.d/10-homelab.conf was changed at the host",
         "the firewall is not loaded",
@@ -95,14 +180,15 @@ def _drift_is_seen_and_put_back(hosts: TestLab, adapter: HostAdapter, lab_dir: P
 def _an_edit_touches_its_host_alone(hosts: TestLab, tmp_path: Path) -> None:
     """A rule for one host and a person who leaves it."""
     host = hosts.host("r-1")
-    before = lab_file(hosts, tmp_path)
+    before = lab_file(hosts, tmp_path, **_broker_outside(hosts))
     people = {"zoe": {"role": "admin", "ssh": KEY}}
     sections: dict[str, dict[str, object]] = {
         name: {"board": "pi5-8gb", "os": "raspios", "address": hosts.host(name).address} for name in ("r-1", "r-2")
     }
     sections["r-1"] |= {"k3s": "server", "firewall": {"web": {"allow": 8080, "from": "lan"}}, "users": ["zoe"]}
     sections["r-2"] |= {"k3s": "agent", "users": ["ada"]}
-    after = lab_file(hosts, tmp_path / "after", hosts=sections, people={**people, "ada": {"role": "admin", "ssh": KEY}})
+    people["ada"] = {"role": "admin", "ssh": KEY}
+    after = lab_file(hosts, tmp_path / "after", hosts=sections, people=people, **_broker_outside(hosts))
     assert state_of(before, "r-2").fingerprint == state_of(after, "r-2").fingerprint
     adapter = HostAdapter(after, access_to(hosts, tmp_path, user=host.user, within=60))
     desired = state_of(after, "r-1")

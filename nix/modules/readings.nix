@@ -3,7 +3,10 @@
 let
   exporter = host.exporters.node or null;
   telemetry = host.telemetry or { };
-  settings = pkgs.writeText "collector.json" (builtins.toJSON (telemetry // { device = host.name; }));
+  # The password is handed over by the deploy: the store would show it to everybody.
+  password = "/var/lib/homelab/collector.password";
+  settings = pkgs.writeText "collector.json"
+    (builtins.toJSON (telemetry // { device = host.name; password_file = "mqtt"; }));
 in
 {
   services.prometheus.exporters.node = lib.mkIf (exporter != null) {
@@ -18,6 +21,7 @@ in
     serviceConfig.RestartSec = 5;
   };
 
+  systemd.tmpfiles.rules = lib.mkIf (telemetry != { }) [ "f ${password} 0600 root root -" ];
   systemd.services.homelab-collector = lib.mkIf (telemetry != { }) {
     description = "Readings of this machine for the lab";
     wantedBy = [ "multi-user.target" ];
@@ -25,6 +29,7 @@ in
     serviceConfig = {
       ExecStart = "${pkgs.python3Minimal}/bin/python3 -I -S ${../files/collector.py} ${settings}";
       DynamicUser = true;
+      LoadCredential = "mqtt:${password}";
       StateDirectory = "homelab-collector";
       Restart = "always";
       RestartSec = 10;

@@ -27,6 +27,8 @@ from homelab_platform.tools.ssh import Ssh
 KIND = "nixos"
 _PROBE = Path(__file__).resolve().parents[2] / "tools" / "host_probe_nixos.sh"
 LONGEST_SWITCH = 900.0
+BROKER_FILE = "/var/lib/homelab/collector.password"
+"""What nix/modules/readings.nix gives the collector; the guard has made its folder."""
 
 
 class Builder(Protocol):
@@ -89,6 +91,7 @@ class NixosWay:
         """Build, copy, switch for a try; what failed, empty if nothing did."""
         say = task.say
         system = self._builder.system(task.lab, task.host, task.access, say)
+        _hand_password(ssh, task)
         running = ssh.run("readlink -f /run/current-system", doing="asking for the running system").text.strip()
         if running == system:
             say("0 changed")
@@ -101,6 +104,19 @@ class NixosWay:
             return ""
         last = (done.errors or done.text).strip().splitlines()
         return f"switching ended with code {done.code}: {last[-1] if last else 'without a word'}"
+
+
+def _hand_password(ssh: Ssh, task: Task) -> None:
+    """Give the host's collector its password for the broker. The store is readable by all: it must not lie there."""
+    password = task.access.broker_password(task.host)
+    if not password:
+        return
+    put = (
+        f"umask 077; cat >{BROKER_FILE}.new && if cmp -s {BROKER_FILE}.new {BROKER_FILE};"
+        f" then rm {BROKER_FILE}.new; else mv {BROKER_FILE}.new {BROKER_FILE};"
+        " systemctl --quiet try-restart homelab-collector.service; fi"
+    )
+    ssh.run(put, data=password.encode(), doing="handing over the broker's password")
 
 
 def read_look(text: str) -> HostLook:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import socket
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,11 +56,13 @@ def lab_of(folder: Path, hosts: int = 2, *, collector: bool = False) -> Resolved
 
 @dataclass
 class LabBroker:
-    """The broker of one test in `folder`."""
+    """The broker of one test in `folder`, at an address of this machine."""
 
     lab: ResolvedLab
     folder: Path
     port: int = field(default_factory=lambda: ports.choose(1)[0])
+    host: str = "127.0.0.1"
+    secret: str = SECRET
 
     def __post_init__(self) -> None:
         (self.folder / "data").mkdir(parents=True)
@@ -67,12 +71,12 @@ class LabBroker:
         values = values_of(self.lab, workload, load_catalogue().entries["mosquitto"])
         text = str(values["config"][SETTINGS])
         text = text.replace("/etc/mosquitto/users", str(self.folder)).replace("/mosquitto/data", f"{self.folder}/data")
-        text = re.sub(r"listener 1883.*", f"listener {self.port} 127.0.0.1", text)
+        text = re.sub(r"listener 1883.*", f"listener {self.port} {self.host}", text)
         (self.folder / "mosquitto.conf").write_text(text + ("user root\n" if os.geteuid() == 0 else ""))
 
     def tell(self, lab: ResolvedLab) -> None:
         """Write users and rights as the cluster's Secret has them."""
-        for name, content in broker_files(lab, SECRET).items():
+        for name, content in broker_files(lab, self.secret).items():
             file = self.folder / name
             file.touch(mode=0o600)
             file.write_text(content)
@@ -83,7 +87,18 @@ class LabBroker:
         command = [str(root / mosquitto.PROGRAMS[0]), "-c", str(self.folder / "mosquitto.conf")]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, env=os.environ | apt.libraries(root), stdout=log, stderr=log)
-        assert processes.wait_until(lambda: not ports.is_free(self.port), 10), (self.folder / "log").read_text()
+        assert processes.wait_until(self._answers, 10), (self.folder / "log").read_text()
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection((self.host, self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def read_users(self) -> None:
+        """Have it read users and rights again; who is connected stays so until the connection ends."""
+        self.process.send_signal(signal.SIGHUP)
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -92,4 +107,4 @@ class LabBroker:
 
     def endpoint(self, user: str) -> MqttEndpoint:
         """The broker as one of its users."""
-        return MqttEndpoint("127.0.0.1", self.port, user, password_of(SECRET, user))
+        return MqttEndpoint(self.host, self.port, user, password_of(self.secret, user))

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -34,6 +35,14 @@ from homelab_platform_tests.readings.sources.lab_broker import SECRET, LabBroker
 
 COLLECTOR = paths.project_path("ansible", "roles", "collector", "files", "collector.py")
 Identity = tuple[str, str, str]
+
+
+class Part(Protocol):
+    """Something on the way that can be killed."""
+
+    def start(self) -> None: ...
+
+    def kill(self) -> None: ...
 
 
 def stream_of(broker: MqttEndpoint, folder: Path) -> BridgeStream:
@@ -129,10 +138,11 @@ def test_whatever_is_killed_every_sample_that_a_host_had_on_its_disk_is_in_the_b
     broker = LabBroker(lab_of(tmp_path / "lab"), tmp_path / "broker")
     bridge = BridgeProcess(broker.endpoint("bridge"), lakehouse, tmp_path / "bridge")
     hosts = [CollectorProcess(broker.endpoint(f"host-{name}"), name, tmp_path / name) for name in ("h-1", "h-2")]
-    everything = [broker, bridge, *hosts]
-    for part in (*hosts, broker, bridge):  # the collectors first: nobody takes their samples yet
+    everything: list[Part] = [broker, bridge, *hosts]
+    for part in reversed(everything):  # the collectors first: nobody takes their samples yet
         part.start()
-    kills = [[broker]] * 5 + [[bridge]] * 9 + [[hosts[0]], [hosts[1]]] * 4 + [[broker, bridge], [broker, *hosts]]
+    alone: list[Part] = [*[broker] * 5, *[bridge] * 9, *hosts * 4]
+    kills: list[list[Part]] = [*([part] for part in alone), [broker, bridge], [broker, *hosts]]
     dice.shuffle(kills)
     try:
         for victims in kills:
@@ -254,7 +264,7 @@ def test_a_site_that_steers_a_lab_carries_its_hosts_streams_and_mqtt_streams_at_
     assert (found["machines"].broker, found["rooms"].broker) == (own, own)
     assert (found["machines"].topic, found["machines"].machines) == ("homelab/machines/+", True)
     assert (found["far"].broker.host, found["far"].broker.user) == ("192.0.2.7", "me")
-    assert own.password not in repr(found)
+    assert str(own.password) not in repr(found)
 
 
 def test_the_bridge_asks_as_the_sites_profile_says_and_sees_a_changed_lab_or_secret(
