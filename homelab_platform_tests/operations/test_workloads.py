@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from homelab_platform.catalog.load import load_catalogue
-from homelab_platform.errors import HomelabError
+from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.lab.check import load_resolved
-from homelab_platform.operations.adapters.base import Observation
+from homelab_platform.operations.adapters.base import Observation, World, observe_one
 from homelab_platform.operations.adapters.workloads import WorkloadAdapter
 from homelab_platform.plan.desired import DesiredState, desired_states
 from homelab_platform.servers.helm_binary import helm_binary, kubectl_binary
 from homelab_platform.tools.kube.api import Cluster, ClusterUnreachable
 from homelab_platform.tools.kube.health import get
 from homelab_platform.tools.kube.releases import Helm, history
+from homelab_platform_tests.graph.world import MemoryStore
 from homelab_platform_tests.testlab import busybox
 from homelab_platform_tests.testlab.cluster import TestCluster
 
@@ -60,6 +66,7 @@ command: [sh, -c]
 args: ['COMMAND']
 pullPolicy: Never
 readOnlyRoot: true
+grace: 1
 volumes: {data: {storageClass: ""}}
 nodes: []
 """
@@ -82,6 +89,10 @@ class Scene:
         (home / "values.yaml").write_text(VALUES.replace("COMMAND", command))
         text = LAB.replace("SPACE", self.space).replace("GREETS", greets)
         (self.folder / "lab.yaml").write_text(text)
+        return self.read()
+
+    def read(self) -> tuple[WorkloadAdapter, DesiredState]:
+        """The adapter and the desired state of the lab as it lies there."""
         catalogue = load_catalogue(self.folder / "helm")
         lab = load_resolved(self.folder / "lab.yaml", catalogue)
         helm = Helm(helm_binary(), Cluster(self.cluster.kubeconfig))
@@ -163,6 +174,88 @@ def test_a_pod_that_is_ready_but_serves_nothing_counts_as_failed(scene: Scene, m
     file.write_text(file.read_text() + "probe: {tcp: http, http: null}\n")
     with pytest.raises(HomelabError, match=r"is up but does not answer: GET /index\.html on :8080 answered 404"):
         adapter.change(desired, Observation(exists=False), lambda _text: None)
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("echo no such setting; exit 3", "exit code 3"),
+        ("exec sleep 600", "Startup probe failed: .*connection refused"),
+    ],
+)
+def test_a_change_that_does_not_come_up_is_undone_and_says_which_pod_and_why(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, command: str, reason: str
+) -> None:
+    scene.apply()
+    monkeypatch.setattr("homelab_platform.operations.adapters.workloads.COMES_UP", 30.0)
+    with pytest.raises(HomelabError, match=rf"Pod {scene.space}/web-\S+ on pi-\d: .*{reason}") as caught:
+        scene.apply("not to be", command)
+    problem = caught.value.problems[0]
+    assert problem.where == "workload web"
+    assert "The former state is back." in problem.remedy
+    assert scene.page() == "hello"
+    found, desired = scene.probe()
+    assert found.exists and found.fingerprint == desired.fingerprint
+
+
+def test_an_image_that_a_node_lacks_is_named_with_the_way_out(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("homelab_platform.operations.adapters.workloads.COMES_UP", 12.0)
+    scene.write()
+    file = scene.folder / "helm" / "web" / "workload.yaml"
+    file.write_text(ENTRY.replace("localhost/busybox:1", "localhost/there-is-none:1"))
+    adapter, desired = scene.read()
+    with pytest.raises(HomelabError) as caught:
+        adapter.change(desired, adapter.probe(desired), lambda _text: None)
+    problem = caught.value.problems[0]
+    assert problem.where == "workload web"
+    assert re.search(r"Pod \S+ on pi-[12]: ErrImageNeverPull: .*localhost/there-is-none:1", problem.what)
+    assert "Bring the image to that node" in problem.remedy
+    assert not adapter.probe(desired).exists
+
+
+def test_while_the_api_server_is_gone_nothing_counts_as_missing_and_afterwards_all_is_as_before(scene: Scene) -> None:
+    scene.apply()
+    adapter, desired = scene.write()
+    store = MemoryStore()
+    store.applied(desired.key, desired.fingerprint, desired.document, turn=store.turn())
+    world = cast("World", SimpleNamespace(store=store, adapter=lambda _layer: adapter))
+    with scene.cluster.without_api():
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match=r"the API server https://10\.\d+\.0\.11:6443 does not answer"):
+            adapter.probe(desired)
+        with pytest.raises(Unreachable, match="does not answer"):
+            adapter.change(desired, Observation(exists=True), lambda _text: None)
+        status, _ = observe_one(world, desired, store.load()[desired.key])
+        assert status == store.load()[desired.key].status == "unreachable"
+        assert time.monotonic() - began < 60
+    found = adapter.probe(desired)
+    assert found.matches(desired), found.differences
+    assert observe_one(world, desired, store.load()[desired.key])[0] == store.load()[desired.key].status == "ok"
+    assert scene.page() == "hello"
+
+
+def test_an_api_server_that_goes_in_the_middle_of_an_upgrade_leaves_nothing_half_done(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("homelab_platform.operations.adapters.workloads.COMES_UP", 15.0)
+    scene.apply()
+    adapter, desired = scene.write("while it goes", f"sleep 8; {SERVE}")
+    with ThreadPoolExecutor(1) as pool:
+        going = pool.submit(adapter.change, desired, adapter.probe(desired), lambda _text: None)
+        scene.cluster.wait_for("the upgrade is under way", lambda: len(revisions(scene)) == 2)
+        with scene.cluster.without_api(), pytest.raises(HomelabError) as caught:
+            going.result(90)
+    assert "does not answer" in str(caught.value)
+    assert "settled first" in caught.value.problems[0].remedy
+    scene.apply("after it came back")
+    assert scene.page() == "after it came back"
+    found, desired = scene.probe("after it came back")
+    assert found.matches(desired), found.differences
+
+
+def revisions(scene: Scene) -> list[str]:
+    """The status of each revision of the workload's release."""
+    return [release.status for release in history(Cluster(scene.cluster.kubeconfig), scene.space, "web")]
 
 
 def test_taking_a_workload_away_leaves_its_data(scene: Scene) -> None:
