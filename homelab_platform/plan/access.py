@@ -66,7 +66,8 @@ def _network_of(address: str) -> str | None:
 def callers(lab: ResolvedLab) -> dict[str, list[str]]:
     """Which workloads may connect to each workload, sorted; `any` for one that the whole LAN reaches.
 
-    Whoever needs it may, whoever scrapes it may if it has an exporter, and the ingress if it is reached by name.
+    Whoever needs it may, whoever scrapes it may if it has an exporter (Prometheus itself too, which asks itself by its
+    Service like any other), and the ingress if it is reached by name.
     """
     running = deployed(lab)
     by_kind = {kinds: [other.name for other in running if other.catalogue in kinds] for kinds in (SCRAPERS, INGRESS)}
@@ -80,8 +81,6 @@ def callers(lab: ResolvedLab) -> dict[str, list[str]]:
         if workload.exposure == "ingress":
             found[workload.name].update(by_kind[INGRESS])
     return {
-        workload.name: [ANYONE]
-        if workload.exposure in ("lan", "vpn")
-        else sorted(found[workload.name] - {workload.name})
+        workload.name: [ANYONE] if workload.exposure in ("lan", "vpn") else sorted(found[workload.name])
         for workload in running
     }

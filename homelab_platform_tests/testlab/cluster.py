@@ -20,7 +20,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.servers import installs, launch
 from homelab_platform.servers.helm_binary import helm_binary, kubectl_binary
 from homelab_platform_tests.testlab import manifests, programs, requirements
-from homelab_platform_tests.testlab.images import Files, Image, make_image
+from homelab_platform_tests.testlab.images import Files, Image, make_image, make_images
 from homelab_platform_tests.testlab.lab import TestLab
 from homelab_platform_tests.testlab.nodes import PAUSE_IMAGE, SOCKET, Nodes
 from homelab_platform_tests.testlab.space import ran
@@ -96,7 +96,9 @@ class TestCluster:
     def bring(self, *images: Image | Path, nodes: Sequence[str] = ()) -> None:
         """Make images (or take archives of them) and bring them to these nodes, or to all."""
         folder = self.lab.folder / "images" / secrets.token_hex(4)  # two workers may bring the same image at once
-        archives = [make_image(image, folder) if isinstance(image, Image) else image for image in images]
+        archives = [image for image in images if isinstance(image, Path)]
+        made = [image for image in images if isinstance(image, Image)]
+        archives += [make_images(made, folder)] if made else []
         pairs = [(node, archive) for node in nodes or self.nodes for archive in archives]
         with ThreadPoolExecutor(max(1, len(pairs))) as pool:
             list(pool.map(lambda pair: self._import(*pair), pairs))

@@ -33,17 +33,21 @@ def debian_image(
     packages: Sequence[str],
     *,
     entrypoint: Sequence[str],
+    without: Sequence[str] = (),
     user: str = "",
     files: Files | None = None,
     progress: installs.Say = lambda _text: None,
 ) -> Image:
     """An image `name` with these packages, whose layers are made first if need be (a minute each, once).
 
+    `without` names what of them is left out, as the shell knows it (`usr/bin/promtool`): what nobody needs there.
+
     Raises HomelabError when a package cannot be had.
     """
     base = installs.install(_base_recipe(), _make_base, progress)
-    recipe = _packages_recipe(tuple(sorted(packages)))
-    above = installs.install(recipe, lambda folder, say: _make_packages(base, packages, folder, say), progress)
+    left = f"{CLEAN} {' '.join(without)}"
+    recipe = _packages_recipe(tuple(sorted(packages)), left)
+    above = installs.install(recipe, lambda folder, say: _make_packages(base, packages, left, folder, say), progress)
     image = Image(name, (base / "root", above / "upper"), tuple(entrypoint), user=user)
     return image if files is None else replace(image, layers=(*image.layers, files))
 
@@ -60,10 +64,10 @@ def _base_recipe() -> installs.Recipe:
     return installs.Recipe("image-debian", SUITE, "\n".join((*BASE, CLEAN, NO_START, inspect.getsource(_make_base))))
 
 
-def _packages_recipe(packages: tuple[str, ...]) -> installs.Recipe:
+def _packages_recipe(packages: tuple[str, ...], left: str) -> installs.Recipe:
     steps = inspect.getsource(_make_packages)
     name = f"image-{packages[0]}" if len(packages) == 1 else f"image-{packages[0]}-and-{len(packages) - 1}"
-    return installs.Recipe(name, SUITE, "\n".join((*packages, steps, _base_recipe().folder.name)))
+    return installs.Recipe(name, SUITE, "\n".join((*packages, left, steps, _base_recipe().folder.name)))
 
 
 def _make_base(folder: Path, progress: installs.Say) -> None:
@@ -80,7 +84,7 @@ def _make_base(folder: Path, progress: installs.Say) -> None:
     _run(["sh", "-ec", f"cd {shlex.quote(str(root))}; {CLEAN}"], "cleaning the base")
 
 
-def _make_packages(base: Path, packages: Sequence[str], folder: Path, progress: installs.Say) -> None:
+def _make_packages(base: Path, packages: Sequence[str], left: str, folder: Path, progress: installs.Say) -> None:
     progress(f"making a layer with {', '.join(packages)}")
     for name in ("upper", "work", "merged"):
         (folder / name).mkdir()
@@ -93,7 +97,7 @@ mount -t proc proc proc; mount --rbind /dev dev; mount --bind /etc/resolv.conf e
 chroot . apt-get -qq update
 chroot . apt-get -qq -y --no-install-recommends install {shlex.join(packages)}
 umount -l dev proc etc/resolv.conf
-{CLEAN}
+{left}
 """
     _run(["unshare", "--mount", "--propagation=private", "--", "sh", "-ec", script], f"apt-get of {packages[0]}")
     shutil.rmtree(folder / "work")

@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import tarfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,17 @@ class Files:
     """Of files that are given as text."""
 
 
+Layer = Files | Path
+Made = tuple[str, Path]
+"""A layer's digest, and the file that it lies in."""
+
+
 @dataclass(frozen=True)
 class Image:
     """An image to make. `name` as pods say it (`localhost/NAME:TAG`, with imagePullPolicy: Never)."""
 
     name: str
-    layers: tuple[Files | Path, ...]
+    layers: tuple[Layer, ...]
     """From the bottom up: Files, or a folder that becomes the root of the file system."""
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
@@ -50,9 +55,34 @@ def make_image(image: Image, target: Path) -> Path:
 
     The same content gives the same layers, byte for byte: a node keeps a layer that it knows.
     """
+    return make_images([image], target)
+
+
+def make_images(images: Sequence[Image], target: Path) -> Path:
+    """Write several images into one archive, in which a layer that they share is but once; returns the file."""
     target.mkdir(parents=True, exist_ok=True)
-    scratch = target / f".{hashlib.sha256(image.name.encode()).hexdigest()[:12]}"
-    layers = [_layer(layer, scratch.with_suffix(f".{number}")) for number, layer in enumerate(image.layers)]
+    name = hashlib.sha256("\n".join(image.name for image in images).encode()).hexdigest()[:12]
+    known: list[tuple[Layer, Made]] = []
+    for layer in (layer for image in images for layer in image.layers):
+        if all(layer != other for other, _ in known):
+            known.append((layer, _layer(layer, target / f".{name}.{len(known)}")))
+    archive = target / f"{name}.tar"
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as out:
+        heads = [
+            _describe(out, image, [next(m for o, m in known if o == layer) for layer in image.layers])
+            for image in images
+        ]
+        _add(out, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
+        _add(out, "index.json", _json({"schemaVersion": 2, "manifests": heads}))
+        for digest, file in dict(made for _, made in known).items():
+            out.add(file, _blob(digest), filter=_plain)
+    for _, (_, file) in known:
+        file.unlink(missing_ok=True)
+    return archive
+
+
+def _describe(out: tarfile.TarFile, image: Image, layers: Sequence[Made]) -> dict[str, Any]:
+    """Add an image's settings and manifest to the archive; returns its line in the archive's index."""
     config = _json(_config(image, [digest for digest, _ in layers]))
     described = [_descriptor("layer.v1.tar", digest, file.stat().st_size) for digest, file in layers]
     manifest = _json(
@@ -63,19 +93,10 @@ def make_image(image: Image, target: Path) -> Path:
             "layers": described,
         }
     )
+    for content in (config, manifest):
+        _add(out, _blob(_digest(content)), content)
     head = _descriptor("manifest.v1+json", _digest(manifest), len(manifest))
-    head["annotations"] = {"io.containerd.image.name": image.name}
-    archive = target / f"{image.name.replace('/', '_').replace(':', '_')}.tar"
-    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as out:
-        _add(out, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
-        _add(out, "index.json", _json({"schemaVersion": 2, "manifests": [head]}))
-        for content in (config, manifest):
-            _add(out, _blob(_digest(content)), content)
-        for digest, file in dict(layers).items():
-            out.add(file, _blob(digest), filter=_plain)
-    for _, file in layers:
-        file.unlink(missing_ok=True)
-    return archive
+    return {**head, "annotations": {"io.containerd.image.name": image.name}}
 
 
 def _config(image: Image, layers: Iterable[str]) -> dict[str, Any]:
@@ -96,7 +117,7 @@ def _config(image: Image, layers: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _layer(layer: Files | Path, file: Path) -> tuple[str, Path]:
+def _layer(layer: Layer, file: Path) -> Made:
     """Write one layer; its digest and its file."""
     with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as out:
         if isinstance(layer, Path):

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 POSTGRES = "/usr/lib/postgresql/15/bin"
 """Debian keeps PostgreSQL's own programs out of the usual path."""
+LIBRARY = "usr/lib/postgresql/15/lib"
 
 
 def _postgresql(say: installs.Say) -> Image:
-    image = debian_image("localhost/postgresql:15", ("postgresql-15",), entrypoint=(), progress=say)
+    compiler = ("usr/lib/*/libLLVM*", "usr/lib/*/libz3*", f"{LIBRARY}/bitcode", f"{LIBRARY}/llvmjit*")
+    left = (*compiler, "var/lib/postgresql/15")
+    image = debian_image("localhost/postgresql:15", ("postgresql-15",), without=left, entrypoint=(), progress=say)
     return replace(image, environment={"PATH": f"{POSTGRES}:/usr/sbin:/usr/bin:/sbin:/bin"})
 
 
@@ -40,7 +43,8 @@ def _python(say: installs.Say) -> Image:
 
 
 def _prometheus(say: installs.Say) -> Image:
-    return debian_image("localhost/prometheus:2", ("prometheus",), entrypoint=(), progress=say)
+    left = ("usr/bin/promtool", "usr/share/javascript/moment-timezone/data/unpacked")
+    return debian_image("localhost/prometheus:2", ("prometheus",), without=left, entrypoint=(), progress=say)
 
 
 def _nginx(say: installs.Say) -> Image:

@@ -19,7 +19,7 @@ def objects_of(document: Mapping[str, Any]) -> list[Object]:
     """Everything that the cluster's document asks for beside its nodes, in an order in which it can be applied."""
     spaces: Mapping[str, Sequence[str]] = document.get("namespaces") or {}
     found = [_namespace(name) for name in sorted(spaces)]
-    found += [_guest_role(), _admins()]
+    found += [_guest_role(), _dev_role(), _admins()]
     for name, roles in sorted(spaces.items()):
         found += [_default_deny(name), *_bindings(name, roles)]
     return found
@@ -69,12 +69,12 @@ def _default_deny(namespace: str) -> Object:
     }
 
 
-def _role_binding(namespace: str, role: str, kind: str, granted: str) -> Object:
+def _role_binding(namespace: str, role: str, granted: str) -> Object:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
         "metadata": _meta(f"homelab-{role}", namespace),
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": granted},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": granted},
         "subjects": [_group(role)],
     }
 
@@ -84,13 +84,54 @@ def _group(role: str) -> Object:
 
 
 def _bindings(namespace: str, roles: Sequence[str]) -> list[Object]:
-    """dev may change what runs in the namespaces of its workloads (not roles or quotas); guest may look."""
+    """dev may change what runs in the namespaces of its workloads; guest may look."""
     found = []
     if "dev" in roles:
-        found.append(_role_binding(namespace, "dev", "ClusterRole", "edit"))
+        found.append(_role_binding(namespace, "dev", "homelab-dev"))
     if "guest" in roles:
-        found.append(_role_binding(namespace, "guest", "ClusterRole", "homelab-guest"))
+        found.append(_role_binding(namespace, "guest", "homelab-guest"))
     return found
+
+
+LOOK = ["get", "list", "watch"]
+CHANGE = [*LOOK, "create", "update", "patch", "delete", "deletecollection"]
+
+
+def _dev_role() -> Object:
+    """Workloads and what they take, their logs, a shell in them: Kubernetes' own `edit` but for network policies, which
+    would let a dev open what the lab keeps shut. Roles, quotas and limits are not theirs either.
+    """
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": _meta("homelab-dev"),
+        "rules": [
+            {
+                "apiGroups": [""],
+                "resources": ["pods", "services", "configmaps", "secrets", "persistentvolumeclaims"],
+                "verbs": CHANGE,
+            },
+            {
+                "apiGroups": [""],
+                "resources": ["pods/exec", "pods/attach", "pods/portforward"],
+                "verbs": ["get", "create"],
+            },
+            {
+                "apiGroups": [""],
+                "resources": ["pods/log", "pods/status", "events", "endpoints", "resourcequotas", "limitranges"],
+                "verbs": LOOK,
+            },
+            {
+                "apiGroups": ["apps"],
+                "resources": ["deployments", "statefulsets", "daemonsets", "replicasets", "deployments/scale"],
+                "verbs": CHANGE,
+            },
+            {"apiGroups": ["batch"], "resources": ["jobs", "cronjobs"], "verbs": CHANGE},
+            {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": CHANGE},
+            {"apiGroups": ["networking.k8s.io"], "resources": ["ingresses"], "verbs": CHANGE},
+            {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": LOOK},
+        ],
+    }
 
 
 def _guest_role() -> Object:
@@ -100,11 +141,11 @@ def _guest_role() -> Object:
         "kind": "ClusterRole",
         "metadata": _meta("homelab-guest"),
         "rules": [
-            {"apiGroups": [""], "resources": ["pods", "services"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["pods", "services"], "verbs": LOOK},
             {
                 "apiGroups": ["apps"],
                 "resources": ["deployments", "statefulsets", "daemonsets"],
-                "verbs": ["get", "list", "watch"],
+                "verbs": LOOK,
             },
         ],
     }

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 OWN_CHARTS = ("app", "homelab-platform")
 SHOWN = 12
 """Differences that are spelled out; the rest is counted."""
+COMES_UP = 300.0
+"""Seconds within which the pods of a new or changed workload are ready, or it is undone."""
 PATIENCE = 60.0
 """Seconds for which a workload that is up may take to answer from outside."""
 GENERATED = 24
@@ -95,7 +97,14 @@ class WorkloadAdapter:
             chart, version = self.chart(workload)
             say(f"{'installing' if found is None else 'upgrading'} {workload.name}")
             self._helm.upgrade(
-                workload.name, workload.namespace, chart, values, desired.fingerprint, version=version, say=say
+                workload.name,
+                workload.namespace,
+                chart,
+                values,
+                desired.fingerprint,
+                version=version,
+                timeout=COMES_UP,
+                say=say,
             )
         for policy in self._policies(desired):
             self._cluster.apply(policy)

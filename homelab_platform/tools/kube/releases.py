@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.tools.kube.api import Cluster, Object, name_of
+from homelab_platform.tools.kube.api import Cluster, ClusterUnreachable, Object, name_of
 
 FINGERPRINT = "homelab-fingerprint"
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback")
@@ -200,14 +200,21 @@ class Helm:
             ) from None
         if code == 0:
             return out
-        said = _complaint(err)
-        raise ReleaseFailed.of(
-            f"workload {name}",
-            "; ".join([said, *reasons]) if reasons else said,
-            "The former state is back. Correct the cause and apply again."
-            if "--atomic" in arguments
-            else "Nothing else was changed.",
+        raise self._failure(name, _complaint(err), reasons, undone="--atomic" in arguments)
+
+    def _failure(self, name: str, said: str, reasons: list[str], *, undone: bool) -> HomelabError:
+        where = f"workload {name}"
+        try:
+            self.cluster.version()
+        except ClusterUnreachable as error:
+            what = f"{error.problems[0].what}, and stopped doing so while helm was at work"
+            return ClusterUnreachable.of(where, what, "What is half done is settled first when it is applied again.")
+        remedy = (
+            "The former state is back. Correct the cause and apply again." if undone else "Nothing else was changed."
         )
+        if "an error occurred while" in said:
+            remedy = "Going back failed too. What is half done is settled first when it is applied again."
+        return ReleaseFailed.of(where, "; ".join([said, *reasons]), remedy)
 
 
 def _watched(
@@ -258,7 +265,10 @@ def _with_way_out(error: ReleaseFailed) -> ReleaseFailed:
     """The same error with what to do about the first reason that there is a cure for."""
     problem = error.problems[0]
     way = next((way for words, way in WAYS_OUT if any(word in problem.what for word in words)), None)
-    return ReleaseFailed.of(problem.where, problem.what, f"The former state is back. {way}") if way else error
+    if way is None:
+        return error
+    remedy = problem.remedy.replace("Correct the cause and apply again.", way)
+    return ReleaseFailed.of(problem.where, problem.what, remedy)
 
 
 def why_not_ready(cluster: Cluster, namespace: str, name: str) -> list[str]:
