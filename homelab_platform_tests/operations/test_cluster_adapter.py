@@ -131,11 +131,11 @@ def test_people_may_do_what_their_role_says_and_no_more(scene: Scene) -> None:
     here, other = ("-n", scene.space), ("-n", f"{scene.space}-own")
     assert scene.may("guest", "get", "pods", *here)
     assert scene.may("guest", "list", "deployments.apps", *here)
-    for words in ("get secrets", "get configmaps", "get pods/log", "delete pods", "create pods"):
+    for words in ("get secrets", "get configmaps", "get pods --subresource=log", "delete pods", "create pods"):
         assert not scene.may("guest", *words.split(), *here), words
     assert scene.may("dev", "update", "deployments.apps", *here)
-    assert scene.may("dev", "get", "pods/log", *here)
-    assert scene.may("dev", "create", "pods/exec", *here)
+    assert scene.may("dev", "get", "pods", "--subresource=log", *here)
+    assert scene.may("dev", "create", "pods", "--subresource=exec", *here)
     for words in ("create rolebindings", "update resourcequotas", "delete networkpolicies", "create networkpolicies"):
         assert not scene.may("dev", *words.split(), *here), words
     for role in ("guest", "dev"):

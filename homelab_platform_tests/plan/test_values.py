@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from homelab_platform.catalog.load import load_catalogue
 from homelab_platform.errors import HomelabError, Position
 from homelab_platform.lab.check import load_resolved
 from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.paths import project_path
 from homelab_platform.plan.values import value_files, values_of
 
 LAB = """\
@@ -121,3 +124,67 @@ def test_yaml_that_is_none_names_its_place(tmp_path: Path) -> None:
 def test_text_of_the_lab_is_never_taken_for_a_reference(tmp_path: Path) -> None:
     lab = _lab(tmp_path, LAB.replace("lab: values", "lab: values\ndescription: costs ${5}"))
     assert values_of(lab, lab.workloads["kiwix"], None, tmp_path)["env"] == {"LANG": "de"}
+
+
+@pytest.fixture(scope="module")
+def example() -> tuple[ResolvedLab, Any]:
+    """The test lab, whose cluster has no load balancer and whose own folder says what its workloads run from."""
+    folder = project_path("examples", "test-lab")
+    catalogue = load_catalogue(folder / "helm")
+    lab = load_resolved(folder / "lab.yaml", catalogue)
+
+    def values(name: str) -> dict[str, Any]:
+        workload = lab.workloads[name]
+        return values_of(lab, workload, catalogue.entries.get(workload.catalogue), folder)
+
+    return lab, values
+
+
+def test_where_nothing_hands_out_addresses_a_port_of_the_lan_is_its_nodes(example: tuple[ResolvedLab, Any]) -> None:
+    lab, values = example
+    found = values("mosquitto")
+    assert found["ports"]["mqtt"] == {"port": 1883, "protocol": "tcp", "hostPort": 1883}
+    assert "service" not in found, "a Service that waits for an address would never be ready"
+    assert found["network"]["from"] == ["any"]
+    assert lab.workloads["mosquitto"].address == lab.hosts["pi-1"].address
+    assert lab.network.dns_records["mosquitto.test-lab.example.org"] == lab.hosts["pi-1"].address
+
+
+def test_each_node_is_told_what_its_host_would_be_and_the_host_nothing(
+    example: tuple[ResolvedLab, Any],
+) -> None:
+    lab, values = example
+    found = values("collector")
+    assert (found["controller"], found["nodes"], found["everyNode"]) == ("DaemonSet", ["pi-1", "pi-2"], True)
+    told = json.loads(found["config"]["/etc/homelab/nodes/pi-2.json"])
+    assert told["device"] == "pi-2"
+    assert (told["topic"], told["every"], told["stream"]) == ("homelab/machines/pi-2", 5.0, "machines")
+    assert told["to"] == "mqtt://mosquitto.data-platform.svc.cluster.local:1883"
+    assert {name: bool(host.telemetry) for name, host in lab.hosts.items()} == {
+        "pi-1": False,
+        "pi-2": False,
+        "pi-3": True,
+    }
+
+
+def test_without_the_collector_in_the_cluster_every_host_has_its_own(tmp_path: Path) -> None:
+    text = project_path("examples", "test-lab", "lab.yaml").read_text().replace("  collector:\n", "")
+    text = text.replace("keys/ada.pub", f"{project_path('examples', 'test-lab', 'keys', 'ada.pub')}")
+    (tmp_path / "lab.yaml").write_text(text)
+    lab = load_resolved(tmp_path / "lab.yaml", load_catalogue(project_path("examples", "test-lab", "helm")))
+    assert all(host.telemetry for host in lab.hosts.values())
+
+
+def test_prometheus_reaches_its_targets_and_nothing_else(example: tuple[ResolvedLab, Any]) -> None:
+    lab, values = example
+    found = values("prometheus")
+    hosts = [{"cidr": f"{host.address}/32", "ports": [9100]} for host in lab.hosts.values()]
+    assert found["network"]["to"] == [{"workload": "prometheus"}, {"workload": "seaweedfs"}, *hosts]
+    config = yaml.safe_load(found["config"]["/etc/prometheus/prometheus.yml"])
+    targets = {t for job in config["scrape_configs"] for entry in job["static_configs"] for t in entry["targets"]}
+    assert targets == {target.address for target in lab.scrape_targets}
+    assert values("seaweedfs")["network"]["from"] == ["prometheus"]
+
+
+def test_an_app_of_ones_own_is_up_when_its_first_port_takes_connections(example: tuple[ResolvedLab, Any]) -> None:
+    assert example[1]("nginx")["probe"] == {"tcp": "http"}

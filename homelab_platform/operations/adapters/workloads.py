@@ -65,8 +65,14 @@ class WorkloadAdapter:
         return self._helm.cluster
 
     def values(self, workload: ResolvedWorkload) -> dict[str, Any]:
-        """What the workload's chart is told."""
-        return values_of(self._lab, workload, self._catalogue.entries.get(workload.catalogue), self._folder)
+        """What the workload's chart is told. Marks of given Secrets go to the pods, so that new ones restart them."""
+        found = values_of(self._lab, workload, self._catalogue.entries.get(workload.catalogue), self._folder)
+        marks: dict[str, str] = {}
+        for secret in self._given_to(workload):
+            marks |= secret["metadata"].get("annotations") or {}
+        if marks and (workload.chart or "app") == "app":
+            found["podAnnotations"] = {**(found.get("podAnnotations") or {}), **marks}
+        return found
 
     def probe(self, desired: DesiredState) -> Observation:
         """The release, and every object of it compared with what it should be."""
