@@ -38,6 +38,8 @@ class LabScene:
 
     cluster: TestCluster
     folder: Path
+    secret_of_site: str = SECRET
+    """What the passwords of the broker's users follow from."""
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -59,7 +61,7 @@ class LabScene:
     def workloads(self) -> WorkloadAdapter:
         """The adapter of its workloads."""
         helm = Helm(helm_binary(), Cluster(self.cluster.kubeconfig))
-        secrets = lab_secrets(self.lab, SECRET)
+        secrets = lab_secrets(self.lab, self.secret_of_site)
         return WorkloadAdapter(self.lab, self.catalogue, helm, kubectl_binary(), self.folder, given=secrets)
 
     @cached_property

@@ -49,10 +49,14 @@ def scene(with_images: TestCluster, tmp_path: Path) -> Iterator[LabScene]:
 @pytest.fixture
 def exporters(test_hosts: TestLab) -> Iterator[None]:
     """Node exporters on every host, as Debian packages them."""
-    with ThreadPoolExecutor(len(test_hosts.hosts)) as pool:
-        list(pool.map(lambda host: host.ssh(f"apt-get update -qq && apt-get install -qq -y {EXPORTER}", timeout=120), test_hosts.hosts))
-        yield
-        list(pool.map(lambda host: host.ssh(f"apt-get purge -qq -y {EXPORTER}", timeout=120), test_hosts.hosts))
+
+    def on_every_host(command: str) -> None:
+        with ThreadPoolExecutor(len(test_hosts.hosts)) as pool:
+            list(pool.map(lambda host: host.ssh(command, timeout=120), test_hosts.hosts))
+
+    on_every_host(f"apt-get update -qq && apt-get install -qq -y {EXPORTER}")
+    yield
+    on_every_host(f"apt-get purge -qq -y {EXPORTER}")
 
 
 def test_six_workloads_run_and_answer_and_stay_as_they_are_meant(scene: LabScene, exporters: None) -> None:
@@ -69,6 +73,7 @@ def test_six_workloads_run_and_answer_and_stay_as_they_are_meant(scene: LabScene
     rows_survive_the_death_of_their_pod(scene)
     a_deployment_deleted_by_hand_comes_back(scene)
     nothing_is_lost_when_the_database_is_taken_away(scene)
+    new_passwords_of_the_broker_count_once_they_are_applied(scene)
 
 
 def nodes_publish_their_readings(scene: LabScene) -> None:
@@ -126,6 +131,20 @@ def refused(place: tuple[str, int], who: tuple[str, str] | None) -> bool:
     finally:
         client.disconnect()
         client.loop_stop()
+
+
+def new_passwords_of_the_broker_count_once_they_are_applied(scene: LabScene) -> None:
+    """The Secret that they stand in is compared without being shown, and the broker starts anew with it."""
+    place = broker_place(scene.lab)
+    assert place is not None
+    fresh = LabScene(scene.cluster, scene.folder, "another secret")
+    assert refused(place, (BRIDGE, password_of("another secret", BRIDGE)))
+    told = "; ".join(fresh.probe("workload/mosquitto").differences)
+    assert "Secret data-platform/mosquitto-users: data.passwords is (secret), should be (secret)" in told
+    fresh.apply("workload/mosquitto")
+    assert fresh.matches("workload/mosquitto")
+    assert not refused(place, (BRIDGE, password_of("another secret", BRIDGE)))
+    assert refused(place, (BRIDGE, password_of(SECRET, BRIDGE)))
 
 
 def prometheus_sees_every_target(scene: LabScene) -> None:

@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,7 @@ class Helm:
         try:
             self._run(command, name, values, diagnose=lambda: why_not_ready(self.cluster, namespace, name))
         except ReleaseFailed as error:
-            raise _with_way_out(error) from None
+            raise _with_way_out(error, first=not history(self.cluster, namespace, name)) from None
 
     def settle(self, name: str, namespace: str, say: Say = lambda _text: None) -> None:
         """Finish what a killed `helm` left half done: back to the last good revision, or away if there is none.
@@ -214,7 +214,8 @@ class Helm:
         )
         if "an error occurred while" in said:
             remedy = "Going back failed too. What is half done is settled first when it is applied again."
-        return ReleaseFailed.of(where, "; ".join([said, *reasons]), remedy)
+        # Helm only knows what is not ready; the pods know why
+        return ReleaseFailed.of(where, f"did not come up: {'; '.join(reasons)}" if reasons else said, remedy)
 
 
 def _watched(
@@ -261,12 +262,14 @@ WAYS_OUT = (
 """What a person does about each word that pods say of themselves."""
 
 
-def _with_way_out(error: ReleaseFailed) -> ReleaseFailed:
-    """The same error with what to do about the first reason that there is a cure for."""
+def _with_way_out(error: ReleaseFailed, *, first: bool) -> ReleaseFailed:
+    """The same error with what to do about the first reason that there is a cure for; `first`: nothing was there."""
     problem = error.problems[0]
+    if first:
+        problem = replace(problem, remedy=problem.remedy.replace("The former state is back.", "Nothing of it is left."))
     way = next((way for words, way in WAYS_OUT if any(word in problem.what for word in words)), None)
     if way is None:
-        return error
+        return ReleaseFailed(problem)
     remedy = problem.remedy.replace("Correct the cause and apply again.", way)
     return ReleaseFailed.of(problem.where, problem.what, remedy)
 
@@ -330,9 +333,11 @@ def _container_reasons(container: Object) -> list[str]:
         return []
     code = f"exit code {ended['exitCode']}" if "exitCode" in ended else ""
     how = f"{ended['reason']}, {code}" if ended.get("reason", "Error") not in ("Error", "Completed") else code
-    if reason and reason not in ("ContainerCreating", "PodInitializing"):
-        message = waiting.get("message", "")
-        return [f"{reason}{f' ({how})' if how else ''}{': ' + message if message else ''}"]
+    words = [line.strip() for line in str(ended.get("message") or "").splitlines() if line.strip()]
+    how += f"; its last words: {words[-1][:200]}" if how and words else ""
     if "running" in state:
         return []
+    if reason and reason not in ("ContainerCreating", "PodInitializing"):
+        message = "" if reason == "CrashLoopBackOff" else waiting.get("message", "")
+        return [f"{reason}{f' ({how})' if how else ''}{': ' + message if message else ''}"]
     return [f"it ended ({how})"] if how else []
