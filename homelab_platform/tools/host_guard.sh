@@ -64,7 +64,8 @@ begin() {
     [ "$free" -gt $((need + 8192)) ] || { echo "$STATE: $free KiB free: No space left on device" >&2; exit 28; }
   fi
   mkdir "$SAVED" "$LOCK.new" || exit 28
-  save_$kind || { rm -rf "$SAVED" "$LOCK.new"; echo "$STATE: cannot save: No space left on device" >&2; exit 28; }
+  ballast || { rm -rf "$SAVED" "$LOCK.new" "$DEPLOY/ballast"; echo "$STATE: No space left on device" >&2; exit 28; }
+  save_$kind || { rm -rf "$SAVED" "$LOCK.new" "$DEPLOY/ballast"; echo "$STATE: cannot save: No space left on device" >&2; exit 28; }
   echo "$kind" >"$SAVED/kind" && sync
   echo $(($(up) + seconds)) >"$DEPLOY/deadline"
   printf 'token=%s\nwho=%s\nwhere=%s\npid=%s\nsince=%s\nboot=%s\n' "$token" "$who" "$where" "$pid" \
@@ -72,6 +73,11 @@ begin() {
   mv "$LOCK.new" "$LOCK" && : >"$DEPLOY/armed" && sync
   arm "$kind" || { rm -rf "$DEPLOY/armed" "$LOCK"; echo "the timer $UNIT does not start" >&2; exit 1; }
   note "armed by $who at $where, $seconds s"
+}
+
+# Room that undoing takes on a disk that the deploy filled. Not of zeros, which some file systems do not store.
+ballast() {
+  fallocate -l 4194304 "$DEPLOY/ballast" 2>/dev/null || head -c 4194304 /dev/urandom >"$DEPLOY/ballast"
 }
 
 arm() {
@@ -104,7 +110,7 @@ END
 }
 
 disarm() {
-  rm -f "$DEPLOY/armed"
+  rm -f "$DEPLOY/armed" "$DEPLOY/ballast"
   systemctl --quiet disable $UNIT.timer 2>/dev/null
   systemctl --quiet --no-block stop $UNIT.timer
 }
@@ -161,8 +167,9 @@ tick() {
 # Put everything back. Called with the turn held; may be repeated after being cut off at any point.
 undo() {
   token=$(said token)
-  note "undoing: $1"
   stop_deploy "$token"
+  rm -f "$DEPLOY/ballast"
+  note "undoing: $1"
   left=
   if [ -e "$SAVED/kind" ]; then undo_"$(cat "$SAVED/kind")" >>"$DEPLOY/log" 2>&1 || left=incomplete; fi
   note "undone ${left:-completely}"

@@ -32,6 +32,8 @@ BUSY, OVER = 75, 76
 UNDO_TAKES = 60
 """Seconds that a host may take to undo a deploy, beyond the time until it begins."""
 
+NO_ROOM = "No space left on device"
+
 _SOURCE = Path(__file__).resolve().parents[2] / "tools" / "host_guard.sh"
 
 
@@ -181,9 +183,11 @@ class Deploy:
             log = self._guard("log", fresh=True).text
         whole = last.get("last-outcome") == "rolled-back"
         state = "was rolled back" if whole else "was rolled back, but not completely"
+        reason = reason or last.get("last-reason", "")
+        now = "The host runs what it ran before."
+        if NO_ROOM in reason:
+            now += " Make room there (journalctl --vacuum-size=50M, apt-get clean) and apply again."
         tail = "\n    ".join(log.strip().splitlines()[-12:])
         return RolledBack.of(
-            self.ssh.target.where,
-            f"the deploy {state}: {reason or last.get('last-reason', '')}",
-            f"The host runs what it ran before. Its log:\n    {tail}" if tail else "The host runs what it ran before.",
+            self.ssh.target.where, f"the deploy {state}: {reason}", f"{now} Its log:\n    {tail}" if tail else now
         )
