@@ -10,7 +10,7 @@ import dagster as dg
 
 from homelab_platform.graph.assets import asset_key
 from homelab_platform.graph.checks import EVERYTHING, check_keys, flow_check_keys
-from homelab_platform.graph.tags import PURPOSE_TAG, REQUEST_TAG
+from homelab_platform.graph.tags import PRIORITY_TAG, PURPOSE_TAG, REQUEST_TAG
 from homelab_platform.operations.adapters.base import FOUNDATIONS, INTEGRITY
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.documents import TABLE_CHECKS
@@ -57,7 +57,10 @@ def asset_jobs(here: Mapping[str, DesiredState]) -> Mapping[str, Any]:
         )
     if tables:
         found["ingest"] = dg.define_asset_job(
-            "ingest", _selection(tables), description="New objects into tables.", tags={PURPOSE_TAG: "ingest"}
+            "ingest",
+            _selection(tables),
+            description="New objects into tables.",
+            tags={PURPOSE_TAG: "ingest", PRIORITY_TAG: "1"},  # before marts and upkeep, which can wait
         )
         found["quality"] = dg.define_asset_job(
             "quality",

@@ -18,3 +18,6 @@ PROCESS_TAG = "homelab/process"
 
 UP_TO_TAG = "homelab/up-to"
 """On a refresh of marts: the last ingest, by its id in the event log, whose dates it covers."""
+
+PRIORITY_TAG = "dagster/priority"
+"""Dagster's own: among waiting runs the one with the greatest number starts first."""
