@@ -56,13 +56,17 @@ def lab_of(folder: Path, hosts: int = 2, *, collector: bool = False) -> Resolved
 
 @dataclass
 class LabBroker:
-    """The broker of one test in `folder`, at an address of this machine."""
+    """The broker of one test in `folder`, at an address of this machine.
+
+    With `saves_every` (seconds) it saves that seldom, and a kill costs it whatever it acknowledged since.
+    """
 
     lab: ResolvedLab
     folder: Path
     port: int = field(default_factory=lambda: ports.choose(1)[0])
     host: str = "127.0.0.1"
     secret: str = SECRET
+    saves_every: int | None = None
 
     def __post_init__(self) -> None:
         (self.folder / "data").mkdir(parents=True)
@@ -72,6 +76,9 @@ class LabBroker:
         text = str(values["config"][SETTINGS])
         text = text.replace("/etc/mosquitto/users", str(self.folder)).replace("/mosquitto/data", f"{self.folder}/data")
         text = re.sub(r"listener 1883.*", f"listener {self.port} {self.host}", text)
+        if self.saves_every is not None:
+            text = text.replace("autosave_on_changes true", "autosave_on_changes false")
+            text = re.sub(r"autosave_interval \d+", f"autosave_interval {self.saves_every}", text)
         (self.folder / "mosquitto.conf").write_text(text + ("user root\n" if os.geteuid() == 0 else ""))
 
     def tell(self, lab: ResolvedLab) -> None:
