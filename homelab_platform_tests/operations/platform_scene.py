@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from homelab_platform.errors import HomelabError
 from homelab_platform.tools import state_locks
 from homelab_platform.tools.endpoints import PostgresEndpoint
 from homelab_platform_tests.operations.lab_scene import CLUSTER, LabScene
@@ -23,6 +24,8 @@ from homelab_platform_tests.testlab.init import hierarchies
 from homelab_platform_tests.testlab.lab_images import WORKLOADS
 
 PLATFORM = "dagster"
+PATIENCE = 120.0
+"""Seconds within which the page answers, whatever just died."""
 PARTS = ("web", "daemon", "code")
 WORKLOAD_LINES = """workloads:
   postgresql: {{on: pi-1, namespace: {space}, size: 1Gi, memory: 256Mi}}
@@ -60,17 +63,30 @@ class PlatformScene(LabScene):
         return took
 
     def ask(self, query: str, variables: Mapping[str, Any] | None = None) -> Any:
-        """What the page's GraphQL interface says; it is asked through a port of this machine."""
+        """What the page's GraphQL interface says; it is asked through a port of this machine, and again if that port
+        leads to a pod that just went.
+        """
         body = json.dumps({"query": query, "variables": variables or {}}).encode()
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                said = self._asked(body)
+            except (HomelabError, OSError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+                continue
+            assert "errors" not in said, said["errors"]
+            return said["data"]
+
+    def _asked(self, body: bytes) -> dict[str, Any]:
+        headers = {"Content-Type": "application/json"}
         with self.reached(PLATFORM, 3000) as port:
-            request = urllib.request.Request(
-                f"http://127.0.0.1:{port}/graphql", data=body, headers={"Content-Type": "application/json"}
-            )
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", data=body, headers=headers)
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
             with opener.open(request, timeout=30) as answer:
-                said = json.load(answer)
-        assert "errors" not in said, said["errors"]
-        return said["data"]
+                said: dict[str, Any] = json.load(answer)
+        return said
 
     def launch(self, job: str, *assets: str, tags: Mapping[str, str] | None = None) -> str:
         """Start a run as the page's button does; its id."""

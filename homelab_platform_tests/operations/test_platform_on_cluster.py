@@ -125,7 +125,10 @@ def scene(with_images: TestCluster, lab_alone: TestLab, tmp_path: Path) -> Itera
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_platform_in_pods_finishes_its_runs_whoever_dies(scene: PlatformScene) -> None:
+    server, node = scene.cluster.nodes
+    scene.cluster.kubectl("cordon", node)  # all but runs on the other one: this node is the one that dies
     took = scene.install()
+    scene.cluster.kubectl("uncordon", node)
     scene.until_at_rest()
     assert scene.matches(f"workload/{PLATFORM}")
     assert scene.matches(CLUSTER)
@@ -134,6 +137,7 @@ def test_the_platform_in_pods_finishes_its_runs_whoever_dies(scene: PlatformScen
     a_run_outlives_the_daemon_that_launched_it(scene)
     a_run_whose_node_dies_is_started_again_elsewhere(scene)
     no_job_stays(scene)
+    assert {scene.pod(part)["spec"]["nodeName"] for part in PARTS} == {server}
     print({key: round(seconds, 1) for key, seconds in took.items()})
 
 
