@@ -155,7 +155,7 @@ print("confirmed", flush=True)
 def test_a_controller_killed_at_any_moment_leaves_a_host_that_is_as_it_was_or_confirmed(
     hosts: TestLab, tmp_path: Path
 ) -> None:
-    """Eight moments between the first word and the last; the deploy after each finds its way through."""
+    """Six moments between the first word and the last; the deploy after each finds its way through."""
     host, lab, dice = hosts.host("t-1"), lab_file(hosts, tmp_path), random.Random(7)
     state = state_of(lab, "t-1")
     adapter = by_script(lab, access_to(hosts, tmp_path, within=WITHIN), CHANGE)
@@ -165,7 +165,7 @@ def test_a_controller_killed_at_any_moment_leaves_a_host_that_is_as_it_was_or_co
     whole = time.monotonic() - began
     undo_by_hand(host)
     outcomes = []
-    for number, share in enumerate([0.0, 0.1, 0.25, 0.4, 0.6, 0.8, 0.95, 1.0]):
+    for number, share in enumerate([0.0, 0.2, 0.5, 0.7, 0.9, 1.0]):
         child = subprocess.Popen(
             [sys.executable, "-c", CONTROLLER, str(hosts.folder), str(tmp_path / f"k{number}")],
             env={**os.environ, "PYTHONPATH": "."},

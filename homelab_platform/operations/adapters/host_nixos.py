@@ -114,7 +114,7 @@ def _hand_password(ssh: Ssh, task: Task) -> None:
     put = (
         f"umask 077; cat >{BROKER_FILE}.new && if cmp -s {BROKER_FILE}.new {BROKER_FILE};"
         f" then rm {BROKER_FILE}.new; else mv {BROKER_FILE}.new {BROKER_FILE};"
-        " systemctl --quiet try-restart homelab-collector.service; fi"
+        " ! systemctl --quiet is-active homelab-collector.service || systemctl restart homelab-collector.service; fi"
     )
     ssh.run(put, data=password.encode(), doing="handing over the broker's password")
 
