@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolve_host_facts import BROKERS, MQTT_PORT, collected_in_cluster, telemetry_facts
 
 if TYPE_CHECKING:
@@ -32,8 +33,17 @@ def node_telemetry(lab: ResolvedLab) -> dict[str, dict[str, Any]]:
 
 
 def collector_values(lab: ResolvedLab) -> dict[str, Any]:
-    """The values of the collector's chart: which nodes it runs on, and the settings file of each."""
+    """The values of the collector's chart: which nodes it runs on, and the settings file of each.
+
+    Raises HomelabError for a lab that gives it nothing to publish, or no broker to publish to.
+    """
     nodes = node_telemetry(lab)
+    if not nodes:
+        raise HomelabError.of(
+            "workload collector",
+            "has nothing to publish: no stream of the lab is `from: machine` of a node, or there is no MQTT broker",
+            "Add the stream or mosquitto, or take collector out.",
+        )
     secret = {"user_file": f"{CREDENTIALS}/user", "password_file": f"{CREDENTIALS}/password"}
     files = {
         f"{FOLDER}/{name}.json": json.dumps({**facts, **secret, "device": name}, sort_keys=True)

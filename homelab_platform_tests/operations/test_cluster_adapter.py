@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.tools.kube.api import Cluster, Forbidden
+from homelab_platform.tools.kube.people import kubeconfig_for
 from homelab_platform_tests.operations.lab_scene import CLUSTER, LabScene
 from homelab_platform_tests.testlab import busybox
 from homelab_platform_tests.testlab.cluster import TestCluster
@@ -74,7 +76,7 @@ def scene(with_busybox: TestCluster, tmp_path: Path) -> Iterator[Scene]:
     space = f"test-{uuid.uuid4().hex[:8]}"
     lan = with_busybox.lab.host("pi-1").address.rpartition(".")[0]
     (tmp_path / "lab.yaml").write_text(LAB.replace("LAN", lan).replace("SPACE", space))
-    scene = Scene(with_busybox, tmp_path, space)
+    scene = Scene(with_busybox, tmp_path, space=space)
     scene.apply(CLUSTER)
     yield scene
     with_busybox.kubectl("taint", "node", "pi-2", "lab/slow-", check=False)
@@ -144,6 +146,23 @@ def test_people_may_do_what_their_role_says_and_no_more(scene: Scene) -> None:
         assert not scene.may(role, "get", "secrets", "-n", "kube-system")
     assert scene.may("admin", "*", "*", *other)
     assert scene.may("admin", "delete", "nodes")
+
+
+def test_a_persons_own_kubeconfig_has_the_rights_of_their_role(scene: Scene, tmp_path: Path) -> None:
+    api = Cluster(scene.cluster.kubeconfig)
+    for person, role in (("ada", "admin"), ("ben", "dev"), ("cleo", "guest")):
+        file = tmp_path / f"{person}.kubeconfig"
+        file.write_text(kubeconfig_for(api, person, role))
+        own = Cluster(file)
+        assert own.list("v1", "Pod", scene.space) == []
+        if role == "admin":
+            assert own.list("v1", "Secret", "kube-system") is not None
+            continue
+        with pytest.raises(Forbidden, match=f'User "{person}" cannot list resource "secrets"'):
+            own.list("v1", "Secret", "kube-system")
+        with pytest.raises(Forbidden):
+            own.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": scene.space}})
+    assert scene.cluster.get("certificatesigningrequests")["items"] == []
 
 
 def test_nobody_reaches_a_pod_of_the_lab_that_nothing_opens(scene: Scene) -> None:

@@ -237,9 +237,19 @@ def test_while_the_api_server_is_gone_nothing_counts_as_missing_and_afterwards_a
 def test_an_api_server_that_goes_in_the_middle_of_an_upgrade_leaves_nothing_half_done(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("homelab_platform.operations.adapters.workloads.COMES_UP", 15.0)
     scene.apply()
     adapter, desired = scene.write("while it goes", f"sleep 8; {SERVE}")
+    with monkeypatch.context() as short:
+        short.setattr("homelab_platform.operations.adapters.workloads.COMES_UP", 5.0)
+        _cut_off(scene, adapter, desired)
+    scene.apply("after it came back")
+    assert scene.page() == "after it came back"
+    found, desired = scene.probe("after it came back")
+    assert found.matches(desired), found.differences
+
+
+def _cut_off(scene: Scene, adapter: WorkloadAdapter, desired: DesiredState) -> None:
+    """Begin an upgrade, and take the API server away until it has failed."""
     with ThreadPoolExecutor(1) as pool:
         going = pool.submit(adapter.change, desired, adapter.probe(desired), lambda _text: None)
         scene.cluster.wait_for("the upgrade is under way", lambda: len(revisions(scene)) == 2)
@@ -247,10 +257,6 @@ def test_an_api_server_that_goes_in_the_middle_of_an_upgrade_leaves_nothing_half
             going.result(90)
     assert "does not answer" in str(caught.value)
     assert "settled first" in caught.value.problems[0].remedy
-    scene.apply("after it came back")
-    assert scene.page() == "after it came back"
-    found, desired = scene.probe("after it came back")
-    assert found.matches(desired), found.differences
 
 
 def revisions(scene: Scene) -> list[str]:

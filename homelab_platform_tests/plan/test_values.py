@@ -188,3 +188,9 @@ def test_prometheus_reaches_its_targets_and_nothing_else(example: tuple[Resolved
 
 def test_an_app_of_ones_own_is_up_when_its_first_port_takes_connections(example: tuple[ResolvedLab, Any]) -> None:
     assert example[1]("nginx")["probe"] == {"tcp": "http"}
+
+
+def test_a_collector_with_nothing_to_publish_is_refused(tmp_path: Path) -> None:
+    lab = _lab(tmp_path, LAB + "  collector:\n")
+    with pytest.raises(HomelabError, match="workload collector: has nothing to publish"):
+        _values(tmp_path, "collector", lab)

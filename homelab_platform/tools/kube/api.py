@@ -6,6 +6,7 @@ Importing the `kubernetes` package costs a CPU-second, so it happens when a clus
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ TIMEOUT = (5, 30)
 """Seconds to connect, and to wait for an answer."""
 PATIENCE = 60.0
 """Seconds for which a write goes on trying while the API server does not answer."""
+
+SIGNED_WITHIN = 30.0
 
 T = TypeVar("T")
 Object = dict[str, Any]
@@ -239,6 +242,48 @@ class Cluster:
 
         with self._explained(path):
             return ask()
+
+    def authority(self) -> bytes:
+        """The certificate (PEM) that vouches for the API server, as the kubeconfig has it."""
+        return Path(self._client.configuration.ssl_ca_cert).read_bytes()
+
+    def sign(self, name: str, request: bytes, seconds: int) -> bytes:
+        """Have the cluster sign a request for a client certificate (PEM, as is what is returned).
+
+        `name` is that of the request at the cluster, which is gone afterwards. Raises ClusterError when nothing signs.
+        """
+        from kubernetes import client
+
+        api = client.CertificatesV1Api(self._client)
+        body = {
+            "metadata": {"generateName": f"{name}-"},
+            "spec": {
+                "request": base64.b64encode(request).decode(),
+                "signerName": "kubernetes.io/kube-apiserver-client",
+                "usages": ["client auth"],
+                "expirationSeconds": seconds,
+            },
+        }
+        approved = {"type": "Approved", "status": "True", "reason": "Homelab", "message": "the lab file names them"}
+        with self._explained(f"CertificateSigningRequest {name}"):
+            made = api.create_certificate_signing_request(body, _request_timeout=TIMEOUT)
+            own = made.metadata.name
+            try:
+                made.status.conditions = [client.V1CertificateSigningRequestCondition(**approved)]
+                api.replace_certificate_signing_request_approval(own, made, _request_timeout=TIMEOUT)
+                deadline = time.monotonic() + SIGNED_WITHIN
+                while time.monotonic() < deadline:
+                    found = api.read_certificate_signing_request(own, _request_timeout=TIMEOUT).status.certificate
+                    if found:
+                        return base64.b64decode(found)
+                    time.sleep(0.2)
+            finally:
+                api.delete_certificate_signing_request(own, _request_timeout=TIMEOUT)
+        raise ClusterError.of(
+            f"CertificateSigningRequest {name}",
+            f"was not signed within {SIGNED_WITHIN:.0f} s",
+            "The cluster's controller manager signs; is it running?",
+        )
 
     def version(self) -> str:
         """The API server's version, `v1.33.13`."""
