@@ -142,7 +142,8 @@ def checksum(lab: ResolvedLab, secret: str) -> str:
 def lab_secrets(lab: ResolvedLab, secret: str) -> list[dict[str, Any]]:
     """The Secrets that the broker (`<its name>-users`) and the collector's pods (`<name>-mqtt`) mount.
 
-    They are to be there, as they are here, before the workload is applied. Empty if the platform deploys no broker.
+    They are to be there, as they are here, before the workload is applied. `<broker>-senders` is for people who set up
+    devices: by user of an MQTT stream, its password. Empty if the platform deploys no broker.
     """
     return list(_secrets(lab, secret))
 
@@ -153,6 +154,9 @@ def _secrets(lab: ResolvedLab, secret: str) -> Iterator[dict[str, Any]]:
         return
     mark = {CHECKSUM: checksum(lab, secret)}
     yield _secret(f"{broker.name}-users", broker.namespace, broker_files(lab, secret), mark)
+    told = {name: said[PASSWORD] for name, said in senders(lab, secret).items()}
+    if told:
+        yield _secret(f"{broker.name}-senders", broker.namespace, told, {})
     for workload in _collectors(lab):
         own = {USER: COLLECTOR, PASSWORD: password_of(secret, COLLECTOR)}
         yield _secret(f"{workload.name}-mqtt", workload.namespace, own, {})

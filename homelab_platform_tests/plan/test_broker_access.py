@@ -50,9 +50,9 @@ def test_where_pods_collect_their_nodes_readings_they_have_a_user_and_the_host_h
 
 def test_the_clusters_secrets_are_the_same_for_the_same_lab_and_hold_no_password_in_clear(tmp_path: Path) -> None:
     lab = lab_of(tmp_path, collector=True)
-    users, collector = lab_secrets(lab, SECRET)
-    assert [users, collector] == lab_secrets(lab, SECRET)
-    assert (users["metadata"]["name"], collector["metadata"]["name"]) == ("mosquitto-users", "collector-mqtt")
+    users, devices, collector = found = lab_secrets(lab, SECRET)
+    assert found == lab_secrets(lab, SECRET)
+    assert [one["metadata"]["name"] for one in found] == ["mosquitto-users", "mosquitto-senders", "collector-mqtt"]
     assert users["metadata"]["namespace"] == lab.workloads["mosquitto"].namespace
     files = {name: base64.b64decode(data).decode() for name, data in users["data"].items()}
     assert files == broker_files(lab, SECRET)
@@ -67,6 +67,8 @@ def test_the_clusters_secrets_are_the_same_for_the_same_lab_and_hold_no_password
     assert checksum(lab, SECRET) != checksum(lab, "another"), "a new secret is seen without knowing it"
     assert checksum(lab, SECRET) != checksum(lab_of(tmp_path / "b", 3, collector=True), SECRET)
     assert list(senders(lab, SECRET)) == ["stream-rooms"]
+    told = {name: base64.b64decode(data).decode() for name, data in devices["data"].items()}
+    assert told == {"stream-rooms": password_of(SECRET, "stream-rooms")}, "for whoever sets up a device"
 
 
 def test_no_password_is_in_the_lab_or_in_what_is_compared(tmp_path: Path) -> None:

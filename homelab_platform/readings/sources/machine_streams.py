@@ -8,6 +8,7 @@ Belongs here: the resolved lab to BridgeStream values for such a site. Not here:
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from homelab_platform.readings.sources.mqtt_bridge_settings import (
 from homelab_platform.readings.sources.mqtt_bridge_stream import BridgeStream
 from homelab_platform.tools.endpoints import MqttEndpoint
 
+AGAIN_AFTER = 60.0
 TOPIC = "homelab/{stream}/+"
 """What hosts publish to, a level for the host (lab/resolve_host_facts.py)."""
 
@@ -76,7 +78,8 @@ def lab_streams_of(lab: Mapping[str, Any], secret: str, root: Path, lab_folder: 
 
 
 class LabStreams:
-    """The streams of the lab that the site in `root` steers, read anew when the lab or a secret has changed."""
+    """The streams of the lab that the site in `root` steers, read anew when lab or site have changed, and each minute:
+    a secret that the lab refers to may be another."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -89,7 +92,7 @@ class LabStreams:
 
         layout = Layout(self._root)
         lab_file = Path(os.environ.get("HOMELAB_LAB") or self._root / "lab.yaml")
-        seen = tuple(_stamp(file) for file in (self._root / LAB_JSON, layout.secrets_file))
+        seen = (_stamp(self._root / LAB_JSON), _stamp(layout.secrets_file), time.monotonic() // AGAIN_AFTER)
         if seen != self._seen:
             secrets = load_secrets(layout)
             if secrets is None or not secrets.mqtt_password:

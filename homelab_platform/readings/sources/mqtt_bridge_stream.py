@@ -36,6 +36,7 @@ KEPT_BY_BROKER = 30 * 86_400
 """Seconds for which the broker keeps the session, and with it what nobody fetched, while the bridge is away."""
 MOST_UNPROMISED = 20_000
 """Messages of QoS 0 that wait here while the bucket is away: nobody promised to keep them, and memory has an end."""
+NOT_STORED = "nothing can be stored, messages wait at the broker"
 PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 Log = Callable[[str], None]
@@ -315,11 +316,11 @@ class StreamBridge:
             try:
                 action()
             except (Unavailable, OSError) as error:
-                self._trouble(f"nothing can be stored, messages wait at the broker: {error}")
+                self._trouble(f"{NOT_STORED}: {error}")
                 if self._stop.wait(pause):
                     return False
                 continue
-            if self._troubled:
+            if self._troubled.startswith(NOT_STORED):
                 self._log("readings are stored again")
                 self._troubled = ""
             return True

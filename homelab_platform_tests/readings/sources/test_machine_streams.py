@@ -286,7 +286,7 @@ def test_the_bridge_asks_as_the_sites_profile_says_and_sees_a_changed_lab_or_sec
     (tmp_path / "lab.json").write_bytes(lab_of(tmp_path / "lab").to_json())
     first = ask()["machines"]
     assert first.broker.password == password_of(secrets.mqtt_password, "bridge")
-    assert ask()["machines"] is first
+    assert ask()["machines"] == first
     replace(secrets, mqtt_password="another").save(layout)
     assert ask()["machines"].broker.password == password_of("another", "bridge")
     monkeypatch.setenv("HOMELAB_PROFILE", "full")
