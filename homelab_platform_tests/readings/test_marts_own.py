@@ -12,7 +12,7 @@ from homelab_platform.catalog.load import load_catalogue
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.check import load_resolved
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.operations.adapters.marts import MartAdapter
+from homelab_platform.operations.adapters.marts import MartAdapter, from_where
 from homelab_platform.plan.desired import desired_states
 from homelab_platform.readings.marts import MARTS, ensure_mart_tables, marts_of, refresh_mart
 from homelab_platform.readings.marts.checks import check_mart
@@ -159,3 +159,12 @@ def test_every_test_of_the_platforms_own_marts_can_fail(lakehouse: Lakehouse) ->
     assert wrong == {"unique"}
     refresh_mart(lakehouse, "readings_hourly", None)
     assert all(verdict.passed for verdict in check_mart(lakehouse, MARTS["readings_hourly"]))
+
+
+def test_a_column_says_behind_its_meaning_where_it_comes_from() -> None:
+    origins = column_lineage(MARTS["readings_daily"])
+    assert from_where(origins["mean"]) == " ← sensor_data.ts, .value"
+    assert from_where([("marts.gaps", "seconds"), ("default.sensor_data", "ts"), ("default.sensor_data", "date")]) == (
+        " ← gaps.seconds ← sensor_data.date, .ts"
+    )
+    assert from_where(()) == ""

@@ -44,6 +44,14 @@ def mart_of(lab: ResolvedLab, name: str) -> Mart:
     return known_mart(name, marts_of(lab))
 
 
+def from_where(origins: Iterable[tuple[str, str]]) -> str:
+    """The columns that a column is made from, as they stand behind its meaning: ` ← sensor_data.value, .ts`."""
+    tables: dict[str, list[str]] = {}
+    for table, column in origins:
+        tables.setdefault(table.removeprefix("default.").removeprefix("marts."), []).append(column)
+    return "".join(f" ← {table}.{', .'.join(sorted(set(columns)))}" for table, columns in sorted(tables.items()))
+
+
 def column_rows(mart: Mart) -> list[dict[str, str]]:
     """The columns of a mart, as they are shown: name, type, what it means."""
     return [{"name": c.name, "type": c.kind, "description": c.doc} for c in mart.columns]
@@ -134,8 +142,11 @@ class MartAdapter:
 
         marts = marts_of(self._lab)
         readings = tuple(sorted({stream.table for stream in self._lab.streams.values()})) or (READINGS,)
-        yield Exhibit("dagster/column_schema", "columns", column_rows(marts[name]))
         origins = column_lineage(marts[name], marts, readings)
+        rows = column_rows(marts[name])
+        for row in rows:  # the open-source UI keeps the lineage of columns in its events, but draws none of it
+            row["description"] += from_where(origins.get(row["name"], ()))
+        yield Exhibit("dagster/column_schema", "columns", rows)
         yield Exhibit("dagster/column_lineage", "lineage", {
             column: [(_asset_of(table), origin) for table, origin in found] for column, found in origins.items()
         })  # fmt: skip
