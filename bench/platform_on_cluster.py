@@ -2,7 +2,8 @@
 
 Starts a test lab with Kubernetes (root needed), installs PostgreSQL, an S3 server and the platform by our own adapters,
 lets it come to rest, and weighs its three pods (resident memory of their processes; pages that processes share count in
-each). Then launches runs one after the other as the page's button does. Goals: <= 700 MB, < 20 s.
+each). Then launches runs one after the other as the page's button does, and at last puts readings into the bucket: the
+code location takes them in, and holds the libraries for that from then on. Goals: <= 700 MB at rest, < 20 s.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from homelab_platform_tests.testlab.cluster import start_cluster
 RUNS = 5
 SETTLE_SECONDS = 60
 """How long the pods rest before they are weighed: the start's own peak is over by then."""
+OBJECTS = 3
+"""Arrivals of readings: the second one of a day is compared with what is there, which loads the last library."""
 MB = 1_000_000
 MOST_MEMORY, LONGEST_START = 700, 20
 
@@ -53,14 +56,19 @@ def _measure(scene: PlatformScene) -> None:
             raise SystemExit(f"run {run} ended as {status}")
         waits.append(scene.to_first_step(run))
     after = scene.memory()
-    rows = [
-        (part, f"{memory[part][0] / MB:.0f}", f"{memory[part][1] / MB:.0f}", f"{after[part][0] / MB:.0f}")
-        for part in PARTS
-    ]
-    together = sum(rss for rss, _ in memory.values()) / MB
-    share = sum(pss for _, pss in memory.values()) / MB
-    rows.append(("together", f"{together:.0f}", f"{share:.0f}", f"{sum(rss for rss, _ in after.values()) / MB:.0f}"))
-    common.table(("pod", "MB resident at rest", "MB, shared pages split", f"MB resident after {RUNS} runs"), rows)
+    scene.put_readings(OBJECTS)
+    time.sleep(SETTLE_SECONDS)
+    scene.until_at_rest()
+    columns = (
+        {part: rss for part, (rss, _) in memory.items()},
+        {part: pss for part, (_, pss) in memory.items()},
+        {part: rss for part, (rss, _) in after.items()},
+        {part: rss for part, (rss, _) in scene.memory().items()},
+    )
+    rows = [(part, *(f"{column[part] / MB:.0f}" for column in columns)) for part in PARTS]
+    rows.append(("together", *(f"{sum(column.values()) / MB:.0f}" for column in columns)))
+    common.table(("pod", "MB resident at rest", "shared split", f"after {RUNS} runs", "after readings came in"), rows)
+    together = sum(columns[0].values()) / MB
     print()
     common.table(("installed", "seconds"), [(key, f"{seconds:.1f}") for key, seconds in took.items()])
     print(f"launch to first step, s: {', '.join(f'{seconds:.1f}' for seconds in waits)}")

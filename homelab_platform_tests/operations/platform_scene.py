@@ -11,12 +11,15 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.readings.sources.reading import Reading, object_key, pack
 from homelab_platform.tools import state_locks
-from homelab_platform.tools.endpoints import PostgresEndpoint
+from homelab_platform.tools.endpoints import ObjectsEndpoint, PostgresEndpoint
+from homelab_platform.tools.objects import ObjectStore
 from homelab_platform_tests.operations.lab_scene import CLUSTER, LabScene
 from homelab_platform_tests.operations.platform_image import NAME, platform_image
 from homelab_platform_tests.testlab.cluster import TestCluster
@@ -26,6 +29,8 @@ from homelab_platform_tests.testlab.lab_images import WORKLOADS
 PLATFORM = "dagster"
 PATIENCE = 120.0
 """Seconds within which the page answers, whatever just died."""
+TAKEN_IN = 10.0
+"""Seconds after which the sensor has surely come by."""
 PARTS = ("web", "daemon", "code")
 WORKLOAD_LINES = """workloads:
   postgresql: {{on: pi-1, namespace: {space}, size: 1Gi, memory: 256Mi}}
@@ -183,6 +188,18 @@ class PlatformScene(LabScene):
                 stack.enter_context(state_locks.held(endpoint, key, "a test"))
             yield
 
+    def put_readings(self, objects: int) -> None:
+        """Put so many objects with readings into the raw bucket, one after the other has been taken in."""
+        now, secret = datetime.now(UTC), self.secret("seaweedfs-s3", self.space)
+        with self.reached("seaweedfs", 8333) as port:
+            place = ObjectsEndpoint(f"http://127.0.0.1:{port}", secret["access-key"], secret["secret-key"])
+            with ObjectStore(place) as store:
+                for number in range(objects):
+                    readings = (Reading(now.replace(microsecond=n), "pi-1", "cpu", 20.0 + n) for n in range(60))
+                    key = object_key("machines", now.date(), "pi-1", f"object-{number}")
+                    store.put("readings-raw", key, pack(b"".join(reading.line() for reading in readings)))
+                    time.sleep(TAKEN_IN)
+
     def memory(self) -> dict[str, tuple[int, int]]:
         """By part: resident bytes of its processes (shared pages count in each), and their proportional share."""
         return {part: _weigh(str(self.pod(part)["metadata"]["uid"])) for part in PARTS}
@@ -219,4 +236,4 @@ def platform_scene(cluster: TestCluster, folder: Path, space: str) -> PlatformSc
     start, end = text.index("workloads:\n"), text.index("streams:\n")
     wanted = WORKLOAD_LINES.format(space=space, image=NAME)
     file.write_text(f"{text[:start]}{wanted}\n{text[end:]}")
-    return PlatformScene(cluster, folder, space)
+    return PlatformScene(cluster, folder, space=space)

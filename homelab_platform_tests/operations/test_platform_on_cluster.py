@@ -16,7 +16,6 @@ from homelab_platform.paths import project_path
 from homelab_platform.servers.helm_binary import helm_binary
 from homelab_platform.tools.kube.api import Cluster
 from homelab_platform.tools.kube.releases import Helm
-from homelab_platform_tests.operations.lab_scene import CLUSTER
 from homelab_platform_tests.operations.platform_scene import (
     PARTS,
     PLATFORM,
@@ -131,7 +130,6 @@ def test_the_platform_in_pods_finishes_its_runs_whoever_dies(scene: PlatformScen
     scene.cluster.kubectl("uncordon", node)
     scene.until_at_rest()
     assert scene.matches(f"workload/{PLATFORM}")
-    assert scene.matches(CLUSTER)
     it_may_do_what_it_needs_and_nothing_else(scene)
     a_run_is_a_job_of_its_own(scene)
     a_run_outlives_the_daemon_that_launched_it(scene)
