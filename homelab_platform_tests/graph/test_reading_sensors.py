@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster import DagsterInstance
+from dagster._core.loader import LoadingContextForTest
 
 from homelab_platform.graph import reading_sensors
 from homelab_platform.graph.tags import PURPOSE_TAG
@@ -29,9 +31,23 @@ def test_a_few_new_objects_are_in_the_table_when_the_tick_ends(world: FolderWorl
     assert world.pending == []
     assert not found.run_requests
     (event,) = found.asset_events
-    assert isinstance(event, dg.AssetMaterialization)
+    assert isinstance(event, dg.AssetObservation)
     assert event.asset_key == dg.AssetKey(["table", "sensor_data"])
     assert (event.tags or {})["dagster/data_version"] == desired_states(small_lab())["table/sensor_data"].fingerprint
+
+
+def test_checks_keep_their_verdict_while_readings_arrive(world: FolderWorld, instance: DagsterInstance) -> None:
+    key = dg.AssetKey(["table", "sensor_data"])
+    defs = build(small_lab(), world)
+    instance.report_runless_asset_event(dg.AssetMaterialization(key))
+    defs.resolve_job_def("quality").execute_in_process(instance=instance, raise_on_error=False)
+    world.pending = ["machines/2026-11-21/pi/a"]
+    for event in evaluate(defs, "new_objects", world, instance).asset_events:
+        assert not isinstance(event, dg.AssetCheckEvaluation)
+        instance.report_runless_asset_event(event)
+    check = dg.AssetCheckKey(key, "gaps")
+    record = instance.event_log_storage.get_latest_asset_check_execution_by_key([check])[check]
+    assert asyncio.run(record.targets_latest_materialization(LoadingContextForTest(instance)))
 
 
 def test_many_objects_get_a_run_and_only_one(world: FolderWorld, instance: DagsterInstance) -> None:
