@@ -25,6 +25,7 @@ def test_the_example_names_the_hosts_and_networks_of_the_lab() -> None:
 def test_a_lab_at_other_addresses_writes_a_lab_file_that_is_right_for_it(tmp_path: Path) -> None:
     place = Place("abc", tmp_path / "lab", Addresses(123), hosts.DEFAULT)
     place.key.parent.mkdir(parents=True)
+    place.known_hosts.touch()
     place.key.with_suffix(".pub").write_text((project_path("examples", "single-pi", "keys", "owner.pub")).read_text())
     resolved = load_resolved(TestLab(place).write_lab(tmp_path / "copy"), load_catalogue())
     assert resolved.hosts["pi-2"].address == "10.123.0.12"

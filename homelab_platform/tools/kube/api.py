@@ -7,6 +7,8 @@ Importing the `kubernetes` package costs a CPU-second, so it happens when a clus
 from __future__ import annotations
 
 import base64
+import contextlib
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from homelab_platform.errors import HomelabError, Unreachable
+from homelab_platform.paths import cache_home
 
 MANAGER = "homelab"
 TIMEOUT = (5, 30)
@@ -79,8 +82,12 @@ class Cluster:
     def _dynamic(self) -> Any:
         from kubernetes.dynamic import DynamicClient
 
+        # what kinds the cluster knows; the client would keep it in /tmp, where anybody may put such a file
+        known = cache_home() / "kubernetes" / f"{hashlib.sha256(self.address.encode()).hexdigest()[:16]}.json"
+        with contextlib.suppress(OSError):
+            known.parent.mkdir(parents=True, exist_ok=True)
         with self._explained("the API server"):
-            return DynamicClient(self._client)
+            return DynamicClient(self._client, cache_file=str(known))
 
     @property
     def address(self) -> str:
