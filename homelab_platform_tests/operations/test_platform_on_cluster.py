@@ -126,7 +126,10 @@ def scene(with_images: TestCluster, lab_alone: TestLab, tmp_path: Path) -> Itera
 def test_the_platform_in_pods_finishes_its_runs_whoever_dies(scene: PlatformScene) -> None:
     server, node = scene.cluster.nodes
     scene.cluster.kubectl("cordon", node)  # all but runs on the other one: this node is the one that dies
+    # and the lab's one server of names: like k3s' it would stay on a dead node for five minutes
+    scene.cluster.kubectl("rollout", "restart", "deployment/coredns", "-n", "kube-system")
     took = scene.install()
+    scene.cluster.kubectl("rollout", "status", "deployment/coredns", "-n", "kube-system", "--timeout=60s")
     scene.cluster.kubectl("uncordon", node)
     scene.until_at_rest()
     assert scene.matches(f"workload/{PLATFORM}")
