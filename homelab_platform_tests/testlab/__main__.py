@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.servers import launch
 from homelab_platform.servers.helm_binary import helm_binary, kubectl_binary
 from homelab_platform_tests.testlab import addresses, guardian, lab, store
 from homelab_platform_tests.testlab.lab import TestLab
@@ -52,7 +53,9 @@ def down() -> None:
         if (place.folder / store.OWNERS / store.KEPT).exists():
             TestLab(place).stop()
             _say(f"test lab {place.id} is gone")
-    for swept in guardian.sweep():
+    with launch.exclusive(store.home() / ".lock"):
+        gone = guardian.sweep()
+    for swept in gone:
         _say(f"cleared away what was left of test lab {swept}")
 
 

@@ -14,11 +14,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.servers import launch, processes
-from homelab_platform_tests.testlab import cgroups, store
+from homelab_platform_tests.testlab import cgroups, store, watches
 from homelab_platform_tests.testlab.hosts import Place
 from homelab_platform_tests.testlab.space import UNSHARE
 
@@ -55,6 +56,9 @@ class Guardian:
             inside.kill()
         inside.wait()
         clear(self._place)
+        # whoever ends a lab while holding the lock waits for us; then the next sweep gives it back
+        with suppress(HomelabError), launch.exclusive(store.home() / ".lock", timeout=5):
+            watches.give_back()
 
     def _end(self, *_args: object) -> None:
         self._ending = True
@@ -71,6 +75,7 @@ def clear(place: Place) -> None:
     if not processes.wait_until(lambda: not link.exists(), 5):
         subprocess.run(["ip", "link", "delete", place.outside_link], check=False, capture_output=True)
     processes.wait_until(lambda: _removed(place.folder), 10)
+    place.folder.with_name(f".{place.id}.boot").unlink(missing_ok=True)
 
 
 def _removed(folder: Path) -> bool:
@@ -116,6 +121,7 @@ def sweep() -> list[str]:
         if store.guardian_of(place.folder) is None and store.abandoned(place.folder):
             clear(place)
             swept.append(place.id)
+    watches.give_back()
     return swept
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from homelab_platform.errors import HomelabError
 from homelab_platform.paths import project_path
 from homelab_platform.servers import installs, launch, processes
-from homelab_platform_tests.testlab import addresses, debian, guardian, hosts, requirements, store
+from homelab_platform_tests.testlab import addresses, debian, guardian, hosts, requirements, store, watches
 from homelab_platform_tests.testlab.host import TestHost
 from homelab_platform_tests.testlab.hosts import HostSpec, Place
 
@@ -126,6 +126,7 @@ def _join(lab_id: str, specs: tuple[HostSpec, ...], number: int | None, base: Pa
 def _begin(place: Place, base: Path, keep: bool) -> Place:
     """Make a lab and have its machines boot."""
     shutil.rmtree(place.folder, ignore_errors=True)
+    watches.raise_limit()
     store.save(place)
     store.use(place.folder, keep=keep)
     try:

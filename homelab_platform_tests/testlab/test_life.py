@@ -14,7 +14,7 @@ import pytest
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.servers import processes
-from homelab_platform_tests.testlab import lab, requirements, store
+from homelab_platform_tests.testlab import lab, requirements, store, watches
 from homelab_platform_tests.testlab.hosts import HostSpec, Place
 from homelab_platform_tests.testlab.lab import TestLab
 from homelab_platform_tests.testlab.traces import machine_settings, traces
@@ -99,6 +99,27 @@ def test_nothing_is_left_of_a_cluster_whose_process_is_killed() -> None:
         process.kill()
         assert processes.wait_until(lambda: traces(place) == [], 30), traces(place)
     assert machine_settings() == before
+
+
+def test_the_one_setting_that_labs_raise_is_given_back_with_the_last_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = tmp_path / "max_user_instances"
+    setting.write_text("128\n")
+    monkeypatch.setattr(watches, "SETTING", setting)
+    monkeypatch.setattr(store, "home", lambda: tmp_path)
+    labs: list[object] = []
+    monkeypatch.setattr(store, "all_labs", lambda: labs)
+    watches.raise_limit()
+    watches.raise_limit()
+    assert int(setting.read_text()) == watches.ENOUGH
+    labs.append("one that still runs")
+    watches.give_back()
+    assert int(setting.read_text()) == watches.ENOUGH
+    labs.clear()
+    watches.give_back()
+    watches.give_back()
+    assert setting.read_text().strip() == "128"
 
 
 def test_without_root_it_is_said_why_there_is_no_lab(monkeypatch: pytest.MonkeyPatch) -> None:
