@@ -1,8 +1,8 @@
 """The one setting of this machine that labs need to be greater: how many inotify instances root may have.
 
 Belongs here: raising and giving back `fs.inotify.max_user_instances`. Linux allows a user 128 in all namespaces; three
-hosts and a Kubernetes take some forty, so the third lab's units fail with nothing but "failed". The value that was found
-is written down beside the labs and comes back with the end of the last one.
+hosts and a Kubernetes take some forty, so the units of a third lab fail with nothing but "failed". The value that was
+found is written down beside the labs and comes back with the end of the last one.
 """
 
 from __future__ import annotations
