@@ -14,6 +14,7 @@ import typer
 
 from homelab_platform import __version__
 from homelab_platform.cli import (
+    cluster_commands,
     lab_commands,
     mart_commands,
     objects_commands,
@@ -50,7 +51,15 @@ def _root(
     """Root of all commands."""
 
 
-for _family in (lab_commands, plan_commands, site_commands, readings_commands, objects_commands, mart_commands):
+for _family in (
+    lab_commands,
+    plan_commands,
+    site_commands,
+    readings_commands,
+    objects_commands,
+    mart_commands,
+    cluster_commands,
+):
     _family.register(app)
 
 

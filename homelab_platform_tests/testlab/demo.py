@@ -52,8 +52,11 @@ class Loop:
         self.seconds[name] = time.monotonic() - began
         self.say(f"{name}: {self.seconds[name]:.1f} s")
 
-    def homelab(self, *words: str, codes: tuple[int, ...] = (0,), timeout: float = 900) -> str:
-        """Run `homelab` and return what it printed. Raises HomelabError with both its outputs for another exit code."""
+    def homelab(self, *words: str, codes: tuple[int, ...] = (0,), timeout: float = 900, errors: bool = False) -> str:
+        """Run `homelab` and return what it printed, or with `errors` what it complained of.
+
+        Raises HomelabError with both for another exit code.
+        """
         done = subprocess.run(
             [str(Path(sys.executable).with_name("homelab")), *words],
             env={**os.environ, "HOMELAB_DATA": str(self.data)},
@@ -66,7 +69,7 @@ class Loop:
             raise HomelabError.of(
                 f"homelab {' '.join(words)}", f"ended with {done.returncode}", f"{done.stdout}\n{done.stderr}"
             )
-        return done.stdout
+        return done.stderr if errors else done.stdout
 
     def asked(self, *words: str, codes: tuple[int, ...] = (0,), timeout: float = 900) -> Any:
         """The same with `--json`, understood."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from homelab_platform.servers.helm_binary import kubectl_binary
 from homelab_platform_tests.testlab import demo, lab
 from homelab_platform_tests.testlab.demo import Loop
 
@@ -48,6 +50,7 @@ def test_a_lab_is_made_real_keeps_itself_and_is_changed_piece_by_piece(loop: Loo
     the_hosts_own_telemetry_can_be_asked_and_drawn(loop)
     the_way_from_hosts_to_marts_is_one_picture(loop)
     an_edit_touches_exactly_what_it_means(loop)
+    people_have_their_own_way_into_the_cluster(loop)
     a_pulled_plug_turns_red_and_green_again_by_itself(loop)
 
 
@@ -114,6 +117,16 @@ def edit(loop: Loop, pattern: str, replacement: str) -> None:
     text, count = re.subn(pattern, replacement, loop.lab_file.read_text())
     assert count == 1, pattern
     loop.lab_file.write_text(text)
+
+
+def people_have_their_own_way_into_the_cluster(loop: Loop) -> None:
+    file = loop.lab_file.parent / "ada.kubeconfig"
+    loop.homelab("kubeconfig", "ada", "--lab", str(loop.lab_file), "--output", str(file))
+    assert file.stat().st_mode & 0o077 == 0
+    asked = [str(kubectl_binary()), f"--kubeconfig={file}", "auth", "whoami", "-o", "json"]
+    known = json.loads(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)["status"]["userInfo"]
+    assert known["username"] == "ada" and "homelab:admin" in known["groups"]
+    assert "There are: ada." in loop.homelab("kubeconfig", "eve", "--lab", str(loop.lab_file), codes=(1,), errors=True)
 
 
 def a_pulled_plug_turns_red_and_green_again_by_itself(loop: Loop) -> None:
