@@ -200,6 +200,8 @@ class Helm:
             ) from None
         if code == 0:
             return out
+        if arguments[0] == "template":  # which asks no cluster
+            raise ReleaseFailed.of(f"workload {name}", _complaint(err), "Nothing was changed.")
         raise self._failure(name, _complaint(err), reasons, undone="--atomic" in arguments)
 
     def _failure(self, name: str, said: str, reasons: list[str], *, undone: bool) -> HomelabError:
