@@ -23,8 +23,9 @@ from homelab_platform_tests.operations.platform_scene import (
     bring_images,
     platform_scene,
 )
-from homelab_platform_tests.testlab.cluster import TestCluster
-from homelab_platform_tests.testlab.lab import TestLab
+from homelab_platform_tests.testlab import lab
+from homelab_platform_tests.testlab.cluster import start_cluster
+from homelab_platform_tests.testlab.hosts import HostSpec
 
 MIB = 1 << 20
 MOST_MEMORY = 700 * MIB
@@ -100,23 +101,16 @@ def test_a_value_that_makes_no_sense_is_refused_before_anything_is_installed(
         rendered(tmp_path, **values)
 
 
-@pytest.fixture(scope="module")
-def with_images(test_cluster: TestCluster) -> TestCluster:
-    """The cluster, whose nodes have the images; made here, so that this is not the test's own time."""
-    bring_images(test_cluster)
-    return test_cluster
-
-
 @pytest.fixture
-def scene(with_images: TestCluster, lab_alone: TestLab, tmp_path: Path) -> Iterator[PlatformScene]:
-    """PostgreSQL, an S3 server and the platform in a namespace of the test's own; every node is on afterwards."""
-    scene = platform_scene(with_images, tmp_path / "lab", f"platform-{uuid.uuid4().hex[:6]}")
-    yield scene
-    for node in with_images.nodes:
-        lab_alone.host(node).plug()
-        with_images.wait_for(f"{node} is ready", lambda node=node: with_images.is_ready(node), 120)  # type: ignore[misc]
-        with_images.kubectl("uncordon", node)
-    scene.clear()
+def scene(tmp_path: Path) -> Iterator[PlatformScene]:
+    """PostgreSQL, an S3 server and the platform on a cluster of the test's own: one of its nodes dies for minutes."""
+    running = lab.start(specs=(HostSpec("pi-1", "server"), HostSpec("pi-2", "agent")))
+    try:
+        cluster = start_cluster(running)
+        bring_images(cluster)
+        yield platform_scene(cluster, tmp_path / "lab", f"platform-{uuid.uuid4().hex[:6]}")
+    finally:
+        running.leave()
 
 
 @pytest.mark.testlab

@@ -108,6 +108,8 @@ class TestCluster:
 
     def _import(self, node: str, archive: Path) -> None:
         machine = self.lab.place.machine(node)
+        # another test may have pulled its plug: it is plugged in again, or that test fails
+        self.wait_for(f"{node} runs", lambda: _containerd_answers(self)(node), PATIENCE)
         machine.run("ctr", f"--address={SOCKET}", "--namespace=k8s.io", "images", "import", str(archive), timeout=600)
 
     def logs(self, node: str) -> Path:
@@ -206,7 +208,8 @@ def _own_images(cluster: TestCluster, addons: Path) -> list[Path]:
 def _containerd_answers(cluster: TestCluster) -> Callable[[str], bool]:
     def answers(node: str) -> bool:
         command = ("ctr", f"--address={SOCKET}", "--timeout=2s", "version")
-        return cluster.lab.place.machine(node).run(*command, check=False).returncode == 0
+        machine = cluster.lab.place.machine(node)
+        return machine.pid() is not None and machine.run(*command, check=False).returncode == 0
 
     return answers
 
