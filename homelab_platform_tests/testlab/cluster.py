@@ -133,6 +133,20 @@ class TestCluster:
         finally:
             self.start_processes()
             self.wait_for("the API server answers again", self._api_answers)
+            self.until_controllers_work()
+
+    def until_controllers_work(self, patience: float = 120) -> None:
+        """Wait until controllers act on what is new; after an outage each first waits for its lease to end.
+
+        A new namespace has its service account once they do. Raises HomelabError after `patience` seconds.
+        """
+        space = f"probe-{secrets.token_hex(4)}"
+        self.kubectl("create", "namespace", space)
+        try:
+            asked = ("get", "serviceaccount", "default", "-n", space)
+            self.wait_for("controllers work", lambda: self.kubectl(*asked, check=False).returncode == 0, patience)
+        finally:
+            self.kubectl("delete", "namespace", space, "--wait=false")
 
     def _api_answers(self) -> bool:
         return self.kubectl("get", "--raw=/readyz", check=False, timeout=10).returncode == 0

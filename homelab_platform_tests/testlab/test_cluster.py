@@ -29,6 +29,7 @@ def space(with_busybox: TestCluster) -> Iterator[str]:
     """A namespace of this test's own."""
     name = f"test-{uuid.uuid4().hex[:8]}"
     with_busybox.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    with_busybox.until_controllers_work()  # no pod is let in before the namespace has its service account
     yield name
     with_busybox.kubectl("delete", "namespace", name, "--wait=false")
 
