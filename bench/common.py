@@ -59,6 +59,11 @@ def interleaved(
     return [a for a, _ in pairs], [b for _, b in pairs]
 
 
+def say(text: str) -> None:
+    """One line of progress beside the result."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
 def middle(values: Sequence[float]) -> float:
     """The median."""
     return float(median(values))

@@ -34,11 +34,6 @@ LONGEST = 75.0
 CONVERGES = 420.0
 
 
-def say(text: str) -> None:
-    """One line of progress beside the result."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
 def edit(loop: Loop, number: int) -> None:
     """Another port in every host's firewall, another memory of nginx, another text of a mart."""
     text = loop.lab_file.read_text()
@@ -109,9 +104,9 @@ def main() -> None:
     wrong: list[str] = []
     killed = 0
     with tempfile.TemporaryDirectory(prefix="homelab-loop-") as home:
-        running = lab.start(progress=say)
+        running = lab.start(progress=common.say)
         try:
-            loop, cluster = demo.begin(running, Path(home), say)
+            loop, cluster = demo.begin(running, Path(home), common.say)
             try:
                 demo.close_the_loop(loop)
                 for number in range(rounds):
@@ -121,7 +116,9 @@ def main() -> None:
                     killed += hit
                     found = wrong_after(loop, cluster, number)
                     wrong += found
-                    say(f"{number + 1}: {'killed' if hit else 'was done'} after {after:.1f} s; {found or 'converged'}")
+                    common.say(
+                        f"{number + 1}: {'killed' if hit else 'was done'} after {after:.1f} s; {found or 'converged'}"
+                    )
             finally:
                 loop.down()
         finally:

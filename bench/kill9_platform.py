@@ -22,11 +22,6 @@ sys.path.insert(0, str(common.PROJECT))
 from homelab_platform_tests.servers.chaos import TARGETS, full_site, kill_and_judge
 
 
-def say(text: str) -> None:
-    """One line of progress beside the result."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
 def main() -> None:
     """Start, send, kill, compare."""
     times = int(sys.argv[1]) if len(sys.argv) > 1 else 20
@@ -36,9 +31,9 @@ def main() -> None:
     planned = {target: slow if target in ("nifi", "trino") else times for target in TARGETS}
     home = Path(tempfile.mkdtemp(prefix="homelab-chaos-"))
     os.environ["HOMELAB_DATA"] = str(home)
-    with full_site(home, "chaos", objects=objects, say=say) as site:
+    with full_site(home, "chaos", objects=objects, say=common.say) as site:
         began = time.monotonic()
-        kills, verdicts = kill_and_judge(site, planned, seed, say)
+        kills, verdicts = kill_and_judge(site, planned, seed, common.say)
         seconds = time.monotonic() - began
     rows = []
     for target in TARGETS:

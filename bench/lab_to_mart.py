@@ -22,17 +22,12 @@ GOAL, NOTHING = 300.0, 10.0
 TIMES = 3
 
 
-def say(text: str) -> None:
-    """One line of progress beside the result."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
 def main() -> None:
     """Make it real, then again and again."""
     with tempfile.TemporaryDirectory(prefix="homelab-loop-") as home:
-        running = lab.start(progress=say)
+        running = lab.start(progress=common.say)
         try:
-            loop, _ = demo.begin(running, Path(home), say)
+            loop, _ = demo.begin(running, Path(home), common.say)
             try:
                 demo.close_the_loop(loop)
                 before = loop.applied()

@@ -31,17 +31,12 @@ LONGEST = 300.0
 ROWS = 10
 
 
-def say(text: str) -> None:
-    """One line of progress beside the result."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
 def main() -> None:
     """Measure both ways on one site, which is stopped and removed whatever happens."""
     home = Path(tempfile.mkdtemp(prefix="homelab-bench-"))
     os.environ["HOMELAB_DATA"] = str(home)
     try:
-        with full_site(home, "freshness", say=say) as site:
+        with full_site(home, "freshness", say=common.say) as site:
             found = {way: sorted(_timed(site, send) for _ in range(TIMES)) for way, send in WAYS.items()}
     finally:
         shutil.rmtree(home, ignore_errors=True)
@@ -63,7 +58,7 @@ def _timed(site: Site, send: Callable[[Site, str], None]) -> float:
             raise SystemExit(f"{device} was not found by Trino within {LONGEST:.0f} s")
         time.sleep(0.2)
     took = time.monotonic() - began
-    say(f"{took:.1f} s")
+    common.say(f"{took:.1f} s")
     return took
 
 

@@ -57,11 +57,14 @@ class EmbeddedWorld:
 
     @cached_property
     def _adapters(self) -> dict[str, Adapter]:
+        return {**self._data_layers(), "flow": self._flows()}
+
+    def _data_layers(self) -> dict[str, Adapter]:
+        """What every site has that holds readings, wherever it runs."""
         return {
             "bucket": self._buckets,
             "table": ReadingsAdapter(self.lab, self.lakehouse),
             "mart": MartAdapter(self.lab, self.lakehouse),
-            "flow": self._flows(),
         }
 
     def _flows(self) -> Adapter:

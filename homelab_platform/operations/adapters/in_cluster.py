@@ -15,8 +15,6 @@ from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.operations.adapters.base import Adapter
 from homelab_platform.operations.adapters.buckets import BucketAdapter
 from homelab_platform.operations.adapters.embedded import EmbeddedWorld
-from homelab_platform.operations.adapters.marts import MartAdapter
-from homelab_platform.operations.adapters.readings import ReadingsAdapter
 from homelab_platform.paths import site_path
 from homelab_platform.plan.layers import CLUSTER, Capabilities
 from homelab_platform.servers.cluster_site import lakehouse_here
@@ -40,11 +38,7 @@ class ClusterWorld(EmbeddedWorld):
 
     @cached_property
     def _adapters(self) -> dict[str, Adapter]:
-        return {
-            "bucket": self._buckets,
-            "table": ReadingsAdapter(self.lab, self.lakehouse),
-            "mart": MartAdapter(self.lab, self.lakehouse),
-        }
+        return self._data_layers()
 
     def reload_code(self) -> None:
         """End this process, the code location's: its pod starts it again, with the lab as it is by then.

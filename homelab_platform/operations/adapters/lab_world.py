@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from homelab_platform.plan.desired import DesiredState
     from homelab_platform.servers.site import Site
     from homelab_platform.tools.endpoints import Lakehouse
+    from homelab_platform.tools.kube.api import Cluster
 
 BRIDGE = "bridge"
 
@@ -66,11 +67,17 @@ class LabWorld(EmbeddedWorld):
         return HostAdapter(self.lab, self.reach.hosts())
 
     @cached_property
-    def _cluster(self) -> Adapter:
-        from homelab_platform.operations.adapters.cluster import ClusterAdapter
+    def _api(self) -> Cluster:
+        """One client for the cluster and its workloads: each of its own would ask anew what kinds there are."""
         from homelab_platform.tools.kube.api import Cluster
 
-        return ClusterAdapter(Cluster(self.reach.kubeconfig()))
+        return Cluster(self.reach.kubeconfig())
+
+    @cached_property
+    def _cluster(self) -> Adapter:
+        from homelab_platform.operations.adapters.cluster import ClusterAdapter
+
+        return ClusterAdapter(self._api)
 
     @cached_property
     def _workloads(self) -> Adapter:
@@ -78,14 +85,13 @@ class LabWorld(EmbeddedWorld):
         from homelab_platform.operations.adapters.workloads import WorkloadAdapter
         from homelab_platform.plan.broker_access import lab_secrets
         from homelab_platform.servers.helm_binary import helm_binary, kubectl_binary
-        from homelab_platform.tools.kube.api import Cluster
         from homelab_platform.tools.kube.releases import Helm
 
         own = self._lab_folder / "helm"
         return WorkloadAdapter(
             self.lab,
             load_catalogue(own if own.is_dir() else None),
-            Helm(helm_binary(), Cluster(self.reach.kubeconfig())),
+            Helm(helm_binary(), self._api),
             kubectl_binary(),
             self._lab_folder,
             given=lab_secrets(self.lab, self._broker_secret),
