@@ -1,6 +1,7 @@
-"""kill -9 of the controller at random points of applying a change to every layer of a lab.
+"""kill -9 of the controller at random points of making a lab real, and of applying a change to every layer of it.
 
-On a test lab of its own that was made real (as root). Each round edits a firewall rule of every host, a workload, and a
+On a test lab of its own (as root). A quarter of the rounds kill `homelab apply` while it makes hosts, cluster and
+workloads from nothing, one kill after the other; each later round edits a firewall rule of every host, a workload and a
 mart, starts `homelab apply` and kills its whole process group after a random time. Then every host must let us in, and
 what is left of the work must converge: by the site's own daemon or by the next `homelab apply`, whoever is first. Wrong
 is: a host that cannot be reached, a release that hangs half way, an asset that counts as applied and is not, a plan
@@ -32,6 +33,8 @@ ROUNDS = 40
 LONGEST = 75.0
 """Seconds: about what applying the change takes when nobody disturbs it."""
 CONVERGES = 420.0
+FROM_NOTHING = 40.0
+"""Seconds at most between two kills while the lab is made from nothing, which takes about three minutes undisturbed."""
 
 
 def edit(loop: Loop, number: int) -> None:
@@ -71,9 +74,30 @@ def kill_once(loop: Loop, after: float) -> bool:
         return True
 
 
+def locked_out(loop: Loop) -> list[str]:
+    """The hosts that do not let us in."""
+    return [f"{host.name} does not let us in" for host in loop.lab.hosts if host.ssh("true", check=False).returncode]
+
+
+def from_nothing(loop: Loop, kills: int, chance: random.Random) -> tuple[int, list[str]]:
+    """Make the lab, killed again and again; how many kills hit the work, and what was wrong."""
+    loop.up()
+    hits, wrong = 0, []
+    for number in range(kills):
+        after = chance.uniform(0.3, FROM_NOTHING)
+        hit = kill_once(loop, after)
+        found = locked_out(loop)
+        wrong += found
+        hits += hit
+        common.say(
+            f"from nothing, {number + 1}: {'killed' if hit else 'was done'} after {after:.1f} s; {found or 'ok'}"
+        )
+    return hits, wrong
+
+
 def wrong_after(loop: Loop, cluster: TestCluster, number: int) -> list[str]:
     """What is wrong once it had the time to converge."""
-    found = [f"{host.name} does not let us in" for host in loop.lab.hosts if host.ssh("true", check=False).returncode]
+    found = locked_out(loop)
     deadline = time.monotonic() + CONVERGES
     pending = ["?"]
     while pending and time.monotonic() < deadline:
@@ -101,15 +125,14 @@ def main() -> None:
     """Make it real, then edit, kill, look."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     chance = random.Random(int(sys.argv[2]) if len(sys.argv) > 2 else 1)
-    wrong: list[str] = []
-    killed = 0
     with tempfile.TemporaryDirectory(prefix="homelab-loop-") as home:
         running = lab.start(progress=common.say)
         try:
             loop, cluster = demo.begin(running, Path(home), common.say)
             try:
+                killed, wrong = from_nothing(loop, rounds // 4, chance)
                 demo.close_the_loop(loop)
-                for number in range(rounds):
+                for number in range(rounds // 4, rounds):
                     edit(loop, number)
                     after = chance.uniform(0.3, LONGEST)
                     hit = kill_once(loop, after)

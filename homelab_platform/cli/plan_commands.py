@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -118,7 +118,10 @@ def apply(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, unless data would be lost.")] = False,
     confirm: Annotated[
         list[str] | None,
-        typer.Option(metavar="ASSET", help="Allow the loss of this asset's data, without asking. Repeatable."),
+        typer.Option(
+            metavar="ASSET",
+            help="Allow the loss of this asset's data (a workload that goes takes its volumes along). Repeatable.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     as_json: common.JsonOption = False,
@@ -133,9 +136,9 @@ def apply(
         _nothing_to_do(resolved, made, as_json)
         return
     site = common.running_site(path)
-    keys = _agreed(made, yes=yes or as_json, confirmed=set(confirm or ()), quiet=as_json)
+    keys, with_data = agreed(made, yes=yes or as_json, confirmed=set(confirm or ()), quiet=as_json)
     with output.steps(quiet=as_json) as progress:
-        report = apply_to(site, resolved, keys=keys, progress=progress)
+        report = apply_to(site, resolved, keys=keys, with_data=with_data, progress=progress)
     if as_json:
         output.write_json(report.to_dict())
     else:
@@ -158,13 +161,17 @@ def _nothing_to_do(resolved: ResolvedLab, made: Plan, as_json: bool) -> None:
         remember_applied(site.root, resolved)
 
 
-def _agreed(made: Plan, *, yes: bool, confirmed: set[str], quiet: bool) -> list[str]:
-    """The keys to apply, after the user agreed; asks only where somebody can answer."""
+def agreed(made: Plan, *, yes: bool, confirmed: set[str], quiet: bool) -> tuple[list[str], set[str]]:
+    """The keys to apply, and those whose data goes for good, after the user agreed; asks only where somebody answers.
+
+    A delete that keeps the data needs no name: who does not type it keeps it.
+    """
     from homelab_platform.plan.render import render
 
     if not quiet:
         output.note(render(made))
-    losing = [step for step in made.pending if step.danger == "data-loss" and step.key not in confirmed]
+    unnamed = [step for step in made.pending if step.danger == "data-loss" and step.key not in confirmed]
+    losing = [step for step in unnamed if not step.keeps]
     interactive = sys.stdin.isatty() and not quiet
     if losing and not interactive:
         raise HomelabError(
@@ -173,13 +180,30 @@ def _agreed(made: Plan, *, yes: bool, confirmed: set[str], quiet: bool) -> list[
         )
     for step in losing:
         _ask_by_name(step)
-    if not yes and not interactive and any(step.danger == "restart" for step in made.pending):
+    if not yes and not interactive and any(step.danger != "safe" for step in made.pending):
         raise HomelabError.of(
-            "apply", "something would restart, and nobody is here to agree", "If that is meant: homelab apply --yes"
+            "apply",
+            "something would restart or go, and nobody is here to agree",
+            "If that is meant: homelab apply --yes",
         )
-    if not yes and interactive and not typer.confirm("Apply this?"):
-        raise typer.Exit(0)
-    return [step.key for step in made.pending]
+    if not yes and interactive:
+        confirmed |= {step.key for step in unnamed if step.keeps and _gives_up(step)}
+        if not typer.confirm("Apply this?"):
+            raise typer.Exit(0)
+    return [step.key for step in made.pending], {s.key for s in made.pending if s.keeps and s.key in confirmed}
+
+
+def _gives_up(step: Step) -> bool:
+    """Whether the user types the name of what goes, and so gives up what a delete keeps."""
+    kept = ", ".join(step.keeps)
+    answer = typer.prompt(
+        f"{step.key} goes; {kept} will be kept. Type its name to delete that too, or press Enter",
+        default="",
+        show_default=False,
+    ).strip()
+    if answer and answer != step.key:
+        raise HomelabError.of(step.key, "the name did not match; nothing was changed", "")
+    return bool(answer)
 
 
 def _ask_by_name(step: Step) -> None:
@@ -189,9 +213,17 @@ def _ask_by_name(step: Step) -> None:
 
 
 def apply_to(
-    site: Site, resolved: ResolvedLab, *, keys: list[str] | None = None, progress: Callable[[str], None]
+    site: Site,
+    resolved: ResolvedLab,
+    *,
+    keys: list[str] | None = None,
+    with_data: Collection[str] = (),
+    progress: Callable[[str], None],
 ) -> ApplyReport:
-    """Apply the assets `keys` (default: whatever differs) on the running site, through the graph."""
+    """Apply the assets `keys` (default: whatever differs) on the running site, through the graph.
+
+    What goes keeps its data, unless its key is in `with_data`.
+    """
     from homelab_platform.graph.apply import apply_assets
     from homelab_platform.servers.applied_lab import remember_applied
 
@@ -199,7 +231,7 @@ def apply_to(
     if keys is None:
         made = current_plan(resolved, refresh=True, only=None)
         keys = [step.key for step in made.pending if step.danger != "data-loss"]
-    report = apply_assets(site, resolved, keys, progress=progress, confirmed=confirmed)
+    report = apply_assets(site, resolved, keys, progress=progress, confirmed=confirmed, with_data=with_data)
     if not report.failed:
         remember_applied(site.root, resolved)
     return report

@@ -5,7 +5,7 @@ Belongs here: what `homelab apply` calls. Whatever it does is in the site's even
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -85,12 +85,14 @@ def apply_assets(
     *,
     progress: Progress = lambda _text: None,
     confirmed: bool = True,
+    with_data: Collection[str] = (),
 ) -> ApplyReport:
     """Apply exactly the assets `keys` of `lab` on the running site, in this process and its event log.
 
-    Keys that the lab no longer has are deleted. `confirmed` says that a person agreed to whatever loses data. A failure
-    of one asset is in the report and stops only what depends on it. Raises HomelabError if the site or its instance
-    does not answer, or if somebody else is applying the lab.
+    Keys that the lab no longer has are deleted, those in `with_data` with the data that a removal keeps otherwise.
+    `confirmed` says that a person agreed to whatever loses data. A failure of one asset is in the report and stops only
+    what depends on it. Raises HomelabError if the site or its instance does not answer, or if somebody else is
+    applying the lab.
     """
     from homelab_platform.operations.adapters.embedded import world_of
     from homelab_platform.tools import state_locks
@@ -98,7 +100,7 @@ def apply_assets(
     world = world_of(lab, site)
     alone = state_locks.held(site.lakehouse.postgres, state_locks.LAB, "apply", wait=0)
     with alone, instance_of(site) as instance:
-        report = apply_to(world, instance, lab, keys, progress=progress, confirmed=confirmed)
+        report = apply_to(world, instance, lab, keys, progress=progress, confirmed=confirmed, with_data=with_data)
     url = f"{site.dagster_url}/runs/{report.run_id}" if report.run_id else site.dagster_url
     return replace(report, url=url)
 
@@ -126,6 +128,7 @@ def apply_to(
     *,
     progress: Progress = lambda _text: None,
     confirmed: bool = True,
+    with_data: Collection[str] = (),
 ) -> ApplyReport:
     """Apply assets in a world that is open already; see apply_assets."""
     wanted = set(keys)
@@ -133,7 +136,9 @@ def apply_to(
     here = {k: s for k, s in desired.items() if k in wanted and world.capabilities.can(k, s.kinds)}
     gone = sorted((key for key in wanted if key not in desired), key=rank, reverse=True)
     report = _execute(world, instance, lab, here, progress=progress, confirmed=confirmed) if here else ApplyReport()
-    deleted = tuple(_delete(world, instance, key, progress, confirmed) for key in gone)
+    deleted = tuple(
+        _delete(world, instance, key, progress, confirmed=confirmed, with_data=key in with_data) for key in gone
+    )
     return replace(report, results=(*report.results, *deleted))
 
 
@@ -178,9 +183,10 @@ def _unforeseen(key: str, error: Any) -> Problem:
     return Problem(key, message, "This is a fault of the platform; its run in the UI has the details.")
 
 
-def _delete(world: World, instance: dg.DagsterInstance, key: str, progress: Progress, confirmed: bool) -> AssetResult:
+def _delete(world: World, instance: dg.DagsterInstance, key: str, progress: Progress, **agreed: bool) -> AssetResult:
+    """`agreed` as delete_one takes it: confirmed, with_data."""
     try:
-        delete_one(world, key, confirmed=confirmed, say=lambda text: progress(f"{key}: {text}"))
+        delete_one(world, key, say=lambda text: progress(f"{key}: {text}"), **agreed)
     except HomelabError as error:
         return AssetResult(key, "failed", error.problems[0].what, problems=error.problems)
     note = dg.AssetObservation(asset_key(key), description="Deleted, and observed to be gone.")

@@ -102,7 +102,7 @@ class Workload(Node):
     needs: Many[Name] = Field((), description="Workloads that must run before it.", examples=[["postgresql"]])
     namespace: Name | None = Field(None, description="Kubernetes namespace.")
     chart: str | None = Field(
-        None, description="Chart of your own: a folder beside the lab file, oci://… or repo/name."
+        None, description="Chart of your own: a folder beside the lab file, oci://… or https://repository/name."
     )
     kustomize: str | None = Field(None, description="Kustomize folder of your own.")
     image: str | None = Field(None, description="Image; on its own it runs with the generic chart.")

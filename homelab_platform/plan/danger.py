@@ -123,3 +123,11 @@ def judge_delete(key: str, document: Mapping[str, Any]) -> Danger:
     if layer == "host":
         return "data-loss" if document.get("disks") else "restart"
     return "safe"
+
+
+def kept_by_delete(key: str, document: Mapping[str, Any]) -> tuple[str, ...]:
+    """What taking the asset `key` away leaves where it is unless a person names it: a workload's volumes."""
+    if layer_of(key) != "workload":
+        return ()
+    volumes = tuple(f"volume {name}" for name in document.get("volumes") or ())
+    return volumes or (("its volumes",) if document.get("stateful") else ())

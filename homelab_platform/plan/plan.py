@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from homelab_platform.plan.danger import GRAVITY, Action, Danger, judge_delete, judge_update
+from homelab_platform.plan.danger import GRAVITY, Action, Danger, judge_delete, judge_update, kept_by_delete
 from homelab_platform.plan.desired import DesiredState, followers
 from homelab_platform.plan.diff import Change, diff
 from homelab_platform.plan.layers import Capabilities, layer_of, make_key, name_of, rank
@@ -21,7 +21,10 @@ from homelab_platform.plan.state import AppliedState
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What would happen to one asset. `because` says why in a few words; empty for an ordinary edit."""
+    """What would happen to one asset. `because` says why in a few words; empty for an ordinary edit.
+
+    `keeps` is what a delete leaves where it is unless a person confirms the asset by name; then its data is lost.
+    """
 
     key: str
     action: Action
@@ -30,6 +33,7 @@ class Step:
     because: str = ""
     desired_fingerprint: str = ""
     applied_fingerprint: str = ""
+    keeps: tuple[str, ...] = ()
 
     @property
     def pending(self) -> bool:
@@ -43,6 +47,7 @@ class Step:
             "action": self.action,
             "danger": self.danger,
             "because": self.because,
+            "keeps": list(self.keeps),
             "changes": [change.to_dict() for change in self.changes],
             "desired_fingerprint": self.desired_fingerprint,
             "applied_fingerprint": self.applied_fingerprint,
@@ -211,6 +216,7 @@ def _deletes(desired: Mapping[str, DesiredState], states: Mapping[str, AppliedSt
             judge_delete(state.key, state.document),
             because="it is no longer in the lab",
             applied_fingerprint=state.fingerprint,
+            keeps=kept_by_delete(state.key, state.document),
         )
         for state in gone
         if state.status != "missing"

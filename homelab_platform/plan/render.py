@@ -106,6 +106,9 @@ def _danger(step: Step) -> str:
 
 
 def _extent(step: Step) -> str:
+    if step.keeps:
+        stays = "stays" if len(step.keeps) == 1 and step.keeps != ("its volumes",) else "stay"
+        return f"{step.because}; {', '.join(step.keeps)} {stays} unless you confirm {step.key}"
     if step.because:
         return step.because
     if not step.changes:

@@ -14,7 +14,6 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.tools.kube.api import Cluster, Forbidden
 from homelab_platform.tools.kube.people import kubeconfig_for
 from homelab_platform_tests.operations.lab_scene import CLUSTER, LabScene
-from homelab_platform_tests.testlab import busybox
 from homelab_platform_tests.testlab.cluster import TestCluster
 from homelab_platform_tests.testlab.test_cluster import pod
 
@@ -59,13 +58,6 @@ class Scene(LabScene):
         """Whether somebody with this role may do it (kubectl auth can-i)."""
         asked = ("auth", "can-i", *words, "--as=somebody", f"--as-group=homelab:{role}")
         return self.cluster.kubectl(*asked, check=False).stdout.strip() == "yes"
-
-
-@pytest.fixture(scope="module")
-def with_busybox(test_cluster: TestCluster) -> TestCluster:
-    """The cluster, whose nodes have the small image."""
-    test_cluster.bring(busybox.busybox_image())
-    return test_cluster
 
 
 @pytest.fixture

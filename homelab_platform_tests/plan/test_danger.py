@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from homelab_platform.plan.danger import judge_delete, judge_update
+from homelab_platform.plan.danger import judge_delete, judge_update, kept_by_delete
 from homelab_platform.plan.diff import diff
 
 UPDATES: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
@@ -72,3 +72,10 @@ def test_an_update_is_judged_by_what_it_touches(
 )
 def test_taking_away_what_holds_data_is_a_loss_of_data(key: str, document: dict[str, Any], danger: str) -> None:
     assert judge_delete(key, document) == danger
+
+
+def test_taking_a_workload_away_keeps_its_volumes() -> None:
+    assert kept_by_delete("workload/app", {"volumes": {"data": {}, "media": {}}}) == ("volume data", "volume media")
+    assert kept_by_delete("workload/app", {"stateful": True}) == ("its volumes",)
+    assert kept_by_delete("workload/app", {}) == ()
+    assert kept_by_delete("bucket/raw", {"volumes": {"data": {}}}) == ()

@@ -136,6 +136,15 @@ def test_cluster(test_hosts: TestLab) -> TestCluster:
     return start_cluster(test_hosts)
 
 
+@pytest.fixture(scope="session")
+def with_busybox(test_cluster: TestCluster) -> TestCluster:
+    """The same Kubernetes, whose nodes have the small image `localhost/busybox:1`."""
+    from homelab_platform_tests.testlab.busybox import busybox_image
+
+    test_cluster.bring(busybox_image())
+    return test_cluster
+
+
 @pytest.fixture
 def lab_alone(test_hosts: TestLab) -> Iterator[TestLab]:
     """The session's lab, with no other test on it meanwhile that takes this fixture: for pulling plugs and the like."""

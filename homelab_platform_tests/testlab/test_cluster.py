@@ -17,13 +17,6 @@ from homelab_platform_tests.testlab.lab import TestLab
 pytestmark = [pytest.mark.testlab, pytest.mark.servers, pytest.mark.slow, pytest.mark.usefixtures("lab_alone")]
 
 
-@pytest.fixture(scope="module")
-def with_busybox(test_cluster: TestCluster) -> TestCluster:
-    """The cluster, whose nodes have the small image."""
-    test_cluster.bring(busybox.busybox_image())
-    return test_cluster
-
-
 @pytest.fixture
 def space(with_busybox: TestCluster) -> Iterator[str]:
     """A namespace of this test's own."""

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.plan.danger import judge_delete
@@ -90,6 +90,15 @@ class Adapter(Protocol):
 
     def work(self, desired: DesiredState, request: Mapping[str, str], say: Say) -> Iterable[Exhibit]:
         """Do what the asset does when it is run (ingest, compute), and yield what there is to see."""
+        ...
+
+
+@runtime_checkable
+class KeepsData(Protocol):
+    """An adapter whose `remove` leaves data where it is; a person's word takes it too."""
+
+    def remove_with_data(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+        """Take the asset away, and its data for good."""
         ...
 
 
@@ -303,16 +312,20 @@ def _bring(adapter: Adapter, desired: DesiredState, say: Say, *, anew: bool) -> 
     return True, after
 
 
-def delete_one(world: World, key: str, *, confirmed: bool = False, say: Say = lambda _text: None) -> None:
+def delete_one(
+    world: World, key: str, *, confirmed: bool = False, with_data: bool = False, say: Say = lambda _text: None
+) -> None:
     """Take away an asset that is no longer desired, and forget it once it was observed to be gone.
+
+    `with_data` takes along what a removal keeps otherwise (a workload's volumes): a person named this asset.
 
     Raises HomelabError if that would lose data and nobody agreed, if it fails, or if it is still there afterwards.
     """
     with world.store.held(key, "a removal", say):
-        _delete(world, key, confirmed, say)
+        _delete(world, key, confirmed, with_data, say)
 
 
-def _delete(world: World, key: str, confirmed: bool, say: Say) -> None:
+def _delete(world: World, key: str, confirmed: bool, with_data: bool, say: Say) -> None:
     known = world.store.load().get(key)
     if known is None:
         return
@@ -322,7 +335,10 @@ def _delete(world: World, key: str, confirmed: bool, say: Say) -> None:
             key, "taking it away would lose its data", "Nothing was changed. `homelab apply` asks for your word."
         )
     adapter = world.adapter(layer)
-    adapter.remove(key, known.document, say)
+    if with_data and isinstance(adapter, KeepsData):
+        adapter.remove_with_data(key, known.document, say)
+    else:
+        adapter.remove(key, known.document, say)
     if adapter.probe(DesiredState(key, layer, known.document, fingerprint=known.fingerprint)).exists:
         raise HomelabError.of(key, "was deleted, but is still there", "Look at its target; nothing was forgotten.")
     world.store.forget(key)

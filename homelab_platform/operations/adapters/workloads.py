@@ -18,7 +18,7 @@ from homelab_platform.operations.adapters.base import Exhibit, Observation, Say
 from homelab_platform.operations.adapters.cluster_objects import flow_policy
 from homelab_platform.paths import project_path
 from homelab_platform.plan.values import values_of
-from homelab_platform.tools.kube import drift, health, releases
+from homelab_platform.tools.kube import drift, health, releases, volumes
 from homelab_platform.tools.kube.api import Cluster, Object
 
 if TYPE_CHECKING:
@@ -156,9 +156,12 @@ class WorkloadAdapter:
         ]
 
     def _secrets(self, workload: ResolvedWorkload) -> Iterator[Object]:
-        entry = self._catalogue.entries.get(workload.catalogue)
-        for name, keys in (entry.secrets if entry is not None else {}).items():
-            metadata = {"name": f"{workload.name}-{name}", "namespace": workload.namespace}
+        return self._generated(workload.catalogue, workload.name, workload.namespace)
+
+    def _generated(self, catalogue: str, name: str, namespace: str) -> Iterator[Object]:
+        entry = self._catalogue.entries.get(catalogue)
+        for secret, keys in (entry.secrets if entry is not None else {}).items():
+            metadata = {"name": f"{name}-{secret}", "namespace": namespace}
             yield {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "keys": keys}
 
     def chart(self, workload: ResolvedWorkload) -> tuple[str, str | None]:
@@ -204,15 +207,30 @@ class WorkloadAdapter:
 
     def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
         """Take the release away; its volumes stay, and are named."""
+        for claim in self._uninstalled(document, say):
+            meta = claim["metadata"]
+            say(
+                f"volume {meta['namespace']}/{meta['name']} was kept, with its data; "
+                f"`kubectl delete pvc -n {meta['namespace']} {meta['name']}` ends it"
+            )
+
+    def remove_with_data(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+        """Take the release away, its volumes, and the secrets that were made up for it."""
+        for claim in self._uninstalled(document, say):
+            say(volumes.delete(self._cluster, claim))
+        name, namespace = str(document["name"]), str(document["namespace"])
+        for secret in self._generated(str(document.get("catalogue", name)), name, namespace):
+            self._cluster.delete(secret)
+
+    def _uninstalled(self, document: Mapping[str, Any], say: Say) -> list[Object]:
+        """Take the release away and return its claims, which are all that is left."""
         name, namespace = str(document["name"]), str(document["namespace"])
         self._helm.settle(name, namespace, say)
+        found = releases.current(self._cluster, namespace, name)
+        claims = volumes.claims_of(self._cluster, namespace, name, found.manifest if found else ())
         self._helm.uninstall(name, namespace)
         self._cluster.delete(flow_policy(namespace, name, ()))
-        for claim in self._claims(name, namespace):
-            say(f"volume {namespace}/{claim['metadata']['name']} was kept, with its data")
-
-    def _claims(self, name: str, namespace: str) -> list[Object]:
-        return self._cluster.list("v1", "PersistentVolumeClaim", namespace, f"app.kubernetes.io/instance={name}")
+        return claims
 
     def work(self, desired: DesiredState, request: Mapping[str, str], say: Say) -> Iterable[Exhibit]:
         """Its pods, its volumes, and the way of its releases."""
@@ -222,7 +240,7 @@ class WorkloadAdapter:
         claims = [
             {"volume": claim["metadata"]["name"], "size": claim["spec"]["resources"]["requests"]["storage"],
              "phase": (claim.get("status") or {}).get("phase", "?")}
-            for claim in self._claims(name, namespace)
+            for claim in volumes.claims_of(self._cluster, namespace, name)
         ]  # fmt: skip
         if claims:
             yield Exhibit("volumes", "table", claims)

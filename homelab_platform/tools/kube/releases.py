@@ -11,6 +11,7 @@ import base64
 import gzip
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.tools.kube.api import Cluster, ClusterUnreachable, Object, name_of
+from homelab_platform.tools.kube import pods, volumes
+from homelab_platform.tools.kube.api import Cluster, ClusterUnreachable, Object
 
 FINGERPRINT = "homelab-fingerprint"
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback")
+LEAVING = "uninstalling"
 WATCHED_EVERY = 2.0
 """Seconds between two looks at the pods of a release while helm waits for them."""
 Say = Callable[[str], None]
@@ -120,14 +123,20 @@ _CLUSTER_WIDE = frozenset(
 
 @dataclass(frozen=True)
 class Helm:
-    """The `helm` command for one cluster. `chart` is a folder, or `name` of a repository or registry with `version`."""
+    """The `helm` command for one cluster.
+
+    `chart` is a folder, `oci://registry/chart`, `https://repository/chart` or the address of a packed chart.
+    """
 
     binary: Path
     cluster: Cluster
 
-    def template(self, name: str, namespace: str, chart: str, values: Mapping[str, Any]) -> list[Object]:
+    def template(
+        self, name: str, namespace: str, chart: str, values: Mapping[str, Any], *, version: str | None = None
+    ) -> list[Object]:
         """The objects that an installation would write. Raises HomelabError with the chart's own complaint."""
-        text = self._run(["template", name, chart, "--namespace", namespace, "--values", "-"], name, values)
+        words = ["template", name, *_chart(chart, version), "--namespace", namespace, "--values", "-"]
+        text = self._run(words, name, values)
         return objects_of(text, namespace)
 
     def upgrade(
@@ -144,19 +153,24 @@ class Helm:
     ) -> None:
         """Install or upgrade, and wait until everything is up; if it does not come up, the former state is back.
 
-        `timeout` in seconds. Raises ReleaseFailed that says what did not come up and why, as the pods tell.
+        `timeout` in seconds; it is not waited out where the pods say that waiting does not help (pods.HOPELESS).
+        Raises ReleaseFailed that says what did not come up and why, as the pods tell.
         """
         self.settle(name, namespace, say)
+        first = not history(self.cluster, namespace, name)
         command = [
-            "upgrade", name, chart, "--install", "--namespace", namespace, "--values", "-",
-            "--labels", f"{FINGERPRINT}={label_of(fingerprint)}", "--wait", "--atomic",
+            "upgrade", name, *_chart(chart, version), "--install", "--namespace", namespace, "--values", "-",
+            "--labels", f"{FINGERPRINT}={label_of(fingerprint)}", "--wait", *([] if first else ["--atomic"]),
             "--timeout", f"{int(timeout)}s", "--history-max", "5",
-            *(["--version", version] if version else []),
         ]  # fmt: skip
         try:
-            self._run(command, name, values, diagnose=lambda: why_not_ready(self.cluster, namespace, name))
+            self._run(command, name, values, diagnose=lambda: pods.why_not_ready(self.cluster, namespace, name))
         except ReleaseFailed as error:
-            raise _with_way_out(error, first=not history(self.cluster, namespace, name)) from None
+            if first:
+                # not left to helm, which would take volumes along that an earlier release of this name has left
+                self.uninstall(name, namespace)
+            raise _with_way_out(error, first=first) from None
+        volumes.keep_live(self.cluster, history(self.cluster, namespace, name)[-1].manifest)
 
     def settle(self, name: str, namespace: str, say: Say = lambda _text: None) -> None:
         """Finish what a killed `helm` left half done: back to the last good revision, or away if there is none.
@@ -164,22 +178,29 @@ class Helm:
         A record that stays pending would block every later upgrade. Nobody else is at work: the caller holds the lock.
         """
         found = history(self.cluster, namespace, name)
-        if not found or found[-1].status not in PENDING:
-            return
         good = [release for release in found if release.status in ("deployed", "superseded")]
-        if good:
+        if not found or (good and found[-1].status not in (*PENDING, LEAVING)):
+            return
+        if found[-1].status == LEAVING:
+            say("its removal was cut off; finishing that first")
+            self.uninstall(name, namespace)
+        elif good:
             say(f"the last upgrade was cut off; going back to revision {good[-1].revision} first")
             self._run(["rollback", name, str(good[-1].revision), "--namespace", namespace, "--wait"], name)
         else:
-            say("the first installation was cut off; clearing it away first")
-            self._run(["uninstall", name, "--namespace", namespace, "--wait"], name)
+            say("the first installation was cut off or failed; clearing it away first")
+            self.uninstall(name, namespace)
 
     def rollback(self, name: str, namespace: str, revision: int = 0) -> None:
         """Back to a revision; 0 is the one before the newest."""
         self._run(["rollback", name, str(revision), "--namespace", namespace, "--wait"], name)
 
     def uninstall(self, name: str, namespace: str) -> None:
-        """Take a release away. Volumes stay: charts mark theirs to be kept, and sets of pods never own theirs."""
+        """Take a release away. Its volumes stay, whatever its chart says of them."""
+        found = current(self.cluster, namespace, name)
+        if found is not None:
+            volumes.keep_live(self.cluster, found.manifest)
+            volumes.keep_in_records(self.cluster, namespace, name)
         self._run(["uninstall", name, "--namespace", namespace, "--wait", "--ignore-not-found"], name)
 
     def _run(
@@ -202,7 +223,7 @@ class Helm:
             return out
         if arguments[0] == "template":  # which asks no cluster
             raise ReleaseFailed.of(f"workload {name}", _complaint(err), "Nothing was changed.")
-        raise self._failure(name, _complaint(err), reasons, undone="--atomic" in arguments)
+        raise self._failure(name, _complaint(err), reasons, undone=arguments[0] == "upgrade")
 
     def _failure(self, name: str, said: str, reasons: list[str], *, undone: bool) -> HomelabError:
         where = f"workload {name}"
@@ -211,13 +232,21 @@ class Helm:
         except ClusterUnreachable as error:
             what = f"{error.problems[0].what}, and stopped doing so while helm was at work"
             return ClusterUnreachable.of(where, what, "What is half done is settled first when it is applied again.")
-        remedy = (
-            "The former state is back. Correct the cause and apply again." if undone else "Nothing else was changed."
-        )
+        remedy = "Nothing else was changed."
+        if undone:
+            remedy = "The former state is back. Correct the cause and apply again."
         if "an error occurred while" in said:
             remedy = "Going back failed too. What is half done is settled first when it is applied again."
         # Helm only knows what is not ready; the pods know why
         return ReleaseFailed.of(where, f"did not come up: {'; '.join(reasons)}" if reasons else said, remedy)
+
+
+def _chart(chart: str, version: str | None) -> list[str]:
+    """A chart as helm's command line takes it: of an HTTP repository's address the last part is the chart's name."""
+    repository, _, name = chart.rpartition("/")
+    listed = chart.startswith(("https://", "http://")) and not chart.endswith((".tgz", ".tar.gz"))
+    words = [name, "--repo", repository] if listed else [chart]
+    return [*words, "--version", version] if version else words
 
 
 def _watched(
@@ -225,9 +254,11 @@ def _watched(
 ) -> tuple[int, str, str, list[str]]:
     """Run a command: exit code, output, errors, and the last reasons that `diagnose` gave while it ran.
 
-    Helm takes what does not come up away before it ends, and with it the pods that say why.
+    Helm takes what does not come up away before it ends, and with it the pods that say why. It is interrupted, and then
+    goes back by itself, as soon as there is no hope that they come up.
     """
     reasons: list[str] = []
+    hope = pods.Hope()
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=dict(environment)) as process:
         while True:
@@ -236,7 +267,17 @@ def _watched(
                 return process.returncode, out, err, reasons
             except subprocess.TimeoutExpired:
                 text = None  # it was written at the first call
-                reasons = diagnose() or reasons
+                now = diagnose()
+                if hope.gone(now):
+                    process.send_signal(signal.SIGINT)
+                    return _ended(process, now)
+                reasons = now or reasons
+
+
+def _ended(process: subprocess.Popen[str], reasons: list[str]) -> tuple[int, str, str, list[str]]:
+    """Wait for an interrupted helm to go back and end; a second interruption would stop it from going back."""
+    out, err = process.communicate()
+    return process.returncode or 1, out, err, reasons
 
 
 def _complaint(stderr: str) -> str:
@@ -251,95 +292,13 @@ def _complaint(stderr: str) -> str:
     return text.removeprefix("Error: ") or "helm failed without a word"
 
 
-WAYS_OUT = (
-    (("ErrImageNeverPull",), "Bring the image to that node (nothing here may pull it), or name another: image:."),
-    (("ErrImagePull", "ImagePullBackOff"), "Correct image:, or look whether that node reaches the registry."),
-    (("InvalidImageName",), "Correct image:; a name is registry/name:tag."),
-    (("CreateContainerConfigError",), "Make the Secret or ConfigMap that it names, and apply again."),
-    (("FailedMount",), "Make the Secret or volume that it waits for, and apply again."),
-    (("OOMKilled",), "Give it more memory: memory:."),
-    (("Unschedulable",), "Make room on a node, or let it run on another: on:."),
-    (("waits for a volume",), "Look whether the cluster has that storage class: kubectl get storageclass."),
-)
-"""What a person does about each word that pods say of themselves."""
-
-
 def _with_way_out(error: ReleaseFailed, *, first: bool) -> ReleaseFailed:
     """The same error with what to do about the first reason that there is a cure for; `first`: nothing was there."""
     problem = error.problems[0]
     if first:
         problem = replace(problem, remedy=problem.remedy.replace("The former state is back.", "Nothing of it is left."))
-    way = next((way for words, way in WAYS_OUT if any(word in problem.what for word in words)), None)
+    way = pods.way_out(problem.what)
     if way is None:
         return ReleaseFailed(problem)
     remedy = problem.remedy.replace("Correct the cause and apply again.", way)
     return ReleaseFailed.of(problem.where, problem.what, remedy)
-
-
-def why_not_ready(cluster: Cluster, namespace: str, name: str) -> list[str]:
-    """What the pods of a release say of themselves when they are not ready: image, crash, no room, no volume."""
-    try:
-        pods = cluster.list("v1", "Pod", namespace, f"app.kubernetes.io/instance={name}")
-        claims = cluster.list("v1", "PersistentVolumeClaim", namespace, f"app.kubernetes.io/instance={name}")
-    except HomelabError:
-        return []
-    found = [
-        f"{name_of(claim)} waits for a volume of class {claim['spec'].get('storageClassName', 'default')}"
-        for claim in claims
-        if (claim.get("status") or {}).get("phase") == "Pending"
-    ]
-    for pod in pods:
-        node = (pod.get("spec") or {}).get("nodeName")
-        reasons = _pod_reasons(pod) or _complaints(cluster, pod)
-        found += [f"{name_of(pod)}{f' on {node}' if node else ''}: {reason}" for reason in reasons]
-    return sorted(set(found))[:6]
-
-
-def _complaints(cluster: Cluster, pod: Object) -> list[str]:
-    """The last warning about a pod that is not ready and says nothing itself: a probe that fails, a missing Secret."""
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    if any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions):
-        return []
-    try:
-        events = cluster.list("v1", "Event", pod["metadata"]["namespace"])
-    except HomelabError:
-        return []
-    about = [
-        event
-        for event in events
-        if event.get("type") == "Warning" and (event.get("involvedObject") or {}).get("uid") == pod["metadata"]["uid"]
-    ]
-    about.sort(key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
-    return [f"{event.get('reason', '')}: {' '.join(str(event.get('message', '')).split())}" for event in about[-1:]]
-
-
-def _pod_reasons(pod: Object) -> list[str]:
-    status = pod.get("status") or {}
-    found = [
-        f"Unschedulable: {condition.get('message', 'no node takes it')}"
-        for condition in status.get("conditions") or ()
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False"
-    ]
-    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
-        found += _container_reasons(container)
-    return found
-
-
-def _container_reasons(container: Object) -> list[str]:
-    """Why a container does not run, or ran and ended; nothing of one that runs or is about to start."""
-    state = container.get("state") or {}
-    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
-    waiting = state.get("waiting") or {}
-    reason = waiting.get("reason")
-    if reason in ("ContainerCreating", "PodInitializing") and not ended:
-        return []
-    code = f"exit code {ended['exitCode']}" if "exitCode" in ended else ""
-    how = f"{ended['reason']}, {code}" if ended.get("reason", "Error") not in ("Error", "Completed") else code
-    words = [line.strip() for line in str(ended.get("message") or "").splitlines() if line.strip()]
-    how += f"; its last words: {words[-1][:200]}" if how and words else ""
-    if "running" in state:
-        return []
-    if reason and reason not in ("ContainerCreating", "PodInitializing"):
-        message = "" if reason == "CrashLoopBackOff" else waiting.get("message", "")
-        return [f"{reason}{f' ({how})' if how else ''}{': ' + message if message else ''}"]
-    return [f"it ended ({how})"] if how else []

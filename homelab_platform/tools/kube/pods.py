@@ -1,0 +1,127 @@
+"""What pods say of themselves when they do not come up: image, crash, no room, no volume; and what helps.
+
+Belongs here: reading pods, their claims and their events. Not here: what is done about it (releases.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from homelab_platform.errors import HomelabError
+from homelab_platform.tools.kube.api import Cluster, Object, name_of
+
+WAYS_OUT = (
+    (("ErrImageNeverPull",), "Bring the image to that node (nothing here may pull it), or name another: image:."),
+    (("ErrImagePull", "ImagePullBackOff"), "Correct image:, or look whether that node reaches the registry."),
+    (("InvalidImageName",), "Correct image:; a name is registry/name:tag."),
+    (("CreateContainerConfigError",), "Make the Secret or ConfigMap that it names, and apply again."),
+    (("FailedMount",), "Make the Secret or volume that it waits for, and apply again."),
+    (("OOMKilled",), "Give it more memory: memory:."),
+    (("Unschedulable",), "Make room on a node, or let it run on another: on:."),
+    (("waits for a volume",), "Look whether the cluster has that storage class: kubectl get storageclass."),
+)
+"""What a person does about each word that pods say of themselves."""
+
+
+def way_out(said: str) -> str | None:
+    """What a person does about what pods said; None where nothing better is known than to look."""
+    return next((way for words, way in WAYS_OUT if any(word in said for word in words)), None)
+
+
+HOPELESS = (
+    (("ErrImageNeverPull", "InvalidImageName"), 15.0),
+    (("CreateContainerConfigError",), 60.0),
+    (("CrashLoopBackOff",), 90.0),
+    (("ErrImagePull", "ImagePullBackOff"), 120.0),
+    (("Insufficient", "didn't match", "untolerated taint", "didn't tolerate"), 120.0),
+)
+"""Words of pods that waiting does not cure, and for how many seconds it is waited all the same: a Secret may be a
+moment late, a registry may have hiccups, a database may come up after the third crash, an old pod may make room."""
+
+
+@dataclass
+class Hope:
+    """Whether pods may still come up; asked again and again with what they say. `clock` counts seconds."""
+
+    clock: Callable[[], float] = time.monotonic
+    _since: dict[tuple[str, ...], float] = field(default_factory=dict)
+
+    def gone(self, reasons: Iterable[str]) -> bool:
+        """Whether one of these reasons is of a kind that lasts for longer than waiting helps."""
+        said, now = " ".join(reasons), self.clock()
+        return any(
+            now - self._since.setdefault(words, now) >= patience
+            for words, patience in HOPELESS
+            if any(word in said for word in words)
+        )
+
+
+def why_not_ready(cluster: Cluster, namespace: str, name: str) -> list[str]:
+    """What the pods of a release say of themselves when they are not ready: image, crash, no room, no volume."""
+    try:
+        pods = cluster.list("v1", "Pod", namespace, f"app.kubernetes.io/instance={name}")
+        claims = cluster.list("v1", "PersistentVolumeClaim", namespace, f"app.kubernetes.io/instance={name}")
+    except HomelabError:
+        return []
+    found = [
+        f"{name_of(claim)} waits for a volume of class {claim['spec'].get('storageClassName', 'default')}"
+        for claim in claims
+        if (claim.get("status") or {}).get("phase") == "Pending"
+    ]
+    for pod in pods:
+        node = (pod.get("spec") or {}).get("nodeName")
+        reasons = _pod_reasons(pod) or _complaints(cluster, pod)
+        found += [f"{name_of(pod)}{f' on {node}' if node else ''}: {reason}" for reason in reasons]
+    return sorted(set(found))[:6]
+
+
+def _complaints(cluster: Cluster, pod: Object) -> list[str]:
+    """The last warning about a pod that is not ready and says nothing itself: a probe that fails, a missing Secret."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    if any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions):
+        return []
+    try:
+        events = cluster.list("v1", "Event", pod["metadata"]["namespace"])
+    except HomelabError:
+        return []
+    about = [
+        event
+        for event in events
+        if event.get("type") == "Warning" and (event.get("involvedObject") or {}).get("uid") == pod["metadata"]["uid"]
+    ]
+    about.sort(key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+    return [f"{event.get('reason', '')}: {' '.join(str(event.get('message', '')).split())}" for event in about[-1:]]
+
+
+def _pod_reasons(pod: Object) -> list[str]:
+    status = pod.get("status") or {}
+    found = [
+        f"Unschedulable: {condition.get('message', 'no node takes it')}"
+        for condition in status.get("conditions") or ()
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False"
+    ]
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        found += _container_reasons(container)
+    return found
+
+
+def _container_reasons(container: Object) -> list[str]:
+    """Why a container does not run, or ran and ended; nothing of one that runs or is about to start."""
+    state = container.get("state") or {}
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
+    waiting = state.get("waiting") or {}
+    reason = waiting.get("reason")
+    if reason in ("ContainerCreating", "PodInitializing") and not ended:
+        return []
+    code = f"exit code {ended['exitCode']}" if "exitCode" in ended else ""
+    how = f"{ended['reason']}, {code}" if ended.get("reason", "Error") not in ("Error", "Completed") else code
+    words = [line.strip() for line in str(ended.get("message") or "").splitlines() if line.strip()]
+    how += f"; its last words: {words[-1][:200]}" if how and words else ""
+    if "running" in state:
+        return []
+    if reason and reason not in ("ContainerCreating", "PodInitializing"):
+        message = "" if reason == "CrashLoopBackOff" else waiting.get("message", "")
+        return [f"{reason}{f' ({how})' if how else ''}{': ' + message if message else ''}"]
+    return [f"it ended ({how})"] if how else []
