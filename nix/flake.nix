@@ -1,8 +1,9 @@
-# The NixOS hosts of a lab. What they are stands in lab.json beside this file:
-#   homelab show --json > nix/lab.json
-#   nix build 'path:./nix#nixosConfigurations.pi.config.system.build.toplevel'
-#   nix build 'path:./nix#images.pi'
-# `homelab apply` and scripts/build-image.sh do this from a copy, so that nobody's lab.json gets into the checkout.
+# The NixOS hosts of a lab. What they are stands in lab.json beside this file. `homelab apply` and
+# scripts/build-image.sh build from a copy, so that nobody's lab.json gets into the checkout (and because files/ links
+# out of it). By hand:
+#   cp -RL nix ~/lab-nix && homelab show --json > ~/lab-nix/lab.json
+#   nix build "path:$HOME/lab-nix#nixosConfigurations.pi.config.system.build.toplevel"
+#   nix build "path:$HOME/lab-nix#images.pi"
 {
   description = "NixOS hosts of a lab, from its lab.json";
 
@@ -11,6 +12,12 @@
     # Kernel, firmware and boot loader of the Raspberry Pi. It brings the nixpkgs that its binary cache was built with:
     # another one would mean to compile the kernel.
     nixos-raspberrypi.url = "github:nvmd/nixos-raspberrypi/main";
+  };
+
+  # Only the outermost flake's settings count: without these the Pi's kernel would be compiled.
+  nixConfig = {
+    extra-substituters = [ "https://nixos-raspberrypi.cachix.org" ];
+    extra-trusted-public-keys = [ "nixos-raspberrypi.cachix.org-1:4iMO9LXa8BqhU+Rpg6LQKiGa2lsNh/j2oiYLNOQ5sPI=" ];
   };
 
   outputs =

@@ -34,9 +34,9 @@ work=${XDG_CACHE_HOME:-$HOME/.cache}/homelab-platform/images
 mkdir -p "$work" "$output"
 flake=$(mktemp -d "$work/flake.XXXXXX")
 trap 'rm -rf "$flake"' EXIT
-.venv/bin/homelab show --lab "$lab" --json >"$flake/lab.json" || refuse "the lab file of $lab cannot be used" "homelab check $lab"
 cp -RL nix/. "$flake/"
 chmod -R u+w "$flake"
+.venv/bin/homelab show --lab "$lab" --json >"$flake/lab.json" || refuse "the lab file of $lab cannot be used" "homelab check $lab"
 lock=$work/$(.venv/bin/python -c 'import json, sys; print(json.load(open(sys.argv[1]))["name"])' "$flake/lab.json").flake.lock
 [ ! -e "$lock" ] || cp "$lock" "$flake/flake.lock"
 

@@ -173,12 +173,11 @@ def _checked_again(session: Session, part: Part, basis: spans.Basis) -> Part | N
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    from homelab_platform.readings import arrow
+    from homelab_platform.readings import arrow, parquet
 
     data = session.store.get(*split_location(part.file.file_path))
-    table = pq.read_table(pa.BufferReader(data), use_threads=False)
+    table = parquet.read(data)
     ours = pa.table(
         {
             "row": arrow.fixed(np.arange(len(table)), pa.int64()),

@@ -133,13 +133,12 @@ def _groups(files: Sequence[DataFile]) -> list[list[DataFile]]:
 def read_files(session: Session, state: TableState, files: Sequence[DataFile]) -> pa.Table:
     """The rows of some data files under the table's present schema: columns are matched by their field id."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     schema = state.schema()
     wanted = parquet.arrow_schema(schema, [f.name for f in schema.fields])
     tables = []
     for file in files:
-        found = pq.read_table(pa.BufferReader(session.store.get(*split_location(file.file_path))), use_threads=False)
+        found = parquet.read(session.store.get(*split_location(file.file_path)))
         if len(found) != file.record_count:
             raise HomelabError.of(file.file_path, f"has {len(found)} rows, not {file.record_count}", "Restore it.")
         by_id = {(f.metadata or {}).get(b"PARQUET:field_id", b""): i for i, f in enumerate(found.schema)}
@@ -185,11 +184,9 @@ def _sorted(table: pa.Table) -> pa.Table:
 
 def written(session: Session, state: TableState, table: pa.Table, day: date | None) -> DataFile:
     """Write the rows, read them back, and refuse unless every cell is the same."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
     file = session.upload_part(state, table, day)
-    back = pq.read_table(pa.BufferReader(session.store.get(*split_location(file.file_path))), use_threads=False)
+    back = parquet.read(session.store.get(*split_location(file.file_path)))
     if not back.cast(table.schema).equals(table):
         session.remove([file.file_path])
         raise HomelabError.of(file.file_path, "reads back different from what was written", "The table is unchanged.")

@@ -188,24 +188,24 @@ def already_there(
     """
     from homelab_platform.tools import duckdb
 
+    if not len(ours):
+        return []
     engine = duckdb.connect(lakehouse, pointers=pointers(location) if location else [], threads=1)
     try:
-        engine.register("ours", ours)
-        edges = engine.execute("SELECT make_timestamptz(min(ts)), make_timestamptz(max(ts)) FROM ours").fetchone()
-        low, high = edges or (None, None)
+        duckdb.lend(engine, "ours", ours)
+        low, high = engine.execute("SELECT min(ts), max(ts) FROM ours").fetchone() or (0, 0)
+        # In the text and not as parameters, for which DuckDB imports pandas as well.
+        days = ", ".join(f"DATE '{day.isoformat()}'" for day in sorted(set(dates)))
+        listed = ", ".join(duckdb.text(file) for file in files)
         found: set[int] = set()
         for source in (["hive.default.sensor_data"] if location else []) + (
-            ["read_parquet($files, hive_partitioning=false)"] if files else []
+            [f"read_parquet([{listed}], hive_partitioning=false)"] if files else []
         ):
-            parameters: dict[str, Any] = {"low": low, "high": high, "days": sorted(set(dates))}
-            if source.startswith("read"):
-                parameters["files"] = list(files)
             rows = engine.execute(
-                "SELECT o.row FROM ours o SEMI JOIN"  # noqa: S608 - two fixed sources
-                f" (SELECT device, sensor, epoch_us(ts) AS ts FROM {source}"
-                " WHERE date IN (SELECT unnest($days)) AND ts BETWEEN $low AND $high) t"
-                " ON o.device = t.device AND o.sensor = t.sensor AND o.ts = t.ts",
-                parameters,
+                "SELECT o.row FROM ours o SEMI JOIN"  # noqa: S608 - fixed sources, dates, numbers, quoted names
+                f" (SELECT device, sensor, epoch_us(ts) AS ts FROM {source} WHERE date IN ({days})"
+                f" AND ts BETWEEN make_timestamptz({int(low)}) AND make_timestamptz({int(high)})) t"
+                " ON o.device = t.device AND o.sensor = t.sensor AND o.ts = t.ts"
             ).fetchall()
             found.update(int(row[0]) for row in rows)
     finally:

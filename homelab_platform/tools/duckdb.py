@@ -27,6 +27,7 @@ from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint
 
 if TYPE_CHECKING:
     import psycopg
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 CATALOG = "hive"
@@ -128,7 +129,7 @@ def open_offline(
         }
     )
     for name in EXTENSIONS:
-        connection.execute(f"LOAD {_text(str(extension_path(name)))}")
+        connection.execute(f"LOAD {text(str(extension_path(name)))}")
         _VERIFIED.add(name)
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET http_timeout = 60")
@@ -157,8 +158,8 @@ def add_secret(connection: DuckDBPyConnection, objects: ObjectsEndpoint) -> None
     parts = urlsplit(objects.url)
     connection.execute(
         "CREATE OR REPLACE SECRET lake (TYPE s3, PROVIDER config, "
-        f"KEY_ID {_text(objects.access_key)}, SECRET {_text(objects.secret_key)}, REGION {_text(objects.region)}, "
-        f"ENDPOINT {_text(parts.netloc)}, URL_STYLE 'path', USE_SSL {str(parts.scheme == 'https').lower()})"
+        f"KEY_ID {text(objects.access_key)}, SECRET {text(objects.secret_key)}, REGION {text(objects.region)}, "
+        f"ENDPOINT {text(parts.netloc)}, URL_STYLE 'path', USE_SSL {str(parts.scheme == 'https').lower()})"
     )
 
 
@@ -175,7 +176,7 @@ def _add_view(connection: DuckDBPyConnection, pointer: TablePointer) -> None:
     import duckdb
 
     target = f"{CATALOG}.{_name(pointer.namespace)}.{_name(pointer.name)}"
-    view = f"CREATE VIEW {target} AS SELECT * FROM iceberg_scan({_text(pointer.metadata)})"  # noqa: S608 - both quoted
+    view = f"CREATE VIEW {target} AS SELECT * FROM iceberg_scan({text(pointer.metadata)})"  # noqa: S608 - both quoted
     try:
         connection.execute(view)
     except (duckdb.IOException, duckdb.HTTPException) as error:
@@ -185,6 +186,19 @@ def _add_view(connection: DuckDBPyConnection, pointer: TablePointer) -> None:
             f"its state {pointer.metadata} cannot be read: {_first_line(error)}",
             "See that the S3 server runs (`homelab status`); if it does, restore the object from a backup.",
         ) from None
+
+
+def lend(connection: DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    """Make the rows of an Arrow table a temporary table `name` of the connection.
+
+    By way of a file: DuckDB's own way imports pandas to look at them, which costs half a second and 50 MB as long as
+    the process lives.
+    """
+    import pyarrow.parquet as pq
+
+    with tempfile.NamedTemporaryFile(prefix="homelab-sql-", suffix=".parquet") as file:
+        pq.write_table(table, file.name, compression="none")
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {_name(name)} AS FROM read_parquet({text(file.name)})")
 
 
 def refuse_writes(connection: DuckDBPyConnection, sql: str) -> None:
@@ -219,7 +233,7 @@ def _first_line(error: Any) -> str:
     return str(error).strip().splitlines()[0][:300]
 
 
-def _text(value: str) -> str:
+def text(value: str) -> str:
     """A SQL string literal."""
     return "'" + value.replace("'", "''") + "'"
 

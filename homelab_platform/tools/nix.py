@@ -21,7 +21,9 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.tools.ssh import Ssh
 
-FEATURES = ("--extra-experimental-features", "nix-command flakes")
+FEATURES = ("--extra-experimental-features", "nix-command flakes", "--accept-flake-config")
+KEPT = ("flake.lock", "lab.json")
+"""What a flake's folder has of its lab, not of the checkout."""
 LONGEST_BUILD = 4 * 3600.0
 Say = Callable[[str], None]
 
@@ -39,14 +41,19 @@ def find_nix() -> str:
     return found
 
 
+def flake_files(folder: Path) -> list[Path]:
+    """The files below `folder` that belong to the flake itself, sorted."""
+    return sorted(file for file in folder.rglob("*") if file.is_file() and file.name not in KEPT)
+
+
 def flake_of(lab: ResolvedLab, state: Path) -> Path:
     """A copy of nix/ with the lab's lab.json beside flake.nix, in `state`; its flake.lock stays from build to build."""
     folder = state / "nix"
     source = paths.project_path("nix")
     folder.mkdir(parents=True, exist_ok=True)
-    for old in [*folder.rglob("*.nix")]:
+    for old in flake_files(folder):
         old.unlink()
-    for file in sorted(source.rglob("*.nix")):
+    for file in flake_files(source):
         target = folder / file.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)

@@ -1,5 +1,7 @@
 # A small stand-in for nixpkgs' module system: enough to evaluate nix/ for one host of one lab, and to see every option
-# that it sets. Options are not declared here: the paths are compared with a list of NixOS' own.
+# that it sets. Options are not declared here: the paths are compared with a list of NixOS' own. As with the real one,
+# names under a condition that does not hold must be there to be read, a module says `config` or nothing of the kind,
+# and of two values the one that is said more strongly counts.
 #   nix-instantiate --eval --strict --json stub.nix --argstr root …/nix --argstr lab …/lab.json --argstr host pi
 { root, lab, host }:
 let
@@ -8,70 +10,93 @@ let
   theHost = theLab.hosts.${host};
 
   lib = rec {
-    inherit (b) elem filter head attrNames attrValues length concatMap all any listToAttrs concatStringsSep genList;
-    mapAttrs = b.mapAttrs;
+    inherit (b) elem filter head attrNames attrValues length concatMap all any listToAttrs concatStringsSep mapAttrs;
     last = list: b.elemAt list (b.length list - 1);
     mkIf = condition: content: { _kind = "if"; inherit condition content; };
     mkMerge = contents: { _kind = "merge"; inherit contents; };
-    mkDefault = content: { _kind = "default"; inherit content; };
-    mkForce = content: { _kind = "default"; inherit content; };
+    mkOverride = priority: content: { _kind = "override"; inherit priority content; };
+    mkDefault = mkOverride 1000;
     optional = c: x: if c then [ x ] else [ ];
-    optionals = c: x: if c then x else [ ];
     optionalAttrs = c: x: if c then x else { };
+    optionals = c: x: if c then x else [ ];
     optionalString = c: x: if c then x else "";
     filterAttrs = f: set: b.listToAttrs (concatMap (name: optional (f name set.${name}) { inherit name; value = set.${name}; }) (attrNames set));
+    mapAttrs' = f: set: b.listToAttrs (mapAttrsToList f set);
     mapAttrsToList = f: set: map (name: f name set.${name}) (attrNames set);
     genAttrs = names: f: b.listToAttrs (map (name: { inherit name; value = f name; }) names);
+    attrByPath = path: otherwise: set:
+      if path == [ ] then set
+      else if set ? ${head path} then attrByPath (b.tail path) otherwise set.${head path}
+      else otherwise;
     concatMapStrings = f: list: concatStringsSep "" (map f list);
+    concatMapStringsSep = sep: f: list: concatStringsSep sep (map f list);
     hasPrefix = p: s: b.substring 0 (b.stringLength p) s == p;
     removePrefix = p: s: if hasPrefix p s then b.substring (b.stringLength p) (b.stringLength s) s else s;
-    splitString = sep: s: filter b.isString (b.split sep s);
+    splitString = sep: s: filter b.isString (b.split "[${sep}]" s);
     hasInfix = infix: s: length (splitString infix s) > 1;
     unique = b.foldl' (acc: x: if elem x acc then acc else acc ++ [ x ]) [ ];
     subtractLists = without: filter (x: !(elem x without));
     max = x: y: if x > y then x else y;
-    toInt = b.fromJSON;
+    min = x: y: if x < y then x else y;
+    getName = package: package.pname;
   };
 
   # A package is its name; the few functions of pkgs that modules call give a path.
-  pkgs = b.listToAttrs (map (name: { inherit name; value = "/nix/store/package-${name}"; }) [
-    "bashInteractive" "zsh" "fish" "shadow" "python3Minimal"
-  ]) // { writeText = name: text: "/nix/store/text-${name}"; };
+  pkgs = lib.genAttrs [ "bashInteractive" "zsh" "fish" "shadow" "python3Minimal" "htop" ] (name: "/nix/store/package-${name}")
+    // { writeText = name: text: b.seq (b.stringLength text) "/nix/store/text-${name}"; };
 
-  load = path: let m = import path; in if b.isFunction m then m { inherit lib pkgs host lab; } else m;
   args = { inherit lib pkgs; lab = theLab; host = theHost; };
   loadModule = path:
     let
       file = if b.pathExists (path + "/default.nix") then path + "/default.nix" else path;
       m = import file;
       body = if b.isFunction m then m args else m;
+      besides = b.attrNames (b.removeAttrs body [ "config" "imports" ]);
     in
-    [ (body.config or (b.removeAttrs body [ "imports" ])) ] ++ b.concatMap loadModule (body.imports or [ ]);
-
-  # Conditions decided, defaults taken: a list of plain values for one place.
-  settle = value:
-    if b.isAttrs value && value ? _kind then
-      if value._kind == "if" then (if value.condition then settle value.content else [ ])
-      else if value._kind == "merge" then b.concatMap settle value.contents
-      else settle value.content
+    if body ? config && besides != [ ] then
+      throw "${toString file}: ${lib.head besides} stands beside config, it belongs into it"
     else
-      [ value ];
+      [ (body.config or (b.removeAttrs body [ "imports" ])) ] ++ b.concatMap loadModule (body.imports or [ ]);
 
-  merge = values:
+  # The module system reads names down to the options, also under a condition that does not hold: most options of ours
+  # lie at the third level. What is not there to be read then (a lab without a cluster) must not be asked for.
+  readable = levels: content:
+    if b.isAttrs content && content ? _kind then
+      if content._kind == "merge" then lib.all (readable levels) content.contents else readable levels content.content
+    else
+      levels == 0 || !(b.isAttrs content) || lib.all (name: levels == 1 || readable (levels - 1) content.${name}) (b.attrNames content);
+
+  # Conditions decided: the values for one place, each with how strongly it is said.
+  settle = levels: priority: value:
+    if b.isAttrs value && value ? _kind then
+      if value._kind == "if" then
+        if value.condition then settle levels priority value.content
+        else b.seq (readable levels value.content) [ ]
+      else if value._kind == "merge" then b.concatMap (settle levels priority) value.contents
+      else settle levels value.priority value.content
+    else
+      [ { inherit priority value; } ];
+
+  isTree = value: b.isAttrs value && (value.type or "") != "derivation";
+
+  # `said` are the values for one place.
+  merge = levels: said:
     let
-      flat = b.concatMap settle values;
-      keys = lib.unique (b.concatMap b.attrNames flat);
+      keys = lib.unique (b.concatMap (it: b.attrNames it.value) said);
+      below = name: b.concatMap (it: settle (levels - 1) it.priority it.value.${name}) (b.filter (it: it.value ? ${name}) said);
+      strongest = b.foldl' (least: it: lib.min least it.priority) 9999 said;
+      left = map (it: it.value) (b.filter (it: it.priority == strongest) said);
     in
-    if flat == [ ] then { _absent = true; }
-    else if lib.all b.isAttrs flat && !(lib.any (v: v ? type && v.type == "derivation") flat) then
-      lib.filterAttrs (_: v: !(b.isAttrs v && v ? _absent))
-        (b.listToAttrs (map (name: { inherit name; value = merge (map (v: v.${name}) (b.filter (v: v ? ${name}) flat)); }) keys))
-    else if lib.all b.isList flat then b.concatLists (map (l: map (v: if b.isAttrs v then merge [ v ] else v) l) flat)
-    else if b.length flat == 1 then b.head flat
-    else if lib.all (v: v == b.head flat) flat then b.head flat
-    else throw "two values for one option: ${b.toJSON flat}";
+    if lib.all (it: isTree it.value) said then
+      # What has names of which none is set at last is not set itself.
+      lib.filterAttrs (name: value: value != { } || lib.any (it: it.value == { }) (below name))
+        (lib.mapAttrs (_: merge (lib.max 0 (levels - 1))) (lib.filterAttrs (_: values: values != [ ]) (lib.genAttrs keys below)))
+    else if lib.all b.isList left then
+      map (item: if isTree item then merge 0 (settle 0 100 item) else item) (b.concatLists left)
+    else if lib.all (value: value == b.head left) left then b.head left
+    else throw "two values for one option: ${b.toJSON left}";
 
-  config = merge (loadModule (b.toPath "${root}/modules"));
+  config = merge 3 (b.concatMap (settle 3 100) (loadModule (b.toPath "${root}/modules")));
   failed = b.filter (a: !a.assertion) (config.assertions or [ ]);
 in
 if failed != [ ] then throw (b.head failed).message else b.removeAttrs config [ "assertions" ]

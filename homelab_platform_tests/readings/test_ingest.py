@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import subprocess
+import sys
 import threading
 from collections.abc import Iterable
 from contextlib import closing
@@ -406,3 +408,23 @@ def test_sorting_with_the_kernel_and_without_gives_the_same_order() -> None:
     assert fast.order.tolist() == slow.order.tolist()
     assert fast.starts.tolist() == slow.starts.tolist()
     assert fast.spans == slow.spans
+
+
+LOADED = """
+import json, sys
+from homelab_platform.readings import ingest
+from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint, PostgresEndpoint
+postgres, objects, raw, lake = json.load(sys.stdin)
+done = ingest.ingest_pending(Lakehouse(PostgresEndpoint(**postgres), ObjectsEndpoint(**objects), raw, lake))
+print(done.rows, done.duplicates, sorted({"pandas", "numba", "matplotlib"} & set(sys.modules)))
+"""
+
+
+def test_a_small_arrival_that_overlaps_is_taken_in_without_the_heavy_libraries(lake: Lakehouse) -> None:
+    """A pod on a Pi that takes readings in would hold them in memory for ever after."""
+    put(lake, "environment/1.ndjson", ndjson(reading(i) for i in range(20)))
+    assert ingest.ingest_pending(lake).rows == 20
+    put(lake, "environment/2.ndjson", ndjson(reading(i) for i in range(10, 30)))
+    text = orjson.dumps([vars(lake.postgres), vars(lake.objects), lake.raw_bucket, lake.lake_bucket])
+    done = subprocess.run([sys.executable, "-c", LOADED], input=text, capture_output=True, timeout=60, check=False)
+    assert done.stdout.decode() == "10 10 []\n", done.stderr.decode()

@@ -2,7 +2,8 @@
 { lib, lab, host, ... }:
 let
   nix = lab.settings.nix or { };
-  days = (nix.gc or 1209600) / 86400;
+  days = (nix.gc or 2592000) / 86400;
+  ntp = host.system.ntp or [ ];
 in
 {
   system.stateVersion = host.settings.nix.state_version or nix.state_version or "25.11";
@@ -10,10 +11,9 @@ in
   time.timeZone = lab.timezone;
   i18n.defaultLocale = host.system.language or "en_GB.UTF-8";
   console.keyMap = host.system.keyboard or "us";
-  services.timesyncd = {
-    enable = !(host.services ? chrony);
-  }
-  // lib.optionalAttrs ((host.system.ntp or [ ]) != [ ]) { servers = host.system.ntp; };
+  # For chrony, and for systemd's own client where there is none.
+  networking.timeServers = lib.mkIf (ntp != [ ]) ntp;
+  services.timesyncd.servers = lib.mkIf (ntp != [ ]) ntp;
 
   services.openssh = {
     enable = true;
@@ -34,7 +34,7 @@ in
   nix = {
     settings = {
       experimental-features = [ "nix-command" "flakes" ];
-      trusted-users = [ "root" "@wheel" ];
+      trusted-users = [ "root" ];
       substituters = lib.attrNames (nix.caches or { });
       trusted-public-keys = lib.attrValues (nix.caches or { });
       auto-optimise-store = true;
@@ -50,5 +50,4 @@ in
   boot.tmp.cleanOnBoot = true;
   # Logs wear SD cards out.
   services.journald.extraConfig = "SystemMaxUse=200M";
-  zramSwap.enable = host.services ? zram;
 }

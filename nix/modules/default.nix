@@ -6,6 +6,7 @@
     ./hardware
     ./k3s.nix
     ./networking.nix
+    ./own.nix
     ./readings.nix
     ./services.nix
     ./user.nix

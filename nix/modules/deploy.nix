@@ -6,11 +6,14 @@ let
   units = [
     "sshd.service"
     "nftables.service"
+    "systemd-networkd.service"
   ]
   ++ lib.optional (exporter != null) "prometheus-node-exporter.service"
   ++ lib.optional ((host.telemetry or { }) != { }) "homelab-collector.service"
   ++ lib.optional (host.k3s != null) "k3s.service"
-  ++ lib.optional (host.services ? docker) "docker.service";
+  ++ lib.optional (host.services ? docker) "docker.service"
+  ++ lib.optional (host.services ? chrony) "chronyd.service"
+  ++ lib.optional (host.services ? avahi) "avahi-daemon.service";
 in
 {
   environment.etc."homelab/units".text = lib.concatStringsSep "\n" units + "\n";

@@ -1,13 +1,20 @@
-# The host's part in the cluster.
+# The host's part in the cluster. A lab may have none, so nothing here may look into it outside of a value.
 { lib, lab, host, ... }:
 let
-  cluster = lab.cluster;
+  inherit (lab) cluster;
   first = lib.head cluster.servers;
   isServer = host.k3s == "server";
   isFirst = host.name == first;
-  several = lib.length (cluster.servers ++ cluster.agents) > 1;
   api = if cluster.api_address != null then cluster.api_address else "${first}.${lab.network.domain}";
+  inherit (cluster.settings.api) names port;
   flag = name: value: "--${name}=${value}";
+  serverFlags = [
+    (flag "cluster-cidr" lab.network.pod_cidr)
+    (flag "service-cidr" lab.network.service_cidr)
+    (flag "write-kubeconfig-mode" "0640")
+  ]
+  ++ map (flag "tls-san") (lib.unique ([ api ] ++ names))
+  ++ (cluster.settings.server_flags or [ ]);
 in
 {
   config = lib.mkIf (host.k3s != null) {
@@ -15,28 +22,18 @@ in
       enable = true;
       role = host.k3s;
       nodeName = host.name;
+      nodeIP = host.address;
       nodeLabel = lib.mapAttrsToList (name: value: "${name}=${value}") host.labels;
       nodeTaint = host.taints;
       gracefulNodeShutdown.enable = true;
-      extraFlags = if isServer then
-        [
-          (flag "cluster-cidr" lab.network.pod_cidr)
-          (flag "service-cidr" lab.network.service_cidr)
-          (flag "write-kubeconfig-mode" "0640")
-          (flag "tls-san" api)
-        ]
-        ++ (cluster.settings.server_flags or [ ])
-      else
-        cluster.settings.agent_flags or [ ];
-    }
-    // lib.optionalAttrs (host.address != null) { nodeIP = host.address; }
-    # The token is a file: an option's value would lie in the store, where everybody may read it.
-    // lib.optionalAttrs several { tokenFile = "/var/lib/homelab/secrets/k3s-token"; }
-    // lib.optionalAttrs isServer {
-      disable = cluster.disabled;
-      clusterInit = cluster.datastore == "etcd" && isFirst;
-    }
-    // lib.optionalAttrs (!isFirst) { serverAddr = "https://${api}:${toString (cluster.settings.api.port or 6443)}"; };
+      extraKubeletConfig = cluster.settings.kubelet;
+      extraFlags = if isServer then serverFlags else cluster.settings.agent_flags or [ ];
+      disable = lib.mkIf isServer cluster.disabled;
+      clusterInit = isServer && isFirst && cluster.datastore == "etcd";
+      serverAddr = lib.mkIf (!isFirst) "https://${api}:${toString port}";
+      # A file: an option's value would lie in the store, where everybody may read it.
+      tokenFile = lib.mkIf (lib.length (cluster.servers ++ cluster.agents) > 1) "/var/lib/homelab/secrets/k3s-token";
+    };
 
     # What pods reach of the node itself; the ports of the API, flannel and the kubelet are rules of lab.json.
     networking.firewall.trustedInterfaces = [ "cni0" ];

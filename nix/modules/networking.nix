@@ -3,9 +3,11 @@
 let
   net = lab.network;
   prefix = if net.lan == null then "24" else lib.last (lib.splitString "/" net.lan);
-  networks = (host.wifi or null).networks or { };
-  country = lib.unique (lib.filter (c: c != null) (map (n: n.country or null) (lib.attrValues networks)));
-  static = host.address != null && !host.dhcp;
+  networks = if host.wifi == null then { } else host.wifi.networks;
+  countries = lib.unique (lib.filter (country: country != null) (lib.mapAttrsToList (_: wifi: wifi.country) networks));
+  hasWireless = networks != { };
+  isStatic = host.address != null && !host.dhcp;
+  secrets = "/var/lib/homelab/secrets";
 in
 {
   networking = {
@@ -13,7 +15,6 @@ in
     inherit (net) domain;
     useNetworkd = true;
     useDHCP = false;
-    timeServers = lib.mkIf ((host.system.ntp or [ ]) != [ ]) host.system.ntp;
 
     nftables.enable = true;
     firewall = {
@@ -24,42 +25,47 @@ in
     };
 
     # Passwords are not in the store: `psk_home` is a line of the secrets file at the host.
-    wireless = lib.mkIf (networks != { }) {
+    wireless = lib.mkIf hasWireless {
       enable = true;
-      secretsFile = "/var/lib/homelab/secrets/wireless.conf";
-      extraConfig = lib.concatMapStrings (c: "country=${c}\n") country;
-      networks = lib.listToAttrs (
-        lib.mapAttrsToList (name: wifi: {
-          name = wifi.ssid;
-          value = {
-            pskRaw = "ext:psk_${name}";
-            hidden = wifi.hidden or false;
-            priority = wifi.priority or 0;
-          };
-        }) networks
-      );
+      secretsFile = "${secrets}/wireless.conf";
+      extraConfig = lib.concatMapStrings (country: "country=${country}\n") countries;
+      networks = lib.mapAttrs' (name: wifi: {
+        name = wifi.ssid;
+        value = {
+          pskRaw = lib.mkIf (wifi.password != null) "ext:psk_${name}";
+          inherit (wifi) hidden priority;
+        };
+      }) networks;
     };
   };
 
-  systemd.network.networks."10-wired" = {
-    matchConfig = if host.mac == null then { Type = "ether"; Kind = "!*"; } else { PermanentMACAddress = host.mac; };
-    linkConfig.RequiredForOnline = if networks == { } then "routable" else "no";
-  }
-  // (
-    if static then
-      {
-        address = [ "${host.address}/${prefix}" ] ++ lib.optional (host.address6 != null) "${host.address6}/64";
-        gateway = lib.optional (net.gateway != null) net.gateway;
-        dns = net.dns_servers;
-      }
-    else
-      { networkConfig.DHCP = "yes"; }
-  );
-  systemd.network.networks."20-wireless" = lib.mkIf (networks != { }) {
-    matchConfig.Type = "wlan";
-    networkConfig = {
-      DHCP = "yes";
-      IgnoreCarrierLoss = "3s";
+  # wpa_supplicant runs as a user of its own, and starts only if the file is there: until it is filled it is empty.
+  users.groups.wpa_supplicant = lib.mkIf hasWireless { };
+  systemd.tmpfiles.rules = lib.mkIf hasWireless [
+    "d ${secrets} 0711 root root -"
+    "f ${secrets}/wireless.conf 0640 root wpa_supplicant -"
+  ];
+
+  systemd.network = {
+    # With a cable or without: what waits for the network goes on with the first that has an address.
+    wait-online.anyInterface = hasWireless;
+    networks."10-wired" = {
+      matchConfig = if host.mac == null then { Type = "ether"; Kind = "!*"; } else { PermanentMACAddress = host.mac; };
+      linkConfig.RequiredForOnline = "routable";
+      networkConfig = lib.mkIf (!isStatic) { DHCP = "yes"; };
+      address = lib.mkIf isStatic (
+        [ "${host.address}/${prefix}" ] ++ lib.optional (host.address6 != null) "${host.address6}/64"
+      );
+      gateway = lib.mkIf (isStatic && net.gateway != null) [ net.gateway ];
+      dns = lib.mkIf isStatic net.dns_servers;
+    };
+    networks."20-wireless" = lib.mkIf hasWireless {
+      matchConfig.Type = "wlan";
+      linkConfig.RequiredForOnline = "routable";
+      networkConfig = {
+        DHCP = "yes";
+        IgnoreCarrierLoss = "3s";
+      };
     };
   };
 }

@@ -5,6 +5,8 @@ let
   telemetry = host.telemetry or { };
   # The password is handed over by the deploy: the store would show it to everybody.
   password = "/var/lib/homelab/collector.password";
+  # Read here, because in the checkout it is a link out of nix/: the store would get the link.
+  collector = pkgs.writeText "collector.py" (builtins.readFile ../files/collector.py);
   settings = pkgs.writeText "collector.json"
     (builtins.toJSON (telemetry // { device = host.name; password_file = "mqtt"; }));
 in
@@ -27,7 +29,7 @@ in
     wantedBy = [ "multi-user.target" ];
     startLimitIntervalSec = 0;
     serviceConfig = {
-      ExecStart = "${pkgs.python3Minimal}/bin/python3 -I -S ${../files/collector.py} ${settings}";
+      ExecStart = "${pkgs.python3Minimal}/bin/python3 -I -S ${collector} ${settings}";
       DynamicUser = true;
       LoadCredential = "mqtt:${password}";
       StateDirectory = "homelab-collector";

@@ -1,32 +1,35 @@
-# Host services of lab.json that have a module here. One that has none stops the build: a service that is declared and
-# silently missing would be worse.
+# Host services of lab.json that have a module here. What is asked for and has none stops the build: a service that is
+# declared and silently missing would be worse.
 { lib, lab, host, ... }:
 let
   known = [ "docker" "chrony" "zram" "avahi" "open-iscsi" ];
   missing = lib.subtractLists known (lib.attrNames host.services);
+  profiles = lib.subtractLists [ "headless" "zram" ] (host.settings.profiles or [ ]);
+  lacking = what: names: {
+    assertion = names == [ ];
+    message = "${host.name}: nix/ has no ${what} yet for ${lib.concatStringsSep ", " names}. Take it out of the lab file, and set NixOS' own options instead (hosts.${host.name}.nix.options).";
+  };
+  has = name: host.services ? ${name};
 in
 {
   assertions = [
-    {
-      assertion = missing == [ ];
-      message = "${host.name}: nix/ has no module yet for ${lib.concatStringsSep ", " missing}. Take it out of the lab file, or bring a module of your own (hosts.${host.name}.nix.modules).";
-    }
+    (lacking "module" missing)
+    (lacking "profile" profiles)
   ];
 
-  virtualisation.docker = lib.mkIf (host.services ? docker) {
+  virtualisation.docker = lib.mkIf (has "docker") {
     enable = true;
     autoPrune.enable = host.services.docker.prune or true;
   };
-  services.chrony = lib.mkIf (host.services ? chrony) (
-    { enable = true; } // lib.optionalAttrs ((host.system.ntp or [ ]) != [ ]) { servers = host.system.ntp; }
-  );
-  services.avahi = lib.mkIf (host.services ? avahi) {
+  services.chrony.enable = has "chrony";
+  services.avahi = lib.mkIf (has "avahi") {
     enable = true;
     nssmdns4 = true;
     openFirewall = false;
   };
-  services.openiscsi = lib.mkIf (host.services ? open-iscsi) {
+  services.openiscsi = lib.mkIf (has "open-iscsi") {
     enable = true;
     name = "iqn.2016-04.com.open-iscsi:${host.name}.${lab.network.domain}";
   };
+  zramSwap.enable = has "zram" || lib.elem "zram" (host.settings.profiles or [ ]);
 }

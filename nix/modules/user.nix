@@ -9,6 +9,7 @@ let
   };
   isAdmin = person: person.role == "admin" && (person.settings.kind or "person") != "build";
   deploys = person: (person.settings.kind or "person") == "deploy";
+  deployers = lib.attrNames (lib.filterAttrs (_: person: isAdmin person || deploys person) people);
   uses = shell: lib.any (person: (person.settings.shell or "bash") == shell) (lib.attrValues people);
 in
 {
@@ -23,10 +24,11 @@ in
   programs.zsh.enable = uses "zsh";
   programs.fish.enable = uses "fish";
 
-  # Deploys become root without anyone to ask: admins and accounts of kind deploy.
+  # Deploys become root without anyone to ask, and bring systems that no cache has signed.
+  nix.settings.trusted-users = deployers;
   security.sudo.extraRules = [
     {
-      users = lib.attrNames (lib.filterAttrs (_: person: isAdmin person || deploys person) people);
+      users = deployers;
       commands = [
         {
           command = "ALL";

@@ -57,9 +57,9 @@ class NixBuilder:
 
 @cache
 def modules_digest(folder: Path) -> str:
-    """Digest of everything that changes a host: the flake, its modules and the guard."""
+    """Digest of everything that changes a host: the flake with its files, and the guard."""
     whole = hashlib.sha256(guard_source())
-    for file in sorted(folder.rglob("*.nix")):
+    for file in nix.flake_files(folder):
         whole.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
     return whole.hexdigest()[:16]
 

@@ -1,6 +1,7 @@
 # The machine below the system, by the board that lab.json names.
 {
   imports = [
+    ./disks.nix
     ./pi.nix
     ./vm.nix
     ./x86.nix

@@ -1,18 +1,42 @@
-# Virtual machines; VirtualBox and Hyper-V images get their file systems from the image's own module.
+# Virtual machines. The disk is as nixpkgs' image for that hypervisor makes it (lib/image.nix), so that a deploy fits
+# the machine that its image started.
 { lib, host, ... }:
 let
   isPlain = lib.elem host.board [ "vm" "libvirt" ];
+  isVirtualbox = host.board == "virtualbox";
+  isHyperv = host.board == "hyperv";
 in
 {
-  config = lib.mkIf isPlain {
-    services.qemuGuest.enable = true;
-    boot.growPartition = true;
-    boot.loader.grub.device = lib.mkDefault "/dev/vda";
-    boot.initrd.availableKernelModules = [ "virtio_blk" "virtio_net" "virtio_pci" "virtio_scsi" ];
-    fileSystems."/" = lib.mkDefault {
-      device = "/dev/disk/by-label/nixos";
-      fsType = "ext4";
-      autoResize = true;
-    };
-  };
+  config = lib.mkMerge [
+    (lib.mkIf (isPlain || isVirtualbox || isHyperv) {
+      boot.growPartition = true;
+      fileSystems."/" = {
+        device = lib.mkDefault "/dev/disk/by-label/nixos";
+        fsType = lib.mkDefault "ext4";
+        autoResize = true;
+      };
+    })
+    (lib.mkIf isPlain {
+      services.qemuGuest.enable = true;
+      boot.loader.grub.device = "/dev/vda";
+      boot.initrd.availableKernelModules = [ "virtio_blk" "virtio_net" "virtio_pci" "virtio_scsi" ];
+    })
+    (lib.mkIf isVirtualbox {
+      virtualisation.virtualbox.guest.enable = true;
+      boot.loader.grub.device = "/dev/sda";
+      boot.initrd.availableKernelModules = [ "ahci" "sd_mod" ];
+    })
+    (lib.mkIf isHyperv {
+      virtualisation.hypervGuest.enable = true;
+      boot.loader.grub = {
+        device = "nodev";
+        efiSupport = true;
+        efiInstallAsRemovable = true;
+      };
+      fileSystems."/boot" = {
+        device = "/dev/disk/by-label/ESP";
+        fsType = "vfat";
+      };
+    })
+  ];
 }
