@@ -11,6 +11,8 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 PROJECT = Path(__file__).resolve().parent.parent
+LAB_JSON = "lab.json"
+"""The resolved lab in a site's folder, for its processes that read no lab file."""
 
 
 def project_path(*parts: str) -> Path:

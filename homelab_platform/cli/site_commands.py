@@ -107,7 +107,9 @@ def up(
 
 def _reach(key: Path | None, user: str | None, new_hosts: str | None, kubeconfig: Path | None) -> dict[str, str]:
     """What was said of the ways to the lab, by the names that a site remembers them by."""
-    said = {"ssh_key": key, "ssh_user": user, "new_hosts": new_hosts, "kubeconfig": kubeconfig}
+    from homelab_platform.operations.adapters import lab_reach as names
+
+    said = {names.SSH_KEY: key, names.SSH_USER: user, names.NEW_HOSTS: new_hosts, names.KUBECONFIG: kubeconfig}
     return {
         name: str(value.absolute() if isinstance(value, Path) else value)
         for name, value in said.items()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.paths import LAB_JSON
 from homelab_platform.servers import (
     engines,
     launch,
@@ -31,7 +32,6 @@ from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint, Postgre
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
 
-LAB_JSON = "lab.json"
 START_TIMEOUT = 1200.0  # seconds: a Pi with an SD card that recovers from a power cut is slow
 
 Say = Callable[[str], None]

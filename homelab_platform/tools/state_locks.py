@@ -8,9 +8,7 @@ own after some 25 seconds. The holder's name is its session's application name. 
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -19,7 +17,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.tools import postgres
+from homelab_platform.tools import postgres, who
 from homelab_platform.tools.endpoints import PostgresEndpoint
 
 if TYPE_CHECKING:
@@ -55,11 +53,7 @@ class Holder:
 
 def myself(purpose: str) -> str:
     """This process as others shall see it: person, machine, process and what it does."""
-    try:
-        person = getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
-        person = f"user {os.getuid()}"
-    return f"{purpose} of {person} on {socket.gethostname()}, process {os.getpid()}"
+    return f"{purpose} of {who.person()} on {who.machine()}, process {os.getpid()}"
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.operations.adapters.base import Adapter, Exhibit, Observation, Say
 from homelab_platform.operations.adapters.flows import FlowAdapter, write_whole
+from homelab_platform.paths import LAB_JSON
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.tools.endpoints import Lakehouse
 
@@ -43,7 +44,7 @@ class FlowLayer:
         if desired.document.get("source") == "mqtt":
             from homelab_platform.servers.site import renew_broker
 
-            write_whole(self._root / "lab.json", self._lab.to_json())  # the bridge reads it
+            write_whole(self._root / LAB_JSON, self._lab.to_json())  # the bridge reads it
             renew_broker(self._root, self._lab)
         self._of(desired.document).change(desired, observed, say)
 

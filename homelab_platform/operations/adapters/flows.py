@@ -15,6 +15,7 @@ import orjson
 
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.operations.adapters.base import Exhibit, Observation, Say
+from homelab_platform.paths import LAB_JSON
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.tools.endpoints import Lakehouse
 
@@ -75,7 +76,7 @@ class FlowAdapter:
 
     def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
         """Give the collector the lab, wake it if it does not run, and only then leave the fingerprint."""
-        write_whole(self._root / "lab.json", self._lab.to_json())
+        write_whole(self._root / LAB_JSON, self._lab.to_json())
         if desired.document.get("source") != "files":
             self._wake(say)
         content = {"fingerprint": desired.fingerprint, "document": desired.document}

@@ -1,14 +1,11 @@
-"""How the platform reaches the hosts of a lab, and who it says it is.
+"""How the platform reaches the hosts of a lab.
 
 Belongs here: settings. Not here: SSH itself (tools/ssh.py).
 """
 
 from __future__ import annotations
 
-import getpass
 import hashlib
-import os
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,16 +17,6 @@ from homelab_platform.tools.ssh import SshAccess, Target
 
 CONFIRM_WITHIN = 90
 """Seconds within which a deploy must be confirmed over a new connection, else the host undoes it."""
-
-
-def operator() -> str:
-    """Who runs this process, for the lock at a host."""
-    return os.environ.get("HOMELAB_OPERATOR") or os.environ.get("SUDO_USER") or getpass.getuser()
-
-
-def machine() -> str:
-    """Where this process runs, for the lock at a host."""
-    return socket.gethostname()
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from pathlib import Path
 import orjson
 
 from homelab_platform.errors import HomelabError, Unreachable
-from homelab_platform.operations.adapters import host_access
 from homelab_platform.operations.adapters.host_access import HostAccess
 from homelab_platform.operations.adapters.host_state import HostLook
+from homelab_platform.tools import who
 from homelab_platform.tools.ssh import Done, Ssh
 
 GUARD = "/var/lib/homelab/guard"
@@ -101,7 +101,7 @@ class Deploy:
         self._life.start()
 
     def _try_begin(self) -> dict[str, str]:
-        words = (self.token, host_access.operator(), host_access.machine(), str(os.getpid()), str(self._seconds))
+        words = (self.token, who.person(), who.machine(), str(os.getpid()), str(self._seconds))
         done = self._guard("begin", *words, self._kind, timeout=UNDO_TAKES + 300, may_fail=(BUSY,))
         if done.code != BUSY:
             return {}
@@ -109,7 +109,7 @@ class Deploy:
 
     def _is_dead(self, holder: Mapping[str, str]) -> bool:
         """Whether the holder was a process of this machine that is gone."""
-        if holder.get("where") != host_access.machine() or not holder.get("pid", "").isdigit():
+        if holder.get("where") != who.machine() or not holder.get("pid", "").isdigit():
             return False
         with suppress(PermissionError):
             try:

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
-from homelab_platform.operations.adapters import host_access
 from homelab_platform.operations.adapters.base import Answering, Exhibit, Observation, Say
 from homelab_platform.operations.adapters.host_access import HostAccess, Task
 from homelab_platform.operations.adapters.host_debian import DebianWay
@@ -24,6 +23,7 @@ from homelab_platform.operations.adapters.host_nixos import NixosWay
 from homelab_platform.operations.adapters.host_state import HostLook, State, unhealthy
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import name_of
+from homelab_platform.tools import who
 from homelab_platform.tools.ssh import Ssh, Target, knock, opened
 
 SIDE_BY_SIDE = 32
@@ -147,7 +147,7 @@ class HostAdapter:
             "lab": self.lab.name,
             "host": host.name,
             "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-            "by": f"{host_access.operator()} at {host_access.machine()}",
+            "by": f"{who.person()} at {who.machine()}",
             "commit": self.access.commit,
         }
 

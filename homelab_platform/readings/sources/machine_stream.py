@@ -17,8 +17,9 @@ from typing import Any
 
 import orjson
 
+from homelab_platform.paths import LAB_JSON
+
 MODULE = "homelab_platform.readings.sources.machine_stream"
-LAB_JSON = "lab.json"
 STREAM = "machine"  # of a lab that has no machine stream of its own
 EVERY = 10.0
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.paths import LAB_JSON
 from homelab_platform.readings.sources.mqtt_bridge_machines import BATCH_SECONDS
 from homelab_platform.readings.sources.mqtt_bridge_settings import (
     FOLDER,
-    LAB_JSON,
     bridge_stream,
     broker_of,
     client_id,

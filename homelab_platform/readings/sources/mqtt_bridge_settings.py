@@ -17,12 +17,12 @@ from typing import Any
 import orjson
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.paths import LAB_JSON
 from homelab_platform.readings.sources.mqtt_bridge_stream import BridgeStream
 from homelab_platform.readings.sources.payload import Shape
 from homelab_platform.readings.sources.reading import safe_name
 from homelab_platform.tools.endpoints import MqttEndpoint
 
-LAB_JSON = "lab.json"
 FOLDER = "mqtt_bridge"
 ENTRANCES = "entrances.json"
 """In a site's folder: by stream, the address that its flow in NiFi listens on, `{"url": …, "token": …}`."""
