@@ -1,10 +1,18 @@
-# nix/ for one host under nixpkgs' own module system. What nixos-raspberrypi adds is declared as options that take
-# anything, since that flake is not here.
+# nix/ for one host under nixpkgs' own module system. What nixos-raspberrypi adds is declared here, since that flake is
+# not: its options as it types them, and that it takes the place of GRUB.
 { nixpkgs, root, lab, host }:
 let
   theLab = builtins.fromJSON (builtins.readFile lab);
   theHost = theLab.hosts.${host};
   lib = import "${nixpkgs}/lib";
+  isPi = import (builtins.toPath "${root}/lib/pi.nix") { inherit lib; } theHost != null;
+  ofPi = {
+    options.boot.loader.raspberry-pi = {
+      bootloader = lib.mkOption { type = lib.types.enum [ "kernel" "uboot" "kernelboot" ]; };
+      configurationLimit = lib.mkOption { type = lib.types.int; };
+    };
+    config.boot.loader.grub.enable = false;
+  };
   system = import "${nixpkgs}/nixos/lib/eval-config.nix" {
     system = null;
     specialArgs = {
@@ -13,17 +21,10 @@ let
     };
     modules = [
       (builtins.toPath "${root}/modules")
-      {
-        config.nixpkgs.hostPlatform = import (builtins.toPath "${root}/lib/platform.nix") theHost;
-        options.boot.loader.raspberry-pi = lib.mkOption { type = lib.types.attrsOf lib.types.anything; };
-        options.sdImage = lib.mkOption { type = lib.types.attrsOf lib.types.anything; };
-        config.boot.loader.grub.enable = lib.mkDefault false;
-        config.fileSystems."/" = lib.mkDefault {
-          device = "/dev/disk/by-label/NIXOS_SD";
-          fsType = "ext4";
-        };
-      }
-    ];
+      { nixpkgs.hostPlatform = import (builtins.toPath "${root}/lib/platform.nix") theHost; }
+    ]
+    ++ lib.optional isPi ofPi
+    ++ lib.optional (isPi && theHost.settings.image or "none" == "sd") "${nixpkgs}/nixos/modules/installer/sd-card/sd-image.nix";
   };
 in
 {

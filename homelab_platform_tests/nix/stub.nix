@@ -93,6 +93,7 @@ let
         (lib.mapAttrs (_: merge (lib.max 0 (levels - 1))) (lib.filterAttrs (_: values: values != [ ]) (lib.genAttrs keys below)))
     else if lib.all b.isList left then
       map (item: if isTree item then merge 0 (settle 0 100 item) else item) (b.concatLists left)
+    else if lib.all b.isFunction left then "<function>"
     else if lib.all (value: value == b.head left) left then b.head left
     else throw "two values for one option: ${b.toJSON left}";
 

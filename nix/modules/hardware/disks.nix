@@ -1,0 +1,32 @@
+# Disks of lab.json that are mounted, apart from the one that the system starts from. One without `device` is known by
+# its name as label. A disk that is missing does not keep the host from starting: nobody sits before it.
+{ lib, host, ... }:
+let
+  disks = lib.attrValues host.disks;
+  roots = lib.filter (disk: disk.mount == "/" && disk.device != null) disks;
+  further = lib.filter (disk: disk.mount != null && disk.mount != "/") disks;
+  encrypted = lib.filter (disk: disk.encrypted or false) disks;
+in
+{
+  assertions = [
+    {
+      assertion = encrypted == [ ];
+      message = "${host.name}: nix/ opens no encrypted disks yet (${lib.concatMapStringsSep ", " (disk: disk.name) encrypted}). Set them in hosts.${host.name}.nix.options, or take `encrypted` out.";
+    }
+  ];
+
+  fileSystems = lib.mkMerge [
+    (lib.listToAttrs (
+      map (disk: {
+        name = disk.mount;
+        value = {
+          device = if disk.device == null then "/dev/disk/by-label/${disk.name}" else disk.device;
+          fsType = disk.filesystem;
+          options = [ "nofail" "x-systemd.device-timeout=30s" ];
+        };
+      }) further
+    ))
+    # Stronger than what a board expects, weaker than an image, which knows its own disk.
+    (lib.mkIf (roots != [ ]) { "/".device = lib.mkOverride 500 (lib.head roots).device; })
+  ];
+}
