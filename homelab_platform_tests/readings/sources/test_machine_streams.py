@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Protocol
@@ -189,26 +190,33 @@ def sample(host: str, second: int, **also: object) -> bytes:
     return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
 
 
+@contextmanager
+def carrying(broker: LabBroker, lakehouse: Lakehouse, folder: Path) -> Iterator[None]:
+    """A bridge at work on what the hosts send, which has subscribed."""
+    stream = stream_of(broker.endpoint("bridge"), folder)
+    bridge = Bridge(lambda: {"machines": stream}, lambda: lakehouse, folder)
+    thread = threading.Thread(target=bridge.run)
+    thread.start()
+    try:
+        time.sleep(1.5)
+        yield
+    finally:
+        bridge.stop()
+        thread.join(30)
+
+
 @pytest.mark.servers
 def test_lines_go_into_the_bucket_as_they_came_and_the_same_sample_again_is_not_stored_again(
     broker: LabBroker, lakehouse: Lakehouse, tmp_path: Path
 ) -> None:
-    stream = stream_of(broker.endpoint("bridge"), tmp_path / "b")
     first, second = sample("h-1", 1, unit="%", rack="left"), sample("h-1", 2)
     for again in range(2):
-        bridge = Bridge(lambda: {"machines": stream}, lambda: lakehouse, tmp_path / "b")
-        thread = threading.Thread(target=bridge.run)
-        thread.start()
-        try:
+        with carrying(broker, lakehouse, tmp_path / "b"):
             with bridging.sender(broker.endpoint("host-h-1")) as sender:
-                time.sleep(1.5)
                 for payload in (first, second, first)[again:]:
                     sender.send("homelab/machines/h-1", payload)
             assert eventually(lambda: len(arrived(lakehouse)) == 4)
             time.sleep(1.5)
-        finally:
-            bridge.stop()
-            thread.join(30)
     objects = lines_in(lakehouse)
     assert b"".join(objects.values()) == first + second
     assert all(key.split("/")[0] == "machines" and key.endswith(".ndjson.gz") for key in objects)
@@ -218,18 +226,10 @@ def test_lines_go_into_the_bucket_as_they_came_and_the_same_sample_again_is_not_
 def test_a_host_that_speaks_for_another_is_refused_with_its_topic_and_the_reason(
     broker: LabBroker, lakehouse: Lakehouse, tmp_path: Path
 ) -> None:
-    stream = stream_of(broker.endpoint("bridge"), tmp_path / "b")
-    bridge = Bridge(lambda: {"machines": stream}, lambda: lakehouse, tmp_path / "b")
-    thread = threading.Thread(target=bridge.run)
-    thread.start()
-    try:
+    with carrying(broker, lakehouse, tmp_path / "b"):
         with bridging.sender(broker.endpoint("host-h-1")) as sender:
-            time.sleep(1.5)
             sender.send("homelab/machines/h-1", sample("h-2", 1) + sample("h-1", 2) + b"nonsense\n")
         assert eventually(lambda: bool(lines_in(lakehouse)))
-    finally:
-        bridge.stop()
-        thread.join(30)
     assert {row[0] for row in bridging.table(lakehouse)} == {"h-1"}
     refused = sorted(raw for _, raw in bridging.rejected(lakehouse))
     assert refused[0] == "homelab/machines/h-1 nonsense"
