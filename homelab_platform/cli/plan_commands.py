@@ -132,11 +132,12 @@ def apply(
         plan(path, only=only, as_json=as_json)
     resolved = common.resolved_lab(path)
     made = current_plan(resolved, refresh=True, only=only)
+    named = known_keys(confirm, [step.key for step in made.steps])
     if not made.pending:
         _nothing_to_do(resolved, made, as_json)
         return
     site = common.running_site(path)
-    keys, with_data = agreed(made, yes=yes or as_json, confirmed=set(confirm or ()), quiet=as_json)
+    keys, with_data = agreed(made, yes=yes or as_json, confirmed=named, quiet=as_json)
     with output.steps(quiet=as_json) as progress:
         report = apply_to(site, resolved, keys=keys, with_data=with_data, progress=progress)
     if as_json:

@@ -178,6 +178,8 @@ def test_shorter_retention_is_a_loss_of_data_that_has_to_be_confirmed_by_name(at
     with edited(attic, "raw: 30d", "raw: 7d"):
         refused = attic.run("apply", "--yes", code=1)
         assert "homelab apply --confirm bucket/readings-raw" in refused.stderr
+        mistyped = attic.run("apply", "--yes", "--confirm", "bucket/reading-raw", code=1)
+        assert "Did you mean bucket/readings-raw?" in mistyped.stderr
         attic.run("plan", code=2)
         attic.run("apply", "--confirm", "bucket/readings-raw")
         attic.run("plan")

@@ -11,6 +11,7 @@ let
 
   lib = rec {
     inherit (b) elem filter head attrNames attrValues length concatMap all any listToAttrs concatStringsSep mapAttrs;
+    findFirst = f: otherwise: list: head (filter f list ++ [ otherwise ]);
     last = list: b.elemAt list (b.length list - 1);
     mkIf = condition: content: { _kind = "if"; inherit condition content; };
     mkMerge = contents: { _kind = "merge"; inherit contents; };
@@ -42,7 +43,7 @@ let
   };
 
   # A package is its name; the few functions of pkgs that modules call give a path.
-  pkgs = lib.genAttrs [ "bashInteractive" "zsh" "fish" "shadow" "python3Minimal" "htop" ] (name: "/nix/store/package-${name}")
+  pkgs = lib.genAttrs [ "bashInteractive" "zsh" "fish" "shadow" "python3Minimal" "htop" "k3s" "k3s_1_33" ] (name: "/nix/store/package-${name}")
     // { writeText = name: text: b.seq (b.stringLength text) "/nix/store/text-${name}"; };
 
   args = { inherit lib pkgs; lab = theLab; host = theHost; };

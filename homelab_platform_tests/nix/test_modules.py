@@ -122,6 +122,7 @@ def test_the_pi_is_what_its_lab_says(tmp_path: Path) -> None:
     pi = evaluated(resolved("single-pi"), "pi", tmp_path)
     assert pi["boot"]["kernelParams"] == ["cgroup_enable=memory", "cgroup_memory=1"]
     assert pi["services"]["k3s"] | {"enable": True, "role": "server", "disable": ["traefik"]} == pi["services"]["k3s"]
+    assert pi["services"]["k3s"]["package"] == "/nix/store/package-k3s_1_33", "the minor version that the lab names"
     assert pi["users"]["users"]["owner"]["openssh"]["authorizedKeys"]["keys"][0].startswith("ssh-ed25519 ")
     assert pi["services"]["openssh"]["settings"]["PasswordAuthentication"] is False
     rules = pi["networking"]["firewall"]["extraInputRules"]
@@ -186,6 +187,21 @@ def test_a_host_without_sd_image_says_itself_what_it_starts_from(name: str, tmp_
     assert found["fileSystems"]["/"]["fsType"] == "ext4"
     loaders = found["boot"]["loader"]
     assert {"grub", "systemd-boot", "raspberry-pi"} & set(loaders), "no boot loader"
+
+
+def test_an_iso_knows_none_of_the_disks_that_are_yet_to_be_made(tmp_path: Path) -> None:
+    host, lab = HOSTS["a PC with a fixed address and two disks"]
+    assert evaluated(lab, host, tmp_path)["image"]["modules"] == {"iso": "<function>"}
+    of = f'(import {NIX}/modules/hardware/iso.nix {{ inherit lib; host.settings.image = "iso"; }}).image.modules.iso'
+    lib = 'rec { mkIf = _: it: it; mkImageMediaOverride = it: it; isoFileSystems = { "/".fsType = "tmpfs"; }; }'
+    said = f"let lib = {lib}; in {of} {{ inherit lib; config = {{ inherit lib; }}; }}"
+    done = nix_instantiate("--eval", "--strict", "--json", "--expr", said)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "isoImage": {"makeEfiBootable": True, "makeUsbBootable": True},
+        "fileSystems": {"/": {"fsType": "tmpfs"}},
+        "swapDevices": [],
+    }
 
 
 def test_disks_of_the_lab_are_mounted(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 # The host's part in the cluster. A lab may have none, so nothing here may look into it outside of a value.
-{ lib, lab, host, ... }:
+{ lib, pkgs, lab, host, ... }:
 let
   inherit (lab) cluster;
   first = lib.head cluster.servers;
@@ -7,6 +7,10 @@ let
   isFirst = host.name == first;
   api = if cluster.api_address != null then cluster.api_address else "${first}.${lab.network.domain}";
   inherit (cluster.settings.api) names port;
+  # The minor version that the lab names; nixpkgs' own k3s where it has that one no longer. The asset `cluster` shows
+  # which one runs.
+  minor = lib.concatStringsSep "_" (builtins.match "v?([0-9]+)[.]([0-9]+).*" cluster.version);
+  pinned = builtins.tryEval (pkgs."k3s_${minor}" or pkgs.k3s);
   flag = name: value: "--${name}=${value}";
   serverFlags = [
     (flag "cluster-cidr" lab.network.pod_cidr)
@@ -20,6 +24,7 @@ in
   config = lib.mkIf (host.k3s != null) {
     services.k3s = {
       enable = true;
+      package = if pinned.success then pinned.value else pkgs.k3s;
       role = host.k3s;
       nodeName = host.name;
       nodeIP = host.address;

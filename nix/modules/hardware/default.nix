@@ -2,6 +2,7 @@
 {
   imports = [
     ./disks.nix
+    ./iso.nix
     ./pi.nix
     ./vm.nix
     ./x86.nix

@@ -3,7 +3,7 @@
 { lib, host, ... }:
 let
   disks = lib.attrValues host.disks;
-  roots = lib.filter (disk: disk.mount == "/" && disk.device != null) disks;
+  root = lib.findFirst (disk: disk.mount == "/") null disks;
   further = lib.filter (disk: disk.mount != null && disk.mount != "/") disks;
   encrypted = lib.filter (disk: disk.encrypted or false) disks;
 in
@@ -27,6 +27,11 @@ in
       }) further
     ))
     # Stronger than what a board expects, weaker than an image, which knows its own disk.
-    (lib.mkIf (roots != [ ]) { "/".device = lib.mkOverride 500 (lib.head roots).device; })
+    (lib.optionalAttrs (root != null) {
+      "/" = {
+        device = lib.mkIf (root.device != null) (lib.mkOverride 500 root.device);
+        fsType = lib.mkIf (root.filesystem != null) (lib.mkOverride 500 root.filesystem);
+      };
+    })
   ];
 }
