@@ -181,7 +181,8 @@ def agreed(made: Plan, *, yes: bool, confirmed: set[str], quiet: bool) -> tuple[
         )
     for step in losing:
         _ask_by_name(step)
-    if not yes and not interactive and any(step.danger != "safe" for step in made.pending):
+    unasked = any(step.danger == "restart" or step in unnamed for step in made.pending)
+    if unasked and not yes and not interactive:
         raise HomelabError.of(
             "apply",
             "something would restart or go, and nobody is here to agree",

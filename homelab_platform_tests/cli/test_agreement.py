@@ -58,6 +58,8 @@ def test_where_nobody_can_answer_nothing_goes_without_yes() -> None:
     for step in (GOES, MOVES):
         with pytest.raises(HomelabError, match="nobody is here to agree"):
             plan_commands.agreed(plan(step), yes=False, confirmed=set(), quiet=True)
+    for step in (GOES, SHRINKS):
+        assert plan_commands.agreed(plan(step), yes=False, confirmed={step.key}, quiet=True)[0] == [step.key]
     with pytest.raises(HomelabError, match="homelab apply --confirm bucket/raw"):
         plan_commands.agreed(plan(SHRINKS), yes=True, confirmed=set(), quiet=True)
 

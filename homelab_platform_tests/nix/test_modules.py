@@ -31,7 +31,7 @@ STUB = Path(__file__).with_name("stub.nix")
 FOREIGN = ("boot.loader.raspberry-pi",)
 """Options of nixos-raspberrypi, which the list of NixOS' own does not have."""
 FREE = re.compile(
-    r"attribute set of (\(systemd option\)|.*INI|anything|raw|string)|open submodule of|JSON value|nixpkgs config"
+    r"attribute set of (\(systemd option\)|.*INI|anything|raw|string|module)|open submodule of|JSON value|nixpkgs config"
 )
 
 
