@@ -24,7 +24,9 @@ def changed(example: str, host: str, settings: Mapping[str, Any] | None = None, 
     """The lab of an example with one host changed: without services unless said, `settings` added to its settings."""
     lab = resolved(example)
     old = lab.hosts[host]
-    new = old.model_copy(update={"services": {}, **update, "settings": {**old.settings, **(settings or {})}})
+    node = {name: exporter for name, exporter in old.exporters.items() if name == "node"}
+    plain = {"services": {}, "exporters": node, **update}
+    new = old.model_copy(update={**plain, "settings": {**old.settings, **(settings or {})}})
     return lab.model_copy(update={"hosts": {**lab.hosts, host: new}})
 
 
@@ -38,7 +40,7 @@ def _of_a_laptop() -> ResolvedLab:
     own = {
         "packages": ["htop"],
         "unfree": ["steam"],
-        "options": {"services": {"fwupd": {"enable": True}}},
+        "options": {"services.fwupd.enable": True, "services": {"fstrim": {"enable": True}}},
         "state_version": "25.11",
     }
     return changed("nixos-fleet", "terminal-zero", {"profiles": ["zram"], "nix": own}, disks={})

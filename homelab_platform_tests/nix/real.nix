@@ -1,5 +1,5 @@
 # nix/ for one host under nixpkgs' own module system. What nixos-raspberrypi adds is declared here, since that flake is
-# not: its options as it types them, and that it takes the place of GRUB.
+# not: its options as it types them, and that no GRUB starts a Pi.
 { nixpkgs, root, lab, host }:
 let
   theLab = builtins.fromJSON (builtins.readFile lab);
@@ -12,6 +12,7 @@ let
       configurationLimit = lib.mkOption { type = lib.types.int; };
     };
     config.boot.loader.grub.enable = false;
+    config.boot.loader.generic-extlinux-compatible.enable = true;
   };
   system = import "${nixpkgs}/nixos/lib/eval-config.nix" {
     system = null;

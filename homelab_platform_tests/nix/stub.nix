@@ -29,6 +29,7 @@ let
       if path == [ ] then set
       else if set ? ${head path} then attrByPath (b.tail path) otherwise set.${head path}
       else otherwise;
+    setAttrByPath = path: value: if path == [ ] then value else { ${head path} = setAttrByPath (b.tail path) value; };
     concatMapStrings = f: list: concatStringsSep "" (map f list);
     concatMapStringsSep = sep: f: list: concatStringsSep sep (map f list);
     hasPrefix = p: s: b.substring 0 (b.stringLength p) s == p;

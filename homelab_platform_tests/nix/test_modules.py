@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from homelab_platform import paths
-from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.lab.resolved import ResolvedExporter, ResolvedLab
 from homelab_platform.tools.nix import flake_of
 from homelab_platform_tests.nix import option_types
 from homelab_platform_tests.nix.labs import HOSTS, changed, resolved
@@ -31,7 +31,8 @@ STUB = Path(__file__).with_name("stub.nix")
 FOREIGN = ("boot.loader.raspberry-pi",)
 """Options of nixos-raspberrypi, which the list of NixOS' own does not have."""
 FREE = re.compile(
-    r"attribute set of (\(systemd option\)|.*INI|anything|raw|string|module)|open submodule of|JSON value|nixpkgs config"
+    r"attribute set of (\(systemd option\)|.*INI|anything|raw|string|module)"
+    r"|open submodule of|JSON value|nixpkgs config"
 )
 
 
@@ -215,7 +216,7 @@ def test_what_a_lab_sets_itself_is_set(tmp_path: Path) -> None:
     host, lab = HOSTS["a laptop with an open wireless network"]
     found = evaluated(lab, host, tmp_path)
     assert found["environment"]["systemPackages"] == ["/nix/store/package-htop"]
-    assert found["services"]["fwupd"] == {"enable": True}
+    assert found["services"]["fwupd"] == found["services"]["fstrim"] == {"enable": True}
     assert found["nixpkgs"]["config"] == {"allowUnfreePredicate": "<function>"}
 
 
@@ -224,13 +225,15 @@ def test_what_a_lab_sets_itself_is_set(tmp_path: Path) -> None:
     [
         ({"services": {"samba": {}}}, "pi: nix/ has no module yet for samba"),
         ({"settings": {"profiles": ["kiosk"]}}, "pi: nix/ has no profile yet for kiosk"),
+        ({"exporters": {"smart": ResolvedExporter(name="smart", port=9633)}}, "pi: nix/ has no exporter yet for smart"),
+        ({"interfaces": {"lan1": {}}}, "pi: nix/ has no settings of further interfaces yet for lan1"),
         (
             {"settings": {"nix": {"modules": ["mine.nix"]}}},
             "pi: Nix modules of your own are not built in yet (mine.nix)",
         ),
         ({"settings": {"nix": {"packages": ["no.such"]}}}, "pi: nixpkgs has no package no.such"),
     ],
-    ids=["service", "profile", "module", "package"],
+    ids=["service", "profile", "exporter", "interface", "module", "package"],
 )
 def test_what_is_asked_for_and_not_there_stops_the_build(update: dict[str, Any], said: str, tmp_path: Path) -> None:
     done = evaluate(changed("single-pi", "pi", **update), "pi", tmp_path)

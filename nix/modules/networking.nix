@@ -60,12 +60,15 @@ in
       dns = lib.mkIf isStatic net.dns_servers;
     };
     networks."20-wireless" = lib.mkIf hasWireless {
-      matchConfig.Type = "wlan";
+      matchConfig.WLANInterfaceType = "station";
       linkConfig.RequiredForOnline = "routable";
       networkConfig = {
         DHCP = "yes";
         IgnoreCarrierLoss = "3s";
       };
+      # One more than what a cable gets: where there are both, the cable is taken.
+      dhcpV4Config.RouteMetric = 1025;
+      ipv6AcceptRAConfig.RouteMetric = 1025;
     };
   };
 }

@@ -4,7 +4,7 @@
 let
   known = [ "docker" "chrony" "zram" "avahi" "open-iscsi" ];
   missing = lib.subtractLists known (lib.attrNames host.services);
-  profiles = lib.subtractLists [ "headless" "zram" ] (host.settings.profiles or [ ]);
+  profiles = host.settings.profiles or [ ];
   lacking = what: names: {
     assertion = names == [ ];
     message = "${host.name}: nix/ has no ${what} yet for ${lib.concatStringsSep ", " names}. Take it out of the lab file, and set NixOS' own options instead (hosts.${host.name}.nix.options).";
@@ -14,7 +14,9 @@ in
 {
   assertions = [
     (lacking "module" missing)
-    (lacking "profile" profiles)
+    (lacking "profile" (lib.subtractLists [ "headless" "zram" ] profiles))
+    (lacking "exporter" (lib.subtractLists [ "node" ] (lib.attrNames host.exporters)))
+    (lacking "settings of further interfaces" (lib.attrNames host.interfaces))
   ];
 
   virtualisation.docker = lib.mkIf (has "docker") {
@@ -31,5 +33,5 @@ in
     enable = true;
     name = "iqn.2016-04.com.open-iscsi:${host.name}.${lab.network.domain}";
   };
-  zramSwap.enable = has "zram" || lib.elem "zram" (host.settings.profiles or [ ]);
+  zramSwap.enable = has "zram" || lib.elem "zram" profiles;
 }
