@@ -60,8 +60,9 @@ let
     else
       [ (body.config or (b.removeAttrs body [ "imports" ])) ] ++ b.concatMap loadModule (body.imports or [ ]);
 
-  # The module system reads names down to the options, also under a condition that does not hold: most options of ours
-  # lie at the third level. What is not there to be read then (a lab without a cluster) must not be asked for.
+  # The module system reads names down to the options, also under a condition that does not hold. Most options of ours
+  # lie at the third level, so the names of two are read here. What is not there to be read (a lab without a cluster)
+  # must not be asked for.
   readable = levels: content:
     if b.isAttrs content && content ? _kind then
       if content._kind == "merge" then lib.all (readable levels) content.contents else readable levels content.content
@@ -73,7 +74,7 @@ let
     if b.isAttrs value && value ? _kind then
       if value._kind == "if" then
         if value.condition then settle levels priority value.content
-        else b.seq (readable levels value.content) [ ]
+        else b.seq (levels <= 1 || readable levels value.content) [ ]
       else if value._kind == "merge" then b.concatMap (settle levels priority) value.contents
       else settle levels value.priority value.content
     else
@@ -85,7 +86,7 @@ let
   merge = levels: said:
     let
       keys = lib.unique (b.concatMap (it: b.attrNames it.value) said);
-      below = name: b.concatMap (it: settle (levels - 1) it.priority it.value.${name}) (b.filter (it: it.value ? ${name}) said);
+      below = name: b.concatMap (it: settle (lib.max 0 (levels - 1)) it.priority it.value.${name}) (b.filter (it: it.value ? ${name}) said);
       strongest = b.foldl' (least: it: lib.min least it.priority) 9999 said;
       left = map (it: it.value) (b.filter (it: it.priority == strongest) said);
     in
