@@ -9,17 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections import namedtuple
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
 
-from homelab_platform import paths
 from homelab_platform.errors import HomelabError
 from homelab_platform.servers import launch, processes, site_checks
 from homelab_platform.servers.seaweedfs import GRPC_OFFSET
@@ -32,19 +29,6 @@ from homelab_platform.tools.postgres import connect
 pytestmark = pytest.mark.servers
 
 LAB = "test-lab"
-
-
-@pytest.fixture
-def layout(monkeypatch: pytest.MonkeyPatch) -> Iterator[Layout]:
-    """An empty data folder of a site, on a path with a space; whatever runs there is ended after the test."""
-    home = Path(tempfile.mkdtemp(prefix="homelab site "))
-    monkeypatch.setenv("HOMELAB_DATA", str(home))
-    made = Layout(paths.site_path(LAB))
-    yield made
-    down(made.root)
-    left = processes.carrying(made.mark)
-    shutil.rmtree(home)
-    assert left == []
 
 
 def start(**settings: object) -> SiteStatus:

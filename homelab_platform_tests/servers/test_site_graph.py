@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -28,18 +24,6 @@ LAB = "pi-cluster"
 PARTS = ["postgres", "objects", "code", "ui", "daemon", "collector"]
 LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries {
   name locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
-
-
-@pytest.fixture
-def layout(monkeypatch: pytest.MonkeyPatch) -> Iterator[Layout]:
-    home = Path(tempfile.mkdtemp(prefix="homelab-site-"))
-    monkeypatch.setenv("HOMELAB_DATA", str(home))
-    made = Layout(paths.site_path(LAB))
-    yield made
-    down(made.root)
-    left = processes.carrying(made.mark)
-    shutil.rmtree(home)
-    assert left == []
 
 
 def ask(url: str, query: str) -> Any:

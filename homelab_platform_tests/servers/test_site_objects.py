@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from homelab_platform import paths
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import engines, processes
+from homelab_platform.servers import engines
 from homelab_platform.servers.site import down, open_site, status, up
 from homelab_platform.servers.site_files import Layout, load_site_file
 from homelab_platform.servers.site_move import move_objects
@@ -20,18 +16,6 @@ from homelab_platform.tools.objects import ObjectStore
 pytestmark = pytest.mark.servers
 
 LAB = "moving-lab"
-
-
-@pytest.fixture
-def layout(monkeypatch: pytest.MonkeyPatch) -> Iterator[Layout]:
-    home = Path(tempfile.mkdtemp(prefix="homelab site "))
-    monkeypatch.setenv("HOMELAB_DATA", str(home))
-    made = Layout(paths.site_path(LAB))
-    yield made
-    down(made.root)
-    left = processes.carrying(made.mark)
-    shutil.rmtree(home)
-    assert left == []
 
 
 def start(objects: str | None = None) -> None:
