@@ -89,7 +89,7 @@ def _matching(pattern: str) -> Check:
 @cache
 def check(words: str) -> Check:
     """What says whether a value fits the type that `words` describe."""
-    words = _bare(words.strip())
+    words = re.sub(r"^(absolute path|string)(, not containing .*| \(with check: [^)]*\))$", r"\1", _bare(words.strip()))
     if words in SIMPLE:
         return SIMPLE[words]
     if words.startswith("strings concatenated with"):

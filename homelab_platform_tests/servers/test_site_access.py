@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from homelab_platform import paths
 from homelab_platform.lab.resolved import ResolvedGrant, ResolvedLab
-from homelab_platform.servers import processes
 from homelab_platform.servers.site import down, open_site, up
 from homelab_platform.servers.site_files import Layout
 from homelab_platform.tools.objects import CredentialsRefused, ObjectStore
@@ -22,17 +17,6 @@ from homelab_platform_tests.plan.labs import small_lab
 pytestmark = pytest.mark.servers
 
 LAB = "access-lab"
-
-
-@pytest.fixture
-def layout(monkeypatch: pytest.MonkeyPatch) -> Iterator[Layout]:
-    home = Path(tempfile.mkdtemp(prefix="homelab-access-"))
-    monkeypatch.setenv("HOMELAB_DATA", str(home))
-    made = Layout(paths.site_path(LAB))
-    yield made
-    down(made.root)
-    assert processes.carrying(made.mark) == []
-    shutil.rmtree(home)
 
 
 def the_lab() -> ResolvedLab:
