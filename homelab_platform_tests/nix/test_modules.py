@@ -20,43 +20,18 @@ from typing import Any
 import pytest
 
 from homelab_platform import paths
-from homelab_platform.lab.resolved import ResolvedExporter, ResolvedLab
-from homelab_platform.tools.nix import flake_of
+from homelab_platform.lab.resolved import ResolvedExporter
 from homelab_platform_tests.nix import option_types
+from homelab_platform_tests.nix.evaluation import EVAL, NIX, evaluate, evaluated, nix_instantiate
 from homelab_platform_tests.nix.labs import HOSTS, changed, resolved
 
-NIX = paths.project_path("nix")
 OPTIONS = paths.PROJECT.parent / "shared" / "facts" / "nixos-options.json.gz"
-STUB = Path(__file__).with_name("stub.nix")
 FOREIGN = ("boot.loader.raspberry-pi",)
 """Options of nixos-raspberrypi, which the list of NixOS' own does not have."""
 FREE = re.compile(
     r"attribute set of (\(systemd option\)|.*INI|anything|raw|string|module)"
     r"|open submodule of|JSON value|nixpkgs config"
 )
-
-
-def nix_instantiate(*words: str) -> subprocess.CompletedProcess[str]:
-    program = shutil.which("nix-instantiate")
-    if program is None:
-        pytest.fail("nix-instantiate is missing: install the package nix-bin (apt-get install nix-bin)", pytrace=False)
-    return subprocess.run([program, *words], capture_output=True, text=True, check=False, timeout=120)
-
-
-def evaluate(lab: ResolvedLab, host: str, folder: Path, root: Path = NIX) -> subprocess.CompletedProcess[str]:
-    file = folder / "lab.json"
-    file.write_bytes(lab.to_json())
-    words = ("--eval", "--strict", "--json", "--readonly-mode", str(STUB))
-    return nix_instantiate(
-        *words, "--argstr", "root", str(root), "--argstr", "lab", str(file), "--argstr", "host", host
-    )
-
-
-def evaluated(lab: ResolvedLab, host: str, folder: Path) -> dict[str, Any]:
-    done = evaluate(lab, host, folder)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 def test_every_file_is_nix() -> None:
@@ -241,20 +216,6 @@ def test_what_is_asked_for_and_not_there_stops_the_build(update: dict[str, Any],
     assert said in done.stderr
 
 
-def test_the_copy_that_is_built_is_whole_and_keeps_what_is_the_labs(tmp_path: Path) -> None:
-    lab = resolved("single-pi")
-    folder = flake_of(lab, tmp_path)
-    (folder / "flake.lock").write_text("{}")
-    (folder / "modules" / "gone.nix").write_text("{ }")
-    assert flake_of(lab, tmp_path) == folder
-    assert (folder / "flake.lock").read_text() == "{}"
-    assert not (folder / "modules" / "gone.nix").exists()
-    collector = folder / "files" / "collector.py"
-    assert collector.is_file() and not collector.is_symlink(), "a link would lead out of what nix copies"
-    done = evaluate(lab, "pi", tmp_path, root=folder)
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.slow
 @pytest.mark.skipif("HOMELAB_NIXPKGS" not in os.environ, reason="HOMELAB_NIXPKGS names no nixpkgs")
 @pytest.mark.parametrize("name", HOSTS)
@@ -262,7 +223,7 @@ def test_the_real_module_system_takes_it(name: str, tmp_path: Path) -> None:
     host, lab = HOSTS[name]
     (tmp_path / "lab.json").write_bytes(lab.to_json())
     real = Path(__file__).with_name("real.nix")
-    words = ("--eval", "--strict", "--json", "--readonly-mode", str(real), "--argstr", "root", str(NIX))
+    words = (*EVAL, str(real), "--argstr", "root", str(NIX))
     nixpkgs = ("--argstr", "nixpkgs", os.environ["HOMELAB_NIXPKGS"])
     done = nix_instantiate(*words, *nixpkgs, "--argstr", "lab", str(tmp_path / "lab.json"), "--argstr", "host", host)
     assert done.returncode == 0, done.stderr[-3000:]

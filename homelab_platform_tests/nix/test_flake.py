@@ -1,0 +1,56 @@
+"""The flake in nix/: the copy that is built, and which systems, images and checks come out of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.tools.nix import flake_of
+from homelab_platform_tests.nix.evaluation import EVAL, evaluate, nix_instantiate
+from homelab_platform_tests.nix.labs import resolved
+
+OUTPUTS = Path(__file__).with_name("outputs.nix")
+
+
+def test_the_copy_that_is_built_is_whole_and_keeps_what_is_the_labs(tmp_path: Path) -> None:
+    lab = resolved("single-pi")
+    folder = flake_of(lab, tmp_path)
+    (folder / "flake.lock").write_text("{}")
+    (folder / "modules" / "gone.nix").write_text("{ }")
+    assert flake_of(lab, tmp_path) == folder
+    assert (folder / "flake.lock").read_text() == "{}"
+    assert not (folder / "modules" / "gone.nix").exists()
+    collector = folder / "files" / "collector.py"
+    assert collector.is_file() and not collector.is_symlink(), "a link would lead out of what nix copies"
+    done = evaluate(lab, "pi", tmp_path, root=folder)
+    assert done.returncode == 0, done.stderr
+
+
+def outputs(lab: ResolvedLab, state: Path) -> dict[str, Any]:
+    done = nix_instantiate(*EVAL, str(OUTPUTS), "--argstr", "root", str(flake_of(lab, state)))
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_the_flake_builds_a_pi_by_nixos_raspberrypi(tmp_path: Path) -> None:
+    made = outputs(resolved("single-pi"), tmp_path)
+    modules = ["raspberry-pi-5", "page-size-16k", "sd-image"]
+    assert made["systems"] == {"pi": {"by": "nixos-raspberrypi", "modules": modules, "platform": ["aarch64-linux"]}}
+    assert made["images"] == {"pi": "system.build.sdImage"}
+    assert made["checks"] == {"x86_64-linux": {}, "aarch64-linux": {"pi": "pi"}}
+
+
+def test_the_flake_builds_other_hosts_by_nixpkgs(tmp_path: Path) -> None:
+    lab = resolved("nixos-fleet")
+    made = outputs(lab, tmp_path)
+    by = {name: system["by"] for name, system in made["systems"].items()}
+    ours = {name: host.board for name, host in lab.hosts.items() if host.os == "nixos"}
+    assert by == {name: "nixos-raspberrypi" if board.startswith("pi") else "nixpkgs" for name, board in ours.items()}
+    assert made["images"]["hyperv-image"] == "system.build.images.hyperv"
+    assert made["images"]["local-worker"] == "system.build.images.qemu"
+    assert made["images"]["cortex-alpha"] == "system.build.images.iso"
+    assert "display-0" in made["checks"]["aarch64-linux"]
+    assert "linda" in made["checks"]["x86_64-linux"]
