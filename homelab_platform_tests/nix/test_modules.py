@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -104,9 +105,30 @@ def test_the_pi_is_what_its_lab_says(tmp_path: Path) -> None:
     rules = pi["networking"]["firewall"]["extraInputRules"]
     assert 'ip saddr { 192.168.1.0/24 } tcp dport { 22, 53, 80, 443, 6443, 1883 } accept comment "services"' in rules
     assert "Home" in pi["networking"]["wireless"]["networks"]
-    assert pi["nix"]["gc"]["options"] == "--delete-older-than 14d"
     text = json.dumps(pi)
     assert "sops:" not in text, "no reference and no value of a secret gets into the store"
+
+
+def test_old_generations_go_but_never_the_newest(tmp_path: Path) -> None:
+    script = evaluated(resolved("single-pi"), "pi", tmp_path)["systemd"]["services"]["nix-gc"]["preStart"]
+    assert "-mtime +14" in script, "as the lab says"
+    profiles = tmp_path / "profiles"
+    profiles.mkdir()
+    (profiles / "system").symlink_to("system-12-link")
+    for number, days in ((1, 90), (2, 90), (3, 3), (9, 90), (10, 90), (11, 80), (12, 70)):
+        link = profiles / f"system-{number}-link"
+        link.symlink_to(f"/nix/store/{number}")
+        then = time.time() - days * 86_400
+        os.utime(link, (then, then), follow_symlinks=False)
+    program = tmp_path / "nix-env"
+    program.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n')
+    program.chmod(0o755)
+    here = script.replace("/nix/var/nix/profiles", str(profiles)).replace(
+        "/run/current-system/sw/bin/nix-env", str(program)
+    )
+    subprocess.run(["bash", "-e", "-c", here], check=True, timeout=30)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked == [f"--profile {profiles}/system --delete-generations {number}" for number in (1, 2)]
 
 
 def test_a_rule_that_denies_comes_before_those_that_allow(tmp_path: Path) -> None:

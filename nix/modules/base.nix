@@ -2,7 +2,9 @@
 { lib, lab, host, ... }:
 let
   nix = lab.settings.nix or { };
-  days = (nix.gc or 2592000) / 86400;
+  # Never younger than a week: a rollback needs the generation before, and days may pass until somebody notices.
+  days = toString (lib.max 7 ((nix.gc or 2592000) / 86400));
+  generations = toString (nix.generations or 5);
   ntp = host.system.ntp or [ ];
 in
 {
@@ -39,13 +41,20 @@ in
       trusted-public-keys = lib.attrValues (nix.caches or { });
       auto-optimise-store = true;
     };
-    # Never younger than a week: a rollback needs the generation before, and days may pass until somebody notices.
     gc = {
       automatic = true;
       dates = "weekly";
-      options = "--delete-older-than ${toString (lib.max 7 days)}d";
     };
   };
+
+  # Of the generations the newest stay whatever their age, of the others those that are young enough.
+  systemd.services.nix-gc.preStart = ''
+    cd /nix/var/nix/profiles
+    for link in $(ls -v | grep '^system-[0-9]*-link$' | head -n -${generations}); do
+      [ -z "$(find "$link" -maxdepth 0 -mtime +${days})" ] ||
+        /run/current-system/sw/bin/nix-env --profile /nix/var/nix/profiles/system --delete-generations "$(echo "$link" | tr -cd 0-9)"
+    done
+  '';
 
   boot.tmp.cleanOnBoot = true;
   # Logs wear SD cards out.
