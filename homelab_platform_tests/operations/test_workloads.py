@@ -95,7 +95,10 @@ def test_a_change_that_does_not_come_up_is_undone_and_says_which_pod_and_why(
     assert found.exists and found.fingerprint == desired.fingerprint
 
 
-def test_an_image_that_a_node_lacks_is_named_with_the_way_out_and_not_waited_for(scene: Scene) -> None:
+@pytest.mark.parametrize("before", ["", "hello"], ids=["of a new workload", "of a running one"])
+def test_an_image_that_a_node_lacks_is_named_with_the_way_out_and_not_waited_for(scene: Scene, before: str) -> None:
+    if before:
+        scene.apply(before)
     scene.write()
     file = scene.folder / "helm" / "web" / "workload.yaml"
     file.write_text(ENTRY.replace("localhost/busybox:1", "localhost/there-is-none:1"))
@@ -107,8 +110,10 @@ def test_an_image_that_a_node_lacks_is_named_with_the_way_out_and_not_waited_for
     problem = caught.value.problems[0]
     assert problem.where == "workload web"
     assert re.search(r"Pod \S+ on pi-[12]: ErrImageNeverPull: .*localhost/there-is-none:1", problem.what)
-    assert problem.remedy.startswith("Nothing of it is left. Bring the image to that node")
-    assert not adapter.probe(desired).exists
+    state = "The former state is back." if before else "Nothing of it is left."
+    assert problem.remedy.startswith(f"{state} Bring the image to that node")
+    assert adapter.probe(desired).exists == bool(before)
+    assert not before or scene.page() == before
 
 
 def test_while_the_api_server_is_gone_nothing_counts_as_missing_and_afterwards_all_is_as_before(scene: Scene) -> None:

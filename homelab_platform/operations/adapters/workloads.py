@@ -237,16 +237,18 @@ class WorkloadAdapter:
         name, namespace = str(desired.document["name"]), str(desired.document["namespace"])
         pods = self._cluster.list("v1", "Pod", namespace, f"app.kubernetes.io/instance={name}")
         yield Exhibit("pods", "table", [_pod_row(pod) for pod in pods])
+        known = releases.history(self._cluster, namespace, name)
+        manifest = known[-1].manifest if known else ()
         claims = [
             {"volume": claim["metadata"]["name"], "size": claim["spec"]["resources"]["requests"]["storage"],
              "phase": (claim.get("status") or {}).get("phase", "?")}
-            for claim in volumes.claims_of(self._cluster, namespace, name)
+            for claim in volumes.claims_of(self._cluster, namespace, name, manifest)
         ]  # fmt: skip
         if claims:
             yield Exhibit("volumes", "table", claims)
         rows = [
             {"revision": item.revision, "status": item.status, "chart": item.chart, "what": item.description}
-            for item in reversed(releases.history(self._cluster, namespace, name))
+            for item in reversed(known)
         ]
         yield Exhibit("releases", "table", rows)
 
