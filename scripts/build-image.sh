@@ -111,8 +111,7 @@ esac
 
 built=$(find -L "$result" -type f \( -name '*.img' -o -name '*.img.zst' -o -name '*.iso' -o -name '*.qcow2' -o -name '*.ova' -o -name '*.vhdx' \) | head -1)
 [ -n "$built" ] || refuse "the build ended without an image" "Look into its output above."
-name=$host.${built#*.}
-case $built in *.img.zst) name=$host.img.zst ;; *.img) name=$host.img ;; *.iso) name=$host.iso ;; *.qcow2) name=$host.qcow2 ;; esac
+case $built in *.img.zst) name=$host.img.zst ;; *) name=$host.${built##*.} ;; esac
 cp --sparse=always "$built" "$output/.$name.part" 2>/dev/null || cp "$built" "$output/.$name.part"
 [ "$(wc -c <"$built")" = "$(wc -c <"$output/.$name.part")" ] || refuse "the copy of the image is not whole" "Is $output full?"
 [ "$(wc -c <"$output/.$name.part")" -gt 104857600 ] || refuse "the image is smaller than 100 MiB: something is missing in it"

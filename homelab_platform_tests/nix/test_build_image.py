@@ -14,8 +14,19 @@ SCRIPT = paths.project_path("scripts", "build-image.sh")
 NO_BUILDERS = ("nix", "docker")
 
 
-def build(tmp_path: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """The script on a machine with neither nix nor Docker: its commands are linked into a folder of their own."""
+NIX = """#!/bin/sh
+# A nix that has built already: `show-config`, and `build … --out-link LINK …` with an image as nixpkgs lays it down.
+case "$*" in *show-config*) echo 'builders = ssh://builder x86_64-linux,aarch64-linux'; exit ;; esac
+while [ "$1" != --out-link ]; do shift; done
+flake=${3#path:}; flake=${flake%#*}
+grep -q '"name": "{lab}"' "$flake/lab.json" || exit 8
+[ -f "$flake/files/collector.py" ] && [ ! -L "$flake/files/collector.py" ] || exit 9
+mkdir -p "$2/{folder}" && truncate -s 101M "$2/{folder}/{file}"
+"""
+
+
+def build(tmp_path: Path, *words: str, nix: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    """The script on a machine without Docker and with no nix but `nix`: commands are links in a folder of their own."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for folder in ("/usr/bin", "/bin"):
@@ -23,6 +34,9 @@ def build(tmp_path: Path, *words: str, **settings: str) -> subprocess.CompletedP
             link = programs / program.name
             if not program.name.startswith(NO_BUILDERS) and not link.is_symlink():
                 link.symlink_to(program)
+    if nix:
+        (programs / "nix").write_text(nix)
+        (programs / "nix").chmod(0o755)
     environment = {**os.environ, "PATH": str(programs), "XDG_CACHE_HOME": str(tmp_path / "cache"), **settings}
     command = ["bash", str(SCRIPT), *words, "--output", str(tmp_path / "out")]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=60)
@@ -56,3 +70,19 @@ def test_a_disk_without_room_is_named(tmp_path: Path) -> None:
     done = build(tmp_path, "pi", "--lab", example("single-pi"), HOMELAB_IMAGE_GIB="9999999")
     assert done.returncode == 1
     assert "GiB free, an image and its parts need 9999999" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("lab", "host", "built", "name"),
+    [
+        ("single-pi", "pi", "sd-image/nixos-image-rpi5-kernel.img", "pi.img"),
+        ("nixos-fleet", "cortex-alpha", "iso/nixos-25.11.20260101.abc-x86_64-linux.iso", "cortex-alpha.iso"),
+        ("nixos-fleet", "vbox-image", "nixos-25.11-x86_64-linux.ova", "vbox-image.ova"),
+    ],
+)
+def test_a_finished_image_is_named_after_its_host(tmp_path: Path, lab: str, host: str, built: str, name: str) -> None:
+    folder, _, file = built.rpartition("/")
+    nix = NIX.replace("{folder}", folder).replace("{file}", file).replace("{lab}", lab)
+    done = build(tmp_path, host, "--lab", example(lab), nix=nix, HOMELAB_IMAGE_GIB="1")
+    assert done.returncode == 0, done.stderr
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [name, f"{name}.sha256"]

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from homelab_platform import paths
-from homelab_platform.lab.resolved import ResolvedExporter
+from homelab_platform.lab.resolved import ResolvedExporter, ResolvedLab
 from homelab_platform_tests.nix import option_types
 from homelab_platform_tests.nix.evaluation import EVAL, NIX, evaluate, evaluated, nix_instantiate
 from homelab_platform_tests.nix.labs import HOSTS, changed, resolved
@@ -236,6 +236,21 @@ def test_what_is_asked_for_and_not_there_stops_the_build(update: dict[str, Any],
     done = evaluate(changed("single-pi", "pi", **update), "pi", tmp_path)
     assert done.returncode != 0
     assert said in done.stderr
+
+
+def test_what_the_cluster_asks_for_and_is_not_there_stops_the_build(tmp_path: Path) -> None:
+    lab = resolved("single-pi")
+    assert lab.cluster is not None
+    settings = {**lab.cluster.settings, "audit": True, "api": {"names": ["k8s.lan"], "port": 7443}}
+    flags = evaluated(in_cluster(lab, {**settings, "audit": False}), "pi", tmp_path)["services"]["k3s"]["extraFlags"]
+    assert {"--https-listen-port=7443", "--tls-san=k8s.lan"} <= set(flags)
+    done = evaluate(in_cluster(lab, settings), "pi", tmp_path)
+    assert "pi: nix/ has no way yet for k3s with audit logs" in done.stderr
+
+
+def in_cluster(lab: ResolvedLab, settings: dict[str, Any]) -> ResolvedLab:
+    assert lab.cluster is not None
+    return lab.model_copy(update={"cluster": lab.cluster.model_copy(update={"settings": settings})})
 
 
 @pytest.mark.slow
