@@ -25,7 +25,13 @@
     let
       lab = builtins.fromJSON (builtins.readFile ./lab.json);
       inherit (nixpkgs) lib;
-      ours = lib.filterAttrs (_: host: host.os == "nixos") lab.hosts;
+      release = "25.11"; # of the inputs above
+      asked = lab.settings.nix.release or release;
+      ours =
+        if asked == release then
+          lib.filterAttrs (_: host: host.os == "nixos") lab.hosts
+        else
+          throw "nix/flake.nix brings NixOS ${release}, the lab asks for ${asked} (nix.release).";
       mkSystem = import ./lib/system.nix { inherit lib nixpkgs nixos-raspberrypi lab; };
     in
     {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,12 @@ def test_the_copy_that_is_built_is_whole_and_keeps_what_is_the_labs(tmp_path: Pa
     assert done.returncode == 0, done.stderr
 
 
+def made_of(lab: ResolvedLab, state: Path) -> subprocess.CompletedProcess[str]:
+    return nix_instantiate(*EVAL, str(OUTPUTS), "--argstr", "root", str(flake_of(lab, state)))
+
+
 def outputs(lab: ResolvedLab, state: Path) -> dict[str, Any]:
-    done = nix_instantiate(*EVAL, str(OUTPUTS), "--argstr", "root", str(flake_of(lab, state)))
+    done = made_of(lab, state)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -54,3 +59,10 @@ def test_the_flake_builds_other_hosts_by_nixpkgs(tmp_path: Path) -> None:
     assert made["images"]["cortex-alpha"] == "system.build.images.iso"
     assert "display-0" in made["checks"]["aarch64-linux"]
     assert "linda" in made["checks"]["x86_64-linux"]
+
+
+def test_another_release_than_the_flakes_is_refused(tmp_path: Path) -> None:
+    lab = resolved("single-pi")
+    settings = {**lab.settings, "nix": {**lab.settings["nix"], "release": "unstable"}}
+    done = made_of(lab.model_copy(update={"settings": settings}), tmp_path)
+    assert "nix/flake.nix brings NixOS 25.11, the lab asks for unstable (nix.release)" in done.stderr

@@ -13,6 +13,8 @@ in
     boot.loader.efi.canTouchEfiVariables = true;
     boot.initrd.availableKernelModules = [ "ahci" "nvme" "sd_mod" "usb_storage" "xhci_pci" ];
     hardware.enableRedistributableFirmware = true;
+    hardware.cpu.amd.updateMicrocode = true;
+    hardware.cpu.intel.updateMicrocode = true;
     fileSystems."/" = {
       device = lib.mkDefault "/dev/disk/by-label/nixos";
       fsType = lib.mkDefault "ext4";
