@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,8 +16,6 @@ from homelab_platform import paths
 
 SCRIPT = paths.project_path("scripts", "build-image.sh")
 NO_BUILDERS = ("nix", "docker")
-
-
 NIX = """#!/bin/sh
 # A nix that has built already: `show-config`, and `build … --out-link LINK …` with an image as nixpkgs lays it down.
 case "$*" in *show-config*) echo 'builders = ssh://builder x86_64-linux,aarch64-linux'; exit ;; esac
@@ -25,19 +27,28 @@ mkdir -p "$2/{folder}" && truncate -s 101M "$2/{folder}/{file}"
 """
 
 
-def build(tmp_path: Path, *words: str, nix: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
-    """The script on a machine without Docker and with no nix but `nix`: commands are links in a folder of their own."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
+@cache
+def commands() -> str:
+    """A folder with links to this machine's commands, but for those that build."""
+    programs = tempfile.mkdtemp(prefix="homelab-commands-")
+    atexit.register(shutil.rmtree, programs, ignore_errors=True)
     for folder in ("/usr/bin", "/bin"):
         for program in Path(folder).iterdir():
-            link = programs / program.name
+            link = Path(programs) / program.name
             if not program.name.startswith(NO_BUILDERS) and not link.is_symlink():
                 link.symlink_to(program)
+    return programs
+
+
+def build(tmp_path: Path, *words: str, nix: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    """The script on a machine without Docker and with no nix but `nix`."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
     if nix:
         (programs / "nix").write_text(nix)
         (programs / "nix").chmod(0o755)
-    environment = {**os.environ, "PATH": str(programs), "XDG_CACHE_HOME": str(tmp_path / "cache"), **settings}
+    search = f"{programs}:{commands()}"
+    environment = {**os.environ, "PATH": search, "XDG_CACHE_HOME": str(tmp_path / "cache"), **settings}
     command = ["bash", str(SCRIPT), *words, "--output", str(tmp_path / "out")]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=60)
 

@@ -5,16 +5,8 @@ let
   disks = lib.attrValues host.disks;
   root = lib.findFirst (disk: disk.mount == "/") null disks;
   further = lib.filter (disk: disk.mount != null && disk.mount != "/") disks;
-  encrypted = lib.filter (disk: disk.encrypted or false) disks;
 in
 {
-  assertions = [
-    {
-      assertion = encrypted == [ ];
-      message = "${host.name}: nix/ opens no encrypted disks yet (${lib.concatMapStringsSep ", " (disk: disk.name) encrypted}). Set them in hosts.${host.name}.nix.options, or take `encrypted` out.";
-    }
-  ];
-
   fileSystems = lib.mkMerge [
     (lib.listToAttrs (
       map (disk: {
