@@ -92,7 +92,7 @@ def test_a_removal_that_was_cut_off_is_finished_first(scene: Scene) -> None:
     assert revisions(scene) == ["deployed"]
 
 
-def _theirs(scene: Scene, **values: object) -> WorkloadAdapter:
+def theirs(scene: Scene, **values: object) -> WorkloadAdapter:
     """The same workload from a chart that says nothing of keeping its volume."""
     scene.write()
     folder = scene.folder / "charts" / "theirs"
@@ -100,20 +100,22 @@ def _theirs(scene: Scene, **values: object) -> WorkloadAdapter:
     (folder / "Chart.yaml").write_text(CHART)
     (folder / "templates" / "claim.yaml").write_text(CLAIM)
     (folder / "templates" / "pod.yaml").write_text(POD)
-    entry = ENTRY.replace("kind: app", "kind: helm\nchart: {name: ./charts/theirs, version: 1.0.0}")
-    (scene.folder / "helm" / "web" / "workload.yaml").write_text(entry)
+    said = "".join(line for line in ENTRY.splitlines(keepends=True) if not line.startswith(("ports:", "health:")))
+    (scene.folder / "helm" / "web" / "workload.yaml").write_text(said)
     (scene.folder / "helm" / "web" / "values.yaml").write_text("".join(f"{k}: {v}\n" for k, v in values.items()))
+    file = scene.folder / "lab.yaml"
+    file.write_text(file.read_text().replace("expose: cluster", "chart: ./charts/theirs"))
     return scene.read()[0]
 
 
 def test_a_chart_that_would_delete_its_volume_does_not(scene: Scene) -> None:
-    adapter, desired = _theirs(scene), scene.read()[1]
+    adapter, desired = theirs(scene), scene.read()[1]
     adapter.change(desired, Observation(exists=False), lambda _text: None)
     said = remove(scene, adapter)
     assert any("theirs was kept" in line for line in said)
-    broken = _theirs(scene, tag="none")
+    broken = theirs(scene, tag="none")
     with pytest.raises(HomelabError, match="ErrImageNeverPull"):
         broken.change(scene.read()[1], Observation(exists=False), lambda _text: None)
     assert claims(scene) == ["theirs"], "a first installation that fails must not take what an earlier one left"
-    remove(scene, _theirs(scene), with_data=True)
+    remove(scene, theirs(scene), with_data=True)
     assert claims(scene) == []
