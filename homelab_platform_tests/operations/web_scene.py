@@ -5,9 +5,6 @@ Belongs here: the lab, the workload and what tests do to them; the tests of work
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +16,7 @@ from homelab_platform.operations.adapters.base import Observation
 from homelab_platform.operations.adapters.workloads import WorkloadAdapter
 from homelab_platform.plan.desired import DesiredState, desired_states
 from homelab_platform.servers.helm_binary import helm_binary, kubectl_binary
+from homelab_platform.tools.kube import records
 from homelab_platform.tools.kube.api import Cluster
 from homelab_platform.tools.kube.health import get
 from homelab_platform.tools.kube.releases import Helm, history
@@ -127,10 +125,9 @@ def leave_record(scene: Scene, status: str, later: int = 0) -> None:
     """Leave what a killed helm leaves: the newest record, or with `later` one after it, in `status`."""
     number = history(Cluster(scene.cluster.kubeconfig), scene.space, "web")[-1].revision
     fresh = scene.cluster.get("secret", f"sh.helm.release.v1.web.v{number}", "-n", scene.space)
-    record = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(fresh["data"]["release"]))))
+    record = records.unpacked(fresh)
     record["version"], record["info"]["status"] = number + later, status
-    packed = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(record).encode()))).decode()
     labels = {**fresh["metadata"]["labels"], "version": str(number + later), "status": status}
     metadata = {"name": f"sh.helm.release.v1.web.v{number + later}", "namespace": scene.space, "labels": labels}
-    secret = {"apiVersion": "v1", "kind": "Secret", "type": fresh["type"], "data": {"release": packed}}
+    secret = {"apiVersion": "v1", "kind": "Secret", "type": fresh["type"], "data": {"release": records.packed(record)}}
     scene.cluster.apply({**secret, "metadata": metadata})

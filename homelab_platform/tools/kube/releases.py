@@ -8,7 +8,6 @@ one request, where starting `helm` costs a third of a second.
 from __future__ import annotations
 
 import base64
-import gzip
 import json
 import os
 import signal
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.tools.kube import pods, volumes
+from homelab_platform.tools.kube import pods, records, volumes
 from homelab_platform.tools.kube.api import Cluster, ClusterUnreachable, Object
 
 FINGERPRINT = "homelab-fingerprint"
@@ -76,7 +75,7 @@ def current(cluster: Cluster, namespace: str, name: str) -> Release | None:
 
 def _read(secret: Object) -> Release:
     meta = secret["metadata"]
-    record = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
+    record = records.unpacked(secret)
     chart = record["chart"]["metadata"]
     return Release(
         record["name"],

@@ -8,14 +8,12 @@ mark, a vendor's seldom does, so it is set here on whatever lacks it.
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 import re
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from homelab_platform.tools.kube import records
 from homelab_platform.tools.kube.api import Cluster, Object, name_of
 
 KEEP = {"helm.sh/resource-policy": "keep"}
@@ -73,11 +71,10 @@ def _marked(item: Object) -> bool:
 def keep_in_records(cluster: Cluster, namespace: str, name: str) -> None:
     """Mark the claims in Helm's own records of a release: it is these that an uninstall asks, not the cluster."""
     for secret in cluster.list("v1", "Secret", namespace, f"owner=helm,name={name}"):
-        record = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
+        record = records.unpacked(secret)
         marked = with_marks(record.get("manifest") or "")
         if marked is not None:
-            packed = gzip.compress(json.dumps({**record, "manifest": marked}).encode())
-            secret["data"]["release"] = base64.b64encode(base64.b64encode(packed)).decode()
+            secret["data"]["release"] = records.packed({**record, "manifest": marked})
             cluster.replace(secret)
 
 
