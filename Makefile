@@ -5,7 +5,7 @@ HOMELAB := $(VENV)/bin/homelab
 LAB ?= examples/pi-cluster
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 LINT := $(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
-PYTEST := $(VENV)/bin/pytest -q
+PYTEST := $(VENV)/bin/pytest -q -n 2
 TEST_LAB := $(VENV)/bin/python -m homelab_platform_tests.testlab
 
 help: ## Show what there is to run
@@ -32,12 +32,12 @@ servers: setup ## Install the servers of the full profile for this user (once; N
 test: setup ## All tests, on real servers
 	@scripts/install-servers > $(VENV)/servers.log 2>&1 & installing=$$!; \
 	  $(TEST_LAB) install > $(VENV)/test-lab.log 2>&1 & lab=$$!; \
-	  if $(LINT) && $(PYTEST) -n 3 --durations=10; then \
+	  if $(LINT) && $(PYTEST) --durations=10; then \
 	    wait $$installing && wait $$lab || { cat $(VENV)/servers.log $(VENV)/test-lab.log; exit 1; }; \
 	  else kill $$installing $$lab 2>/dev/null; cat $(VENV)/servers.log $(VENV)/test-lab.log; exit 1; fi
 
 test-fast: lint ## The tests that take less than three minutes together
-	@$(PYTEST) -n 2 -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 test-lab: setup ## Start three real hosts and a real Kubernetes in namespaces of this machine (as root); says how to get in
 	@$(TEST_LAB) up

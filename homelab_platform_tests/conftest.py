@@ -34,7 +34,7 @@ from homelab_platform.tools.endpoints import (
 )
 from homelab_platform.tools.objects import ObjectStore
 
-pytest_plugins = ["homelab_platform_tests.testlab.turns", "homelab_platform_tests.testlab.fixtures"]
+pytest_plugins = ["homelab_platform_tests.testlab.fixtures"]
 
 ENGINES = ("mqtt", "trino", "nifi", "minio")
 """In the order in which `make servers` has them ready on a fresh machine."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.runner import runtestprotocol
 
-from homelab_platform_tests.testlab import lab, requirements, turns
+from homelab_platform_tests.testlab import lab, requirements
 from homelab_platform_tests.testlab.lab import TestLab
 
 if TYPE_CHECKING:
@@ -28,15 +28,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{MARK}: needs real hosts or a real cluster; only as root, on Linux")
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put labs first (turns.py). What a lab takes may have to be built, which is not the first test's own time."""
+    """Put these tests last: what a lab takes may be built meanwhile, and that is not the first test's own time."""
     for item in items:
-        if item.get_closest_marker(MARK) or "test_hosts" in getattr(item, "fixturenames", ()):
+        if _rank(item):
             known = item.get_closest_marker("timeout")
             seconds = known.args[0] if known and known.args else item.config.getini("timeout")
             item.add_marker(pytest.mark.timeout(float(seconds or 0), func_only=True), append=False)
-    items.sort(key=lambda item: turns.rank(item.nodeid))
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    names = getattr(item, "fixturenames", ())
+    return 2 if "test_cluster" in names else 1 if item.get_closest_marker(MARK) else 0
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
