@@ -168,7 +168,7 @@ def test_a_query_is_stopped_at_its_deadline(filled: Lakehouse) -> None:
 
 def test_ctrl_c_stops_a_query(filled: Lakehouse) -> None:
     begin = time.monotonic()
-    timer = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT))
+    timer = threading.Timer(2.5, os.kill, (os.getpid(), signal.SIGINT))  # by then it counts, on a busy machine too
     with pytest.raises(KeyboardInterrupt):
         timer.start()
         list(run_query(filled, "SELECT count(*) FROM range(100000000) a, range(100000) b", timeout=30))
