@@ -18,9 +18,19 @@ from pathlib import Path
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.servers import processes
-from homelab_platform.servers.spec import RESTART_FOLDER, USERS_FOLDER, ChildState, RunPlan, RunState, load_state
+from homelab_platform.servers.spec import (
+    LOCK_FILE,
+    RESTART_FOLDER,
+    USERS_FOLDER,
+    ChildState,
+    RunPlan,
+    RunState,
+    load_state,
+)
+from homelab_platform.servers.supervisor import LOCK_PATIENCE, clean_up, take_lock
 
 GIVE_UP_AFTER = 3  # ends on its own, during a start, after which a process counts as unable to start
+FIRST_WORD = 60.0  # seconds that a supervisor has until its first state is written: a Pi that boots is slow
 
 
 @contextmanager
@@ -85,22 +95,46 @@ def live_state(run: Path) -> RunState | None:
 
 
 def start_supervisor(run: Path, plan: RunPlan) -> int:
-    """Write the plan and start its supervisor, detached from this terminal; returns its pid."""
-    plan.save(run)
+    """Write the plan and start its supervisor, detached from this terminal; returns its pid.
+
+    Raises HomelabError when the folder has a supervisor; stop that one first.
+    """
     logs = Path(plan.logs)
     logs.mkdir(parents=True, exist_ok=True)
-    with (logs / "supervisor.log").open("ab") as output:
+    with _folder_lock(run) as lock, (logs / "supervisor.log").open("ab") as output:
+        plan.save(run)
         process = subprocess.Popen(
-            [sys.executable, "-m", "homelab_platform.servers.supervisor", str(run)],
+            [sys.executable, "-m", "homelab_platform.servers.supervisor", str(run), str(lock)],
             cwd=run,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
             env=_clean_environment(),
+            pass_fds=(lock,),
         )
     _CHILDREN.append(process)
     return process.pid
+
+
+@contextmanager
+def _folder_lock(run: Path) -> Iterator[int]:
+    lock = take_lock(run, LOCK_PATIENCE)
+    if lock is None:
+        holder = (run / LOCK_FILE).read_text(errors="replace").strip() or "not signed"
+        raise HomelabError.of(str(run), f"another supervisor holds this folder ({holder})", "End it, then try again.")
+    try:
+        yield lock
+    finally:
+        os.close(lock)  # the supervisor has it by now, or there is none
+
+
+def is_held(run: Path) -> bool:
+    """Whether a supervisor has this folder, be it one that has only just been started and said nothing yet."""
+    lock = take_lock(run, 0) if run.is_dir() else None
+    if lock is not None:
+        os.close(lock)
+    return lock is None and run.is_dir()
 
 
 _CHILDREN: list[subprocess.Popen[bytes]] = []  # kept so that ended ones are reaped instead of warned about
@@ -130,7 +164,6 @@ def wait_for(
     Raises HomelabError with the end of the log when the supervisor ends or a process cannot start.
     """
     deadline = time.monotonic() + timeout
-    patience = time.monotonic() + 15  # a supervisor takes a moment until it writes its first state
     said: set[str] = set()
     while True:
         reap()
@@ -144,7 +177,7 @@ def wait_for(
             if not waiting:
                 return state
             _give_up_on_broken(state, waiting, logs)
-        elif time.monotonic() > patience:
+        elif not is_held(run) and live_state(run) is None:
             raise _ended("supervisor", logs)
         if time.monotonic() > deadline:
             raise HomelabError.of(
@@ -189,8 +222,8 @@ def stop_supervisor(run: Path, mark: str, timeout: float = 120) -> bool:
 
     `timeout` in seconds, after which everything is killed.
     """
-    from homelab_platform.servers.supervisor import clean_up
-
+    # one that was started a moment ago says nothing yet: to clean up under it would only have it start all again
+    processes.wait_until(lambda: live_state(run) is not None or not is_held(run), FIRST_WORD)
     state = live_state(run)
     if state is None:
         return clean_up(run, mark)

@@ -1,8 +1,9 @@
 """Keeps the processes of one site running: starts them in order, restarts what ends, stops them in reverse order.
 
-Run as `python -m homelab_platform.servers.supervisor RUN_FOLDER`; holds a lock on that folder for its life, so that
-there is never a second one. Standard library only: it stays for weeks and must be small. Not here: what to run
-(site.py makes the plan).
+Run as `python -m homelab_platform.servers.supervisor RUN_FOLDER [LOCK]`; holds a lock on that folder for its life, so
+that there is never a second one. LOCK is the descriptor under which whoever starts it hands the lock over: so the
+folder is held from before there is a supervisor, and nobody takes one that has not said anything yet for none.
+Standard library only: it stays for weeks and must be small. Not here: what to run (site.py makes the plan).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from homelab_platform.servers.spec import (
 
 BUSY, IDLE = 0.1, 2.0  # seconds between looks
 UPKEEP = 15.0  # seconds between looks at health and log sizes
-LOCK_PATIENCE = 10.0
+LOCK_PATIENCE = 10.0  # seconds that one which is ending has to let go of the folder
 
 
 class Supervisor:
@@ -175,8 +176,11 @@ def _sweep(run: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def take_lock(run: Path) -> int | None:
-    """Lock the folder for the life of this process; None when another one holds it."""
+def take_lock(run: Path, patience: float) -> int | None:
+    """Lock the folder for as long as the descriptor returned is open; None when another one holds it.
+
+    `patience` in seconds. The lock belongs to the open file: a process that inherits the descriptor holds it too.
+    """
     descriptor = os.open(run / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
 
     def locked() -> bool:
@@ -186,20 +190,27 @@ def take_lock(run: Path) -> int | None:
             return False
         return True
 
-    if not processes.wait_until(locked, LOCK_PATIENCE):
+    if not processes.wait_until(locked, patience):
         os.close(descriptor)
         return None
-    os.truncate(descriptor, 0)
-    os.pwrite(descriptor, f"{socket.gethostname()} {os.getpid()} {processes.start_of(os.getpid())}\n".encode(), 0)
     return descriptor
+
+
+def _sign(lock: int) -> None:
+    """Write into the lock who holds it, for people who look."""
+    os.truncate(lock, 0)
+    os.pwrite(lock, f"{socket.gethostname()} {os.getpid()} {processes.start_of(os.getpid())}\n".encode(), 0)
 
 
 def main() -> int:
     """Run the plan of the folder named on the command line; 3 when another supervisor has it."""
     run = Path(sys.argv[1])
-    if take_lock(run) is None:
+    lock = int(sys.argv[2]) if len(sys.argv) > 2 else take_lock(run, LOCK_PATIENCE)
+    if lock is None:
         say("another supervisor holds this folder")
         return 3
+    os.set_inheritable(lock, False)
+    _sign(lock)
     Supervisor(run).work()
     return 0
 

@@ -145,6 +145,31 @@ def test_orphans_of_a_killed_supervisor_are_ended_before_new_ones_start(folder: 
     assert len(processes.carrying(folder.mark)) == 1
 
 
+def test_one_that_has_only_just_been_started_is_stopped_and_not_taken_for_a_dead_one(folder: Folder) -> None:
+    """Ctrl-C during `homelab up` leaves such a one, and the next `up` comes at once."""
+    for pause in (0.0, 0.05, 0.1, 0.2, 0.3):
+        one = RunPlan(folder.mark, str(folder.logs), "", (folder.spec("one", "sleep", "601"),))
+        first = launch.start_supervisor(folder.run, one)
+        time.sleep(pause)
+        assert launch.is_held(folder.run)
+        assert launch.stop_supervisor(folder.run, folder.mark) is True
+        assert gone(first)
+        second = folder.start(folder.spec("one", "sleep", "602"))
+        assert second.pid != first
+        assert "602" in Path(f"/proc/{folder.wait('one').pid}/cmdline").read_text()
+        launch.stop_supervisor(folder.run, folder.mark)
+
+
+def test_a_supervisor_that_is_killed_before_its_first_word_is_noticed_at_once(folder: Folder) -> None:
+    began = time.monotonic()
+    plan = RunPlan(folder.mark, str(folder.logs), "", (folder.spec("one"),))
+    os.kill(launch.start_supervisor(folder.run, plan), signal.SIGKILL)
+    with pytest.raises(HomelabError, match="server supervisor: cannot start"):
+        launch.wait_for(folder.run, folder.logs, ("one",), timeout=60)
+    assert time.monotonic() - began < 5
+    assert not launch.is_held(folder.run)
+
+
 def test_a_recycled_pid_is_left_alone(folder: Folder) -> None:
     bystander = subprocess.Popen(SLEEP, start_new_session=True)
     try:
