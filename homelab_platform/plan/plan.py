@@ -18,6 +18,9 @@ from homelab_platform.plan.diff import Change, diff
 from homelab_platform.plan.layers import Capabilities, layer_of, make_key, name_of, rank
 from homelab_platform.plan.state import AppliedState
 
+SKIPPED = "is skipped: "
+"""How the reason of a step begins that is not taken because its asset does not answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -84,6 +87,11 @@ class Plan:
     def pending(self) -> tuple[Step, ...]:
         """The steps that do something."""
         return tuple(step for step in self.steps if step.pending)
+
+    @property
+    def skipped(self) -> tuple[Step, ...]:
+        """The steps of assets that do not answer: whether they are as they were applied is not known."""
+        return tuple(step for step in self.steps if step.because.startswith(SKIPPED))
 
     @property
     def danger(self) -> Danger:
@@ -186,11 +194,11 @@ def _verdict(desired: DesiredState, state: AppliedState | None) -> tuple[Action,
     if state.status == "missing":
         return "create", "safe", (), "it is gone from where it was"
     if state.fingerprint == desired.fingerprint and state.status in ("ok", "unreachable"):
-        return "none", "safe", (), "" if state.status == "ok" else f"is skipped: {state.reason}"
+        return "none", "safe", (), "" if state.status == "ok" else f"{SKIPPED}{state.reason}"
     changes = diff(state.document, desired.document)
     if changes:
         action, danger = judge_update(desired.key, changes)
-        return action, danger, changes, failed
+        return action, danger, changes, failed or (state.reason if state.status == "unreachable" else "")
     return "update", "safe", (), failed or _why_same(desired, state)
 
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from homelab_platform.plan.layers import LAYERS, layer_of
-from homelab_platform.plan.plan import Plan, Step
+from homelab_platform.plan.plan import SKIPPED, Plan, Step
 
 Kind = Literal["step", "change", "check", "rest", "external", "note", "summary"]
 SHOWN_CHANGES = 12
@@ -28,7 +28,7 @@ class Row:
 
 
 def rows(plan: Plan, *, all_changes: bool = False) -> tuple[Row, ...]:
-    """The plan as rows: each pending step with its differences, then the rest in one line each, then the summary."""
+    """The plan as rows: pending steps with their differences, what does not answer, the rest in a line, the summary."""
     found: list[Row] = []
     checks = {check.because.removeprefix("depends on "): check for check in plan.rechecks}
     for step in plan.pending:
@@ -36,9 +36,11 @@ def rows(plan: Plan, *, all_changes: bool = False) -> tuple[Row, ...]:
         if step.key in checks:
             check = checks[step.key]
             found.append(Row("check", (check.key, "re-run", "", check.because)))
-    unchanged = len(plan.steps) - len(plan.pending)
+    skipped = plan.skipped
+    found.extend(Row("step", (step.key, "skip", "", step.because.removeprefix(SKIPPED))) for step in skipped)
+    unchanged = len(plan.steps) - len(plan.pending) - len(skipped)
     if unchanged:
-        others = "others " if plan.pending else ""
+        others = "others " if plan.pending or skipped else ""
         found.append(Row("rest", (f"{unchanged} {others}unchanged",)))
     found.extend(_external(plan.external or {}, plan.site))
     if plan.elsewhere:
@@ -68,10 +70,12 @@ def summary(plan: Plan) -> str:
     count = plan.counts()
     deletes, creates = count["delete"], count["create"]
     changes = count["update"] + count["replace"]
+    if not plan.steps:
+        return "Plan: nothing this site can apply."
     if not plan.pending:
-        return (
-            "Plan: nothing to do; the lab is as it should be." if plan.steps else "Plan: nothing this site can apply."
-        )
+        if plan.skipped:
+            return f"Plan: nothing to do for what answers; {len(plan.skipped)} skipped, looked at again later."
+        return "Plan: nothing to do; the lab is as it should be."
     parts = [f"{creates} to create"] if creates else []
     return (
         f"Plan: {', '.join([*parts, f'{changes} to change', f'{deletes} to delete'])}. "

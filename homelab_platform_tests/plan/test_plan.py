@@ -49,6 +49,20 @@ def test_a_lab_that_is_as_it_should_be_has_nothing_pending() -> None:
     assert render(plan).splitlines()[-1] == "Plan: nothing to do; the lab is as it should be."
 
 
+def test_what_does_not_answer_is_named_and_never_called_as_it_should_be() -> None:
+    lab = small_lab()
+    states = applied(lab)
+    key = next(key for key in states if key.startswith("host/"))
+    states[key] = replace(states[key], status="unreachable", reason="does not answer")
+    plan = plan_of(lab, states)
+    assert plan.pending == ()
+    assert f"  {key}  skip                does not answer" in render(plan).splitlines()
+    assert render(plan).splitlines()[-1] == "Plan: nothing to do for what answers; 1 skipped, looked at again later."
+    states[key] = replace(states[key], fingerprint="other", document={**states[key].document, "role": "other"})
+    pending = plan_of(lab, states).step(key)
+    assert pending is not None and (pending.action, pending.because) == ("update", "does not answer")
+
+
 def test_an_edit_shows_its_values_its_danger_and_the_check_that_runs_again() -> None:
     lab = with_values(small_lab(), "trino", heap="1500M", limits={"query.maxMemoryPerNode": "450MB"})
     new = with_values(lab, "trino", heap="2G", limits={"query.maxMemoryPerNode": "600MB"})
