@@ -24,6 +24,7 @@ from homelab_platform.cli import (
 )
 from homelab_platform.cli.output import count, note, print_problems, write_json
 from homelab_platform.errors import HomelabError
+from homelab_platform.tools.duckdb import ctrl_c
 
 app = typer.Typer(
     name="homelab",
@@ -75,7 +76,8 @@ def _report(error: HomelabError) -> int:
 def _main() -> int:
     command = typer.main.get_command(app)
     try:
-        result = command.main(standalone_mode=False, prog_name="homelab")
+        with ctrl_c():
+            result = command.main(standalone_mode=False, prog_name="homelab")
     except HomelabError as error:
         return _report(error)
     except typer.Exit as stop:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError, Position
-from homelab_platform.tools.duckdb import MEMORY_LIMIT, StateGone, connect, refuse_writes
+from homelab_platform.tools.duckdb import MEMORY_LIMIT, StateGone, connect, ctrl_c, refuse_writes
 from homelab_platform.tools.endpoints import Lakehouse
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class QueryResult:
         import duckdb
 
         try:
-            with _ctrl_c():
+            with ctrl_c():
                 return list(self._connection.fetchmany(count))
         except duckdb.Error as error:
             raise _meaning(error, self._sql, self._connection, self._clock) from None
@@ -144,15 +144,16 @@ def run_query(
 def _open_and_execute(
     lakehouse: Lakehouse, sql: str, limit: int | None, timeout: float | None, memory_limit: str
 ) -> QueryResult:
-    connection = connect(lakehouse, memory_limit=memory_limit)
-    clock = _Clock(connection, timeout)
-    try:
-        connection.execute("SET errors_as_json = true")
-        return _execute(connection, sql, limit, clock)
-    except BaseException:
-        clock.stop()
-        _end(connection)
-        raise
+    with ctrl_c():
+        connection = connect(lakehouse, memory_limit=memory_limit)
+        clock = _Clock(connection, timeout)
+        try:
+            connection.execute("SET errors_as_json = true")
+            return _execute(connection, sql, limit, clock)
+        except BaseException:
+            clock.stop()
+            _end(connection)
+            raise
 
 
 def _execute(connection: DuckDBPyConnection, sql: str, limit: int | None, clock: _Clock) -> QueryResult:
@@ -160,8 +161,7 @@ def _execute(connection: DuckDBPyConnection, sql: str, limit: int | None, clock:
 
     refuse_writes(connection, sql)
     try:
-        with _ctrl_c():
-            connection.execute(sql)
+        connection.execute(sql)
         return QueryResult(connection, sql, ran=sql, limit=limit, clock=clock)
     except duckdb.Error as error:
         meaning = _meaning(error, sql, connection, clock)
@@ -170,24 +170,12 @@ def _execute(connection: DuckDBPyConnection, sql: str, limit: int | None, clock:
             raise meaning from None
     try:
         refuse_writes(connection, translated)
-        with _ctrl_c():
-            connection.execute(translated)
+        connection.execute(translated)
     except (duckdb.ParserException, duckdb.CatalogException, duckdb.BinderException):
         raise meaning from None
     except duckdb.Error as error:
         raise _meaning(error, translated, connection, clock) from None
     return QueryResult(connection, translated, ran=translated, limit=limit, clock=clock)
-
-
-@contextmanager
-def _ctrl_c() -> Iterator[None]:
-    """DuckDB takes Ctrl-C while it works and reports it as a RuntimeError; this makes it Python's own again."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "interrupted" in str(error).lower():
-            raise KeyboardInterrupt from None
-        raise
 
 
 def _may_be_dialect(error: Exception) -> bool:

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import tempfile
+import threading
 import uuid
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -116,7 +118,8 @@ def open_offline(
     DuckDB checks the signatures of 80 MB of extensions, 0.3 CPU-seconds, whenever they are loaded. Once they passed in
     this process they are in its memory, and later connections take them from there without hashing the files again.
     """
-    import duckdb
+    with _ctrl_c_held():
+        import duckdb
 
     connection = duckdb.connect(
         config={
@@ -135,6 +138,34 @@ def open_offline(
     connection.execute("SET http_timeout = 60")
     connection.execute("SET http_retries = 3")
     return connection
+
+
+@contextmanager
+def ctrl_c() -> Iterator[None]:
+    """DuckDB takes Ctrl-C while it works and reports it as a RuntimeError; this makes it Python's own again."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from None
+        raise
+
+
+@contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Ctrl-C comes after this block. In the middle of DuckDB's first import it leaves half a module, or a crash."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield
+        return
+    pressed: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        signal.raise_signal(signal.SIGINT)
 
 
 def extension_path(name: str) -> Path:

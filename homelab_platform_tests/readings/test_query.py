@@ -7,6 +7,8 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -166,13 +168,28 @@ def test_a_query_is_stopped_at_its_deadline(filled: Lakehouse) -> None:
     assert time.monotonic() - begin < 10
 
 
-def test_ctrl_c_stops_a_query(filled: Lakehouse) -> None:
+@pytest.mark.parametrize("after", [0.02, 0.03, 0.04, 0.05, 0.1, 0.2, 1.0])
+def test_ctrl_c_stops_a_query_whenever_it_comes_while_it_is_opened_too(filled: Lakehouse, after: float) -> None:
     begin = time.monotonic()
-    timer = threading.Timer(2.5, os.kill, (os.getpid(), signal.SIGINT))  # by then it counts, on a busy machine too
+    timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         timer.start()
         list(run_query(filled, "SELECT count(*) FROM range(100000000) a, range(100000) b", timeout=30))
     assert time.monotonic() - begin < 25
+
+
+def test_ctrl_c_during_the_first_import_of_the_engine_is_heard_after_it() -> None:
+    """In the middle of it DuckDB's own part ends with an ImportError, or with the whole process."""
+    code = (
+        "import os, signal, sys, threading\n"
+        "from homelab_platform.tools.duckdb import ctrl_c, open_offline\n"
+        "threading.Timer(float(sys.argv[1]), os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "with ctrl_c():\n    open_offline()\n"
+    )
+    for after in ("0.02", "0.05", "0.1"):
+        done = subprocess.run([sys.executable, "-c", code, after], capture_output=True, text=True, check=False)
+        assert done.returncode in {-signal.SIGINT, 0}, done.stderr  # 0: all of it was over by then
+        assert "ImportError" not in done.stderr
 
 
 def test_a_limit_holds_rows_back_and_says_so(filled: Lakehouse) -> None:
