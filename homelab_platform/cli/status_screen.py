@@ -109,8 +109,9 @@ class StatusReport:
 
     @staticmethod
     def _sync_line(plan: Plan) -> str:
-        total, pending = len(plan.steps), len(plan.pending)
-        return f"{total - pending} of {total}" + ("; see `homelab plan`" if pending else "")
+        total, pending, unseen = len(plan.steps), len(plan.pending), len(plan.skipped)
+        silent = f"; no look into {', '.join(step.key for step in plan.skipped)}" if unseen else ""
+        return f"{total - pending - unseen} of {total}{silent}" + ("; see `homelab plan`" if pending or unseen else "")
 
     @staticmethod
     def _elsewhere_line(plan: Plan) -> str:

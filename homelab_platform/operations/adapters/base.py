@@ -355,13 +355,18 @@ def observe_one(
     observation. `look` stands in for the adapter's probe where many were looked at side by side, since `turn`.
 
     An asset without a record whose target carries the desired fingerprint is learnt back as applied. One that does not
-    answer is recorded as such, and no error: the others are looked at all the same.
+    answer is recorded as such, and no error: the others are looked at all the same. So is a host that answers and
+    cannot be looked at (another host key, sudo that asks): it is one machine's trouble, and its way out is recorded.
     """
     turn = world.store.turn() if turn is None else turn
     try:
         found = (look or world.adapter(desired.layer).probe)(desired)
-    except Unreachable as error:
-        reason = error.problems[0].what
+    except HomelabError as error:
+        silent = isinstance(error, Unreachable)
+        if not silent and desired.layer != "host":
+            raise
+        problem = error.problems[0]
+        reason = problem.what if silent or not problem.remedy else f"{problem.what}. {problem.remedy}"
         if known is not None:
             world.store.observed(desired.key, "unreachable", turn=turn, reason=reason)
         return "unreachable", Observation(exists=False, differences=(reason,))
