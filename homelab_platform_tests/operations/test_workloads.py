@@ -71,6 +71,24 @@ def test_a_pod_that_is_ready_but_serves_nothing_counts_as_failed(scene: Scene, m
     file.write_text(file.read_text() + "probe: {tcp: http, http: null}\n")
     with pytest.raises(HomelabError, match=r"is up but does not answer: GET /index\.html on :8080 answered 404"):
         adapter.change(desired, Observation(exists=False), lambda _text: None)
+    found = adapter.probe(desired)
+    assert found.exists
+    assert not found.matches(desired), "the next look would call applied what never answered"
+
+
+def test_a_workload_without_pods_or_with_udp_alone_is_not_waited_for(scene: Scene) -> None:
+    scene.write()
+    entry, values = scene.folder / "helm" / "web" / "workload.yaml", scene.folder / "helm" / "web" / "values.yaml"
+    entry.write_text(ENTRY.replace("8080}", "8080/udp}").replace("health: {http: /index.html}\n", ""))
+    adapter, desired = scene.read()
+    said: list[str] = []
+    adapter.change(desired, Observation(exists=False), said.append)
+    assert said[-1] == "1 of 1 pods ready"
+    entry.write_text(ENTRY)
+    values.write_text(f"{values.read_text()}replicas: 0\n")
+    adapter, desired = scene.read()
+    adapter.change(desired, adapter.probe(desired), said.append)
+    assert said[-1] == "0 of 0 pods ready"
 
 
 @pytest.mark.parametrize(

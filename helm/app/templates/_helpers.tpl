@@ -1,29 +1,36 @@
 {{- define "app.labels" -}}
-app.kubernetes.io/name: {{ .Release.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ .Release.Name | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "app.volumeName" -}}
 {{ .root.Release.Name }}-{{ .name }}
 {{- end }}
 
-{{- /* A number of bytes per unit, so that a limit can be made of a request. */}}
+{{- /* Text as people wrote it: Helm reads every number as a float and would write 1048576 as 1.048576e+06. */}}
+{{- define "app.text" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else }}{{ . }}{{ end -}}
+{{- end }}
+
+{{- /* Twice the request, in its unit, unless said. */}}
 {{- define "app.memoryLimit" -}}
-{{- $request := .Values.requests.memory | toString -}}
-{{- if .Values.limits.memory }}{{ .Values.limits.memory }}
-{{- else }}{{ mul 2 (regexFind "^[0-9]+" $request | int64) }}{{ regexFind "[A-Za-z]*$" $request }}{{ end -}}
+{{- $request := include "app.text" .Values.requests.memory -}}
+{{- $number := regexFind "^[0-9.]+" $request -}}
+{{- if .Values.limits.memory }}{{ include "app.text" .Values.limits.memory }}
+{{- else if contains "." $number }}{{ mulf 2 (float64 $number) | printf "%.3f" }}{{ regexFind "[A-Za-z]*$" $request }}
+{{- else }}{{ mul 2 (int64 $number) }}{{ regexFind "[A-Za-z]*$" $request }}{{ end -}}
 {{- end }}
 
 {{- define "app.serviceAccount" -}}
-{{- if .Values.serviceAccount.create }}{{ .Release.Name }}{{ else }}default{{ end -}}
+{{- if .Values.serviceAccount.create }}{{ .Release.Name | quote }}{{ else }}default{{ end -}}
 {{- end }}
 
 {{- define "app.probe" -}}
 {{- with .Values.probe }}
 {{- if .http }}
-httpGet: {path: {{ .http | quote }}, port: {{ .port | default "http" }}}
+httpGet: {path: {{ .http | quote }}, port: {{ .port | default "http" | toJson }}}
 {{- else if .tcp }}
-tcpSocket: {port: {{ .tcp }}}
+tcpSocket: {port: {{ toJson .tcp }}}
 {{- else if .command }}
 exec: {command: {{ toJson .command }}}
 {{- end }}

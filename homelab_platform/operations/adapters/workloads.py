@@ -120,12 +120,22 @@ class WorkloadAdapter:
         say(verdict.said)
 
     def _undo(self, before: releases.Release | None, workload: ResolvedWorkload, said: str, say: Say) -> None:
-        """Its pods are ready, yet it does not answer: the former state comes back, and that reads as failed."""
+        """Its pods are ready, yet it does not answer: the former state comes back, and that reads as failed.
+
+        What stays although it does not answer loses its fingerprint: the next look must not take it for applied.
+        """
+        name, namespace = workload.name, workload.namespace
+        known = releases.history(self._cluster, namespace, name)
+        former = [item for item in known[:-1] if item.status == "superseded"]
         undone = "There was no former state; it was left for you to look at."
-        if before is not None and before.status == "deployed":
-            say(f"it does not answer; going back to revision {before.revision}")
-            self._helm.rollback(workload.name, workload.namespace, before.revision)
-            undone = f"It was rolled back to revision {before.revision}."
+        if former and (before is None or known[-1].revision != before.revision):
+            say(f"it does not answer; going back to revision {former[-1].revision}")
+            self._helm.rollback(name, namespace, former[-1].revision)
+            undone = f"It was rolled back to revision {former[-1].revision}."
+        else:
+            releases.disown(self._cluster, namespace, name)
+            if before is not None:
+                undone = "It is what was there before; look at its pods (`kubectl logs`) and apply again."
         raise HomelabError.of(f"workload {workload.name}", f"is up but does not answer: {said}", undone)
 
     def _put_back(self, found: releases.Release, say: Say) -> None:
@@ -195,9 +205,10 @@ class WorkloadAdapter:
     def until_it_answers(self, workload: ResolvedWorkload, patience: float | None = None) -> health.Verdict:
         """Try its health check until it answers, for `patience` seconds (PATIENCE) at most; the last verdict."""
         entry = self._catalogue.entries.get(workload.catalogue)
-        ports = {name: port.port for name, port in workload.ports.items()}
+        ports = {name: port.port for name, port in workload.ports.items() if port.protocol == "tcp"}
         made = tuple(secret["metadata"]["name"] for secret in self._secrets(workload))
-        target = health.Target(workload.name, workload.namespace, ports, entry.health if entry else None, made)
+        idle = workload.chart == "app" and self.values(workload).get("replicas") == 0
+        target = health.Target(workload.name, workload.namespace, ports, entry.health if entry else None, made, idle)
         deadline = time.monotonic() + (PATIENCE if patience is None else patience)
         while True:
             verdict = self._cluster.patiently(lambda: health.ask(self._cluster, self._kubectl, target))

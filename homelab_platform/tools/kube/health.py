@@ -40,7 +40,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Target:
-    """A workload on a cluster: `ports` by name as its Service has them."""
+    """A workload on a cluster: `ports` that take connections (TCP), by name as its Service has them."""
 
     name: str
     namespace: str
@@ -48,6 +48,8 @@ class Target:
     health: Health | None
     secrets: tuple[str, ...] = ()
     """Names of the Secrets that were made for it."""
+    idle: bool = False
+    """Whether it is meant to have no pods, so that nothing can answer."""
 
 
 def ask(cluster: Cluster, kubectl: Path, target: Target) -> Verdict:
@@ -58,7 +60,9 @@ def ask(cluster: Cluster, kubectl: Path, target: Target) -> Verdict:
     """
     began = time.monotonic()
     health = target.health
-    if health is not None and health.http is not None:
+    if target.idle:
+        ok, said = _ready(cluster, target)
+    elif health is not None and health.http is not None:
         ok, said = _http(cluster, kubectl, target, path=health.http, port=health.port or "http", statuses=health.status)
     elif health is not None and health.tcp is not None:
         ok, said = _tcp(cluster, kubectl, target, health.tcp)

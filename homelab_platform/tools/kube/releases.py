@@ -73,6 +73,17 @@ def current(cluster: Cluster, namespace: str, name: str) -> Release | None:
     return found[-1] if found else None
 
 
+def disown(cluster: Cluster, namespace: str, name: str) -> None:
+    """Take the fingerprint off the newest revision of a release, so that it counts as none that was applied."""
+    newest = current(cluster, namespace, name)
+    if newest is None:
+        return
+    record = {"name": f"sh.helm.release.v1.{name}.v{newest.revision}", "namespace": namespace}
+    secret = cluster.get({"apiVersion": "v1", "kind": "Secret", "metadata": record})
+    if secret is not None and (secret["metadata"].get("labels") or {}).pop(FINGERPRINT, None):
+        cluster.replace(secret)
+
+
 def _read(secret: Object) -> Release:
     meta = secret["metadata"]
     record = records.unpacked(secret)
