@@ -5,7 +5,7 @@ Belongs here: what `homelab apply` calls. Whatever it does is in the site's even
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -163,18 +163,27 @@ def _execute(
         raise_on_error=False,
     )
     names = op_names(desired_states(lab), world.capabilities)
-    return ApplyReport(tuple(_result(key, names[key], site, result) for key in states), result.run_id)
+    took = _step_seconds(instance, result.run_id)
+    return ApplyReport(tuple(_result(key, names[key], site, result, took) for key in states), result.run_id)
 
 
-def _result(key: str, step: str, site: SiteResource, result: dg.ExecuteInProcessResult) -> AssetResult:
+def _step_seconds(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:
+    """How long each step of a run took; only an event of success tells it by itself."""
+    stats = instance.get_run_step_stats(run_id)
+    return {s.step_key: s.end_time - s.start_time for s in stats if s.start_time and s.end_time}
+
+
+def _result(
+    key: str, step: str, site: SiteResource, result: dg.ExecuteInProcessResult, took: Mapping[str, float]
+) -> AssetResult:
+    seconds = took.get(step, 0.0)
     for event in result.events_for_node(step):
         if event.is_step_success:
-            seconds = event.step_success_data.duration_ms / 1000
             return AssetResult(key, "applied", site.outcomes.get(key, "done"), seconds)
         if event.is_step_failure:
             problems = site.problems.get(key) or (_unforeseen(key, event.step_failure_data.error),)
             status = "skipped" if problems[0].rule == UNREACHABLE else "failed"
-            return AssetResult(key, status, problems[0].what, problems=problems)
+            return AssetResult(key, status, problems[0].what, seconds, problems=problems)
     return AssetResult(key, "skipped", "not tried: something that it needs failed")
 
 

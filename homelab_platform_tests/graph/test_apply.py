@@ -41,6 +41,7 @@ def test_a_failure_is_reported_for_its_asset_and_stops_only_what_depends_on_it(
     report = apply_to(world, instance, small_lab(), desired_states(small_lab()))
     by_key = {result.key: result for result in report.results}
     assert by_key["workload/mosquitto"].status == "failed"
+    assert by_key["workload/mosquitto"].seconds > 0
     assert by_key["workload/mosquitto"].problems[0].remedy == "Mend it."
     assert by_key["mart/daily"].status == "skipped"
     assert by_key["workload/trino"].status == "applied"
