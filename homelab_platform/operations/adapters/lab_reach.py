@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from homelab_platform.errors import HomelabError
+from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.operations.adapters.host_access import HostAccess
 from homelab_platform.tools.ssh import Ssh, SshAccess
 
@@ -71,11 +71,24 @@ class Reach:
         return file
 
     def fetch_kubeconfig(self, file: Path) -> None:
-        """Write the first server's kubeconfig, with its address in the network, to `file` for the owner's eyes only."""
+        """Write the first server's kubeconfig, with its address in the network, to `file` for the owner's eyes only.
+
+        Raises Unreachable while there is none to fetch: hosts are looked at and set up all the same.
+        """
         server = self._server()
         access = self.hosts()
         target = access.target(self.lab, server)
-        found = Ssh(target, access.ssh).run(f"cat {K3S_CONFIG}", doing="fetching the cluster's kubeconfig", fresh=True)
+        doing = "fetching the cluster's kubeconfig"
+        try:
+            found = Ssh(target, access.ssh).run(f"cat {K3S_CONFIG}", doing=doing, fresh=True)
+        except Unreachable:
+            raise
+        except HomelabError as error:
+            problem = error.problems[0]
+            remedy = (
+                problem.remedy or f"Start k3s on {server.name}, or name a kubeconfig: homelab up --kubeconfig FILE."
+            )
+            raise Unreachable.of(target.where, problem.what, remedy) from None
         scratch = file.with_name(f".{file.name}.{os.getpid()}")
         scratch.touch(mode=0o600)
         scratch.write_text(_LOOPBACK.sub(rf"\g<1>{target.address}\g<3>", found.text))
