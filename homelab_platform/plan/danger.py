@@ -113,6 +113,11 @@ def judge_update(key: str, changes: Sequence[Change]) -> Verdict:
     return _JUDGES.get(layer_of(key), _harmless)(changes)
 
 
+def moves(key: str, changes: Sequence[Change]) -> bool:
+    """Whether the asset is somewhere else after the change, so that what stands at its former place has to go."""
+    return layer_of(key) == "workload" and any(change.path == "namespace" for change in changes)
+
+
 def judge_delete(key: str, document: Mapping[str, Any]) -> Danger:
     """What taking the asset `key` away does, given its last applied document."""
     layer = layer_of(key)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from homelab_platform.plan.danger import GRAVITY, Action, Danger, judge_delete, judge_update, kept_by_delete
+from homelab_platform.plan.danger import GRAVITY, Action, Danger, judge_delete, judge_update, kept_by_delete, moves
 from homelab_platform.plan.desired import DesiredState, followers
 from homelab_platform.plan.diff import Change, diff
 from homelab_platform.plan.layers import Capabilities, layer_of, make_key, name_of, rank
@@ -191,6 +191,10 @@ def _verdict(desired: DesiredState, state: AppliedState | None) -> tuple[Action,
     failed = "its last attempt failed" if state and state.status == "failed" else ""
     if state is None or not state.fingerprint:
         return "create", "safe", (), failed
+    if moves(desired.key, moved := diff(state.document, desired.document)):
+        stays = ", ".join(kept_by_delete(desired.key, state.document))
+        because = f"it moves and begins empty; {stays} stays in {state.document['namespace']}" if stays else failed
+        return "replace", judge_delete(desired.key, state.document), moved, because
     if state.status == "missing":
         return "create", "safe", (), "it is gone from where it was"
     if state.fingerprint == desired.fingerprint and state.status in ("ok", "unreachable"):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 import pytest
 
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.plan.desired import desired_states
+from homelab_platform.plan.desired import DesiredState, desired_states
 from homelab_platform.plan.layers import EMBEDDED, EVERYTHING
-from homelab_platform.plan.plan import Plan, make_plan, only, with_elsewhere
+from homelab_platform.plan.plan import Plan, judge, make_plan, only, with_elsewhere
 from homelab_platform.plan.render import render
 from homelab_platform.plan.state import AppliedState, Status
 from homelab_platform_tests.plan.labs import small_lab, with_values
@@ -118,6 +119,20 @@ def test_what_was_observed_otherwise_is_put_back(status: Status, action: str, be
     step = plan_of(lab, states).step("bucket/lake")
     assert step is not None
     assert (step.action, step.because) == (action, because)
+
+
+@pytest.mark.parametrize(
+    ("volumes", "danger", "because"),
+    [({"data": {"size": 1}}, "data-loss", "it moves and begins empty; volume data stays in apps"), ({}, "restart", "")],
+)
+def test_a_workload_that_moves_is_not_taken_for_one_that_is_gone(
+    volumes: dict[str, Any], danger: str, because: str
+) -> None:
+    before = {"name": "web", "namespace": "apps", "volumes": volumes}
+    state = AppliedState("workload/web", "a" * 64, before, status="missing")
+    wanted = DesiredState("workload/web", "workload", {**before, "namespace": "new"}, fingerprint="b" * 64)
+    step = judge(wanted, state)
+    assert (step.action, step.danger, step.because) == ("replace", danger, because)
 
 
 def test_a_plan_is_as_old_as_its_oldest_observation() -> None:

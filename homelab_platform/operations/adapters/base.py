@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from homelab_platform.errors import HomelabError, Unreachable
-from homelab_platform.plan.danger import judge_delete
+from homelab_platform.plan.danger import judge_delete, moves
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.diff import Change
 from homelab_platform.plan.layers import Capabilities, layer_of
@@ -271,12 +271,16 @@ def apply_one(
     store = world.store
     with store.held(desired.key, f"run {run_id[:8]}" if run_id else "a change", say):
         turn = store.turn()
-        step = judge(desired, store.load().get(desired.key))
+        known = store.load().get(desired.key)
+        step = judge(desired, known)
         _refuse_loss(step, confirmed)
         # What follows another asset is made anew even if its target already carries the right fingerprint.
         anew = step.pending and bool(desired.follows)
         try:
-            wrote, after = _bring(world.adapter(desired.layer), desired, say, anew=anew)
+            adapter = world.adapter(desired.layer)
+            if known is not None and moves(desired.key, step.changes):
+                adapter.remove(desired.key, known.document, say)
+            wrote, after = _bring(adapter, desired, say, anew=anew)
         except Exception as error:
             # Whatever it was is on record, so that the next attempt waits for its time.
             reason = str(error) if isinstance(error, HomelabError) else f"{type(error).__name__}: {error}"
