@@ -61,6 +61,7 @@ _DROPPED = re.compile(
     r"Connection to \S+ closed|lost connection|session request failed"
 )
 _SUDO = re.compile(r"sudo: (a password is required|a terminal is required|no tty present|sorry, you must have a tty)")
+_NO_PYTHON = re.compile(r"python3: (command )?not found")
 _NOT_SUDOER = re.compile(r"is not (in the sudoers file|allowed to execute)|may not run sudo")
 
 
@@ -135,6 +136,14 @@ def of_command(target: Target, code: int, said: str, doing: str = "") -> Homelab
             "Make room there (journalctl --vacuum-size=50M, apt-get clean); nothing else was changed.",
         )
     what = doing or "a command"
+    if "Read-only file system" in said:
+        return CommandFailed.of(
+            where,
+            f"its disk is mounted read-only ({what}: {last_line(said)})",
+            "A worn SD card often shows itself so: look at dmesg there, then mount -o remount,rw / or another card.",
+        )
+    if _NO_PYTHON.search(said):
+        return CommandFailed.of(where, f"has no Python ({what})", "At the host: sudo apt-get install python3.")
     return CommandFailed.of(where, f"{what} failed with code {code}: {last_line(said) or 'without a word'}")
 
 
