@@ -37,7 +37,7 @@ test: setup ## All tests, on real servers
 	  else kill $$installing $$lab 2>/dev/null; cat $(VENV)/servers.log $(VENV)/test-lab.log; exit 1; fi
 
 test-fast: lint ## The tests that take less than three minutes together
-	@$(PYTEST) -m "not slow"
+	@HYPOTHESIS_PROFILE=fast $(PYTEST) -m "not slow"
 
 test-lab: setup ## Start three real hosts and a real Kubernetes in namespaces of this machine (as root); says how to get in
 	@$(TEST_LAB) up

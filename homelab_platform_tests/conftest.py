@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from homelab_platform.servers.scratch import ScratchServers, fresh_lakehouse, scratch_servers
 from homelab_platform.servers.scratch_engines import (
@@ -33,6 +34,10 @@ from homelab_platform.tools.endpoints import (
     TrinoEndpoint,
 )
 from homelab_platform.tools.objects import ObjectStore
+
+# how long an example takes says how busy the machine is, and nothing of the code
+settings.register_profile("homelab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("homelab")
 
 pytest_plugins = ["homelab_platform_tests.testlab.fixtures"]
 

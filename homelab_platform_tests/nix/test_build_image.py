@@ -83,6 +83,7 @@ def test_a_disk_without_room_is_named(tmp_path: Path) -> None:
     assert "GiB free, an image and its parts need 9999999" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lab", "host", "built", "name"),
     [

@@ -131,6 +131,7 @@ DRIFT: dict[str, tuple[Callable[[Site], None], str]] = {
 }
 
 
+@pytest.mark.slow
 def test_every_setting_is_put_and_every_drift_is_seen_in_words_and_put_back(site: Site) -> None:
     state = desired()
     apply(site, state)

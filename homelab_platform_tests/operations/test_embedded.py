@@ -84,6 +84,7 @@ def test_a_table_has_its_columns_its_fingerprint_and_its_readings(world: Embedde
     assert "battery" in found.facts["columns"]
 
 
+@pytest.mark.slow
 def test_a_mart_is_computed_and_says_by_which_recipe(world: EmbeddedWorld) -> None:
     apply_one(world, desired("table/sensor_data"))
     drop(world.lakehouse, "a")

@@ -15,6 +15,7 @@ from homelab_platform.plan.desired import DesiredState, desired_states
 from homelab_platform.plan.layers import EMBEDDED, EVERYTHING
 from homelab_platform.plan.reconcile import LONGEST_RETRY, Decision, back_off, decide
 from homelab_platform.plan.state import AppliedState, Status
+from homelab_platform_tests.lab.strategies import EXAMPLES
 from homelab_platform_tests.plan.labs import small_lab, with_values
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -251,5 +252,5 @@ class World(RuleBasedStateMachine):
 
 TestWorld = World.TestCase
 TestWorld.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=EXAMPLES, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

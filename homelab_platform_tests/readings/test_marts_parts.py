@@ -48,6 +48,7 @@ def readings_of_a_week() -> list[dict[str, Any]]:
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_a_day_computed_in_parts_has_the_very_rows_of_one_computed_whole(
     lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ def what_was_written() -> tuple[list[int], list[bytes]]:
         return rows, [store.get(bucket, found.key) for found in store.list(bucket, "kept/")]
 
 
+@pytest.mark.slow
 def test_what_was_stored_is_there_after_down_and_up(layout: Layout) -> None:
     said: list[str] = []
     first = start(progress=said.append)

@@ -29,6 +29,7 @@ def the_lab() -> ResolvedLab:
     return lab.model_copy(update={"buckets": {**lab.buckets, "readings-raw": raw}})
 
 
+@pytest.mark.slow
 def test_the_collector_writes_with_its_own_key_and_nowhere_else(layout: Layout) -> None:
     up(Path("lab.yaml"), lab_name=LAB, dagster=False, lab=the_lab())
     site = open_site(LAB)
