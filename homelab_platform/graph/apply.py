@@ -189,7 +189,9 @@ def _result(
 
 def _unforeseen(key: str, error: Any) -> Problem:
     if error and error.cls_name == "DagsterExecutionInterruptedError":
-        return Problem(key, "was stopped before it was done", "Apply again. A host undoes by itself what nobody confirmed.")
+        return Problem(
+            key, "was stopped before it was done", "Apply again. A host undoes by itself what nobody confirmed."
+        )
     message = str(error.message).strip().splitlines()[-1] if error else "the step ended without a word"
     return Problem(key, message, "This is a fault of the platform; its run in the UI has the details.")
 
