@@ -44,6 +44,7 @@ def test_a_fresh_host_becomes_what_the_lab_says_and_a_second_look_finds_nothing_
     adapter = HostAdapter(lab, access)
     found = adapter.probe(desired)
     assert not found.exists
+    _has_seen_people_before(hosts)
     said: list[str] = []
     with _no_process_shows(access.broker_password(lab.hosts["r-1"])):
         adapter.change(desired, found, said.append)
@@ -69,6 +70,15 @@ def test_a_fresh_host_becomes_what_the_lab_says_and_a_second_look_finds_nothing_
     finally:
         broker.kill()
     _an_edit_touches_its_host_alone(hosts, tmp_path)
+
+
+def _has_seen_people_before(hosts: TestLab) -> None:
+    """Home folders of people who left, a kernel's line that somebody edited on another system."""
+    line = r'console=tty1 cgroup_disable=memory dyndbg="file a.c +p; file b.c +p" rootwait\r\n\n'
+    hosts.host("r-1").ssh(
+        f"mkdir /home/zoe /home/gone && chown 1234 /home/zoe && chown 4321 /home/gone && chmod 700 /home/gone &&"
+        f" printf '{line}' >/boot/firmware/cmdline.txt"
+    )
 
 
 def _broker_outside(hosts: TestLab) -> dict[str, Any]:
@@ -135,12 +145,10 @@ def _is_as_declared(hosts: TestLab) -> None:
     host = hosts.host("r-1")
     sshd = host.ssh("sshd -T").stdout
     assert "passwordauthentication no" in sshd
-    assert (
-        host.ssh("cat /boot/firmware/cmdline.txt")
-        .stdout.splitlines()[-1]
-        .endswith("cgroup_enable=memory cgroup_memory=1")
+    assert host.ssh("cat /boot/firmware/cmdline.txt").stdout == (
+        'console=tty1 dyndbg="file a.c +p; file b.c +p" rootwait cgroup_enable=memory cgroup_memory=1\n'
     )
-    assert host.ssh("wc -l </boot/firmware/cmdline.txt").stdout.strip() == "1"
+    assert host.ssh("id -u ada").stdout == "4322\n", "nobody is given a number that owns somebody's home folder"
     assert host.ssh("hostname; readlink /etc/localtime").stdout.split() == ["r-1", "/usr/share/zoneinfo/Europe/London"]
     assert "homelab-people" in host.ssh("id ada").stdout
     assert host.ssh("sudo -n -u ada sudo -n id -u").stdout.strip() == "0", "admins become root"
@@ -160,7 +168,8 @@ def _drift_is_seen_and_put_back(hosts: TestLab, adapter: HostAdapter, lab_dir: P
     host, desired = hosts.host("r-1"), state_of(adapter.lab, "r-1")
     host.ssh(
         "echo 'PasswordAuthentication yes' >/etc/ssh/sshd_config.d/10-homelab.conf; nft delete table inet homelab;"
-        " usermod -aG homelab-people games; systemctl stop homelab-collector"
+        " usermod -aG homelab-people games; systemctl stop homelab-collector;"
+        " systemctl mask prometheus-node-exporter"
     )
     found = adapter.probe(desired)
     assert found.fingerprint == desired.fingerprint
@@ -170,10 +179,11 @@ def _drift_is_seen_and_put_back(hosts: TestLab, adapter: HostAdapter, lab_dir: P
         "/etc/ssh/sshd_config.d/10-homelab.conf was changed at the host",
         "the firewall is not loaded",
         "unit homelab-collector.service: active enabled → inactive enabled",
+        "unit prometheus-node-exporter.service: active enabled → active masked",
     }
-    host.ssh("gpasswd -d games homelab-people")
     adapter.change(desired, found, lambda _text: None)
     assert adapter.probe(desired).matches(desired)
+    assert host.ssh("id -Gn games").stdout == "games\n", "an account that the lab never had is not the lab's to delete"
     assert "passwordauthentication no" in host.ssh("sshd -T").stdout
 
 
@@ -196,5 +206,6 @@ def _an_edit_touches_its_host_alone(hosts: TestLab, tmp_path: Path) -> None:
     assert adapter.probe(desired).matches(desired)
     assert "8080" in host.ssh("nft list table inet homelab").stdout
     assert host.ssh("id ada", check=False).returncode != 0, "who left has no account"
+    assert host.ssh("id -u zoe").stdout == "1234\n", "who comes back owns what was theirs"
     assert host.ssh("ls /etc/ssh/authorized_keys.d").stdout.split() == ["zoe"]
     assert host.ssh("ls -d /home/ada").stdout == "/home/ada\n", "what was hers stays"
