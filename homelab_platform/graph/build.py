@@ -62,7 +62,7 @@ def build_definitions(
         jobs=list(jobs.values()),
         schedules=build_schedules(lab.timezone, jobs),
         sensors=[
-            *build_sensors(lab, desired, kind.capabilities, jobs, watch),
+            *build_sensors(lab, desired, kind, jobs, watch),
             *reading_sensors(jobs, here, lab),
             *host_watch(here),
         ],

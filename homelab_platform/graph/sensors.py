@@ -23,8 +23,8 @@ from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.runs import assets_under_way
 from homelab_platform.graph.tags import PURPOSE_TAG
 from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.operations.adapters.sites import SiteKind
 from homelab_platform.plan.desired import DesiredState, desired_states
-from homelab_platform.plan.layers import Capabilities
 from homelab_platform.plan.reconcile import Decision, decide
 
 RECONCILE_EVERY = 5
@@ -43,7 +43,7 @@ class Reconciler:
 
     lab: ResolvedLab
     built: Mapping[str, DesiredState]
-    capabilities: Capabilities
+    kind: SiteKind
     watch: LabWatch | None
     _seen: ResolvedLab | None = field(default=None, repr=False)
     _desired: Mapping[str, DesiredState] | None = field(default=None, repr=False)
@@ -105,10 +105,13 @@ def _reconcile(reconciler: Reconciler, job: Any) -> dg.SensorDefinition:
             return dg.SensorResult(skip_reason=str(error))
         busy = assets_under_way(context.instance, desired)
         now = datetime.now(UTC)
-        decision = decide(desired, states, now, busy, reconciler.capabilities)
+        decision = decide(desired, states, now, busy, reconciler.kind.capabilities)
         news, memory = memory_after(load_memory(context.cursor), reconciler.lab, problems)
         if reconciler.reload_due(desired, time.monotonic()):
             site.reload()
+        if not states and not reconciler.kind.begins:
+            reason = "Nothing of this lab was ever applied: `homelab apply` begins, and edits follow by themselves."
+            return dg.SensorResult(skip_reason=reason, asset_events=news, cursor=memory.dump())
         keys = reconciler.requestable(decision)
         # A run that ends without a trace (it never started, or the database was gone) must not be asked for at every
         # tick: the same request comes again only when the first could have shown, and then less and less often.
@@ -166,20 +169,20 @@ def _why_nothing(decision: Decision, problems: tuple[Problem, ...]) -> str:
 def build_sensors(
     lab: ResolvedLab,
     desired: Mapping[str, DesiredState],
-    capabilities: Capabilities,
+    kind: SiteKind,
     jobs: Mapping[str, Any],
     watch: LabWatch | None,
 ) -> list[dg.SensorDefinition]:
     """The sensors of a lab, for the jobs that there are."""
-    return list(_sensors(lab, desired, capabilities, jobs, watch))
+    return list(_sensors(lab, desired, kind, jobs, watch))
 
 
 def _sensors(
     lab: ResolvedLab,
     desired: Mapping[str, DesiredState],
-    capabilities: Capabilities,
+    kind: SiteKind,
     jobs: Mapping[str, Any],
     watch: LabWatch | None,
 ) -> Iterator[dg.SensorDefinition]:
     if "apply" in jobs:
-        yield _reconcile(Reconciler(lab, desired, capabilities, watch), jobs["apply"])
+        yield _reconcile(Reconciler(lab, desired, kind, watch), jobs["apply"])

@@ -48,7 +48,7 @@ def rows(plan: Plan, *, all_changes: bool = False) -> tuple[Row, ...]:
         for step in plan.elsewhere:
             found.extend(_step(step, all_changes))
     if plan.observed_at is None and plan.steps:
-        found.append(Row("note", ("Nothing has been observed yet: the site is not running, or was never applied.",)))
+        found.append(Row("note", ("Nothing is on record yet: the site is not running, or nothing was ever applied.",)))
     elif plan.observed_at is not None:
         found.append(Row("note", (f"As observed {_age(plan.created_at - plan.observed_at)} ago.",)))
     found.append(Row("summary", (summary(plan),), plan.danger))

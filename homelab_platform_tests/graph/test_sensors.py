@@ -16,7 +16,7 @@ from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.runs import process_identity, runs_under_way
 from homelab_platform.graph.tags import PROCESS_TAG
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.operations.adapters.sites import SiteKind
+from homelab_platform.operations.adapters.sites import SiteKind, site_kind
 from homelab_platform.plan.layers import EVERYTHING
 from homelab_platform_tests.graph.test_build import run
 from homelab_platform_tests.graph.world import FolderWorld
@@ -53,6 +53,19 @@ def test_on_an_empty_site_one_run_is_asked_for_with_everything_in_it(
     result = tick(small_lab(), world, instance)
     assert len(result.run_requests or ()) == 1
     assert "mart/daily" in asked(result)
+
+
+def test_where_hosts_are_in_reach_a_person_begins_and_edits_follow_by_themselves(
+    world: FolderWorld, instance: DagsterInstance
+) -> None:
+    kind = SiteKind("lab", EVERYTHING, lambda _lab: world, begins=False)
+    assert not site_kind("lab").begins
+    result = evaluate(build_definitions(small_lab(), site=kind), "reconcile", world, instance)
+    assert asked(result) == set()
+    assert "`homelab apply` begins" in str(result.skip_message)
+    run(small_lab(), world, instance)
+    edited = build_definitions(with_values(small_lab(), "trino", replicas=2), site=kind)
+    assert asked(evaluate(edited, "reconcile", world, instance)) == {"workload/trino"}
 
 
 def test_after_everything_was_applied_a_tick_asks_for_nothing(world: FolderWorld, instance: DagsterInstance) -> None:

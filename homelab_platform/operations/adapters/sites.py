@@ -20,11 +20,16 @@ PROFILE_VARIABLE = "HOMELAB_PROFILE"
 
 @dataclass(frozen=True)
 class SiteKind:
-    """A kind of site: `open` gives the World of a lab, or raises HomelabError that says how to start it."""
+    """A kind of site: `open` gives the World of a lab, or raises HomelabError that says how to start it.
+
+    `begins` says whether its daemon may make a lab real of which nothing was ever applied. Where the lab's own machines
+    are in reach, a person does that; what is edited afterwards follows by itself.
+    """
 
     name: str
     capabilities: Capabilities
     open: Callable[[ResolvedLab], World]
+    begins: bool = True
 
 
 def _embedded(lab: ResolvedLab) -> World:
@@ -42,7 +47,7 @@ def _cluster(lab: ResolvedLab) -> World:
 _KINDS = {
     "embedded": SiteKind("embedded", EMBEDDED, _embedded),
     "full": SiteKind("full", FULL, _embedded),
-    "lab": SiteKind("lab", LAB, _embedded),
+    "lab": SiteKind("lab", LAB, _embedded, begins=False),
     "cluster": SiteKind("cluster", CLUSTER, _cluster),
 }
 
