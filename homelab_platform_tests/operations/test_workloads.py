@@ -113,6 +113,28 @@ def test_a_change_that_does_not_come_up_is_undone_and_says_which_pod_and_why(
     assert found.exists and found.fingerprint == desired.fingerprint
 
 
+def test_a_set_of_pods_is_put_back_goes_back_and_goes_on(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.write()
+    entry = scene.folder / "helm" / "web" / "workload.yaml"
+    values = scene.folder / "workloads" / "web" / "values.yaml"
+    values.parent.mkdir(parents=True)
+    values.write_text("controller: StatefulSet\n")
+    scene.apply()
+    scene.cluster.kubectl("set", "image", "statefulset/web", "app=localhost/none:1", "-n", scene.space)
+    scene.cluster.kubectl("delete", "pod", "web-0", "-n", scene.space)
+    scene.apply()
+    assert scene.page() == "hello", "Kubernetes itself would wait for the broken pod"
+    monkeypatch.setattr("homelab_platform.operations.adapters.workloads.COMES_UP", 60.0)
+    entry.write_text(ENTRY.replace("localhost/busybox:1", "localhost/there-is-none:1"))
+    adapter, desired = scene.read()
+    with pytest.raises(HomelabError) as caught:
+        adapter.change(desired, adapter.probe(desired), lambda _text: None)
+    assert "The former state is back." in caught.value.problems[0].remedy
+    assert scene.page() == "hello"
+    scene.apply("good morning")
+    assert scene.page() == "good morning"
+
+
 @pytest.mark.parametrize("before", ["", "hello"], ids=["of a new workload", "of a running one"])
 def test_an_image_that_a_node_lacks_is_named_with_the_way_out_and_not_waited_for(scene: Scene, before: str) -> None:
     if before:

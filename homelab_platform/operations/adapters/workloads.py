@@ -18,7 +18,7 @@ from homelab_platform.operations.adapters.base import Exhibit, Observation, Say
 from homelab_platform.operations.adapters.cluster_objects import flow_policy
 from homelab_platform.paths import project_path
 from homelab_platform.plan.values import values_of
-from homelab_platform.tools.kube import drift, health, releases, volumes
+from homelab_platform.tools.kube import drift, health, pods, releases, volumes
 from homelab_platform.tools.kube.api import Cluster, Object
 
 if TYPE_CHECKING:
@@ -214,6 +214,7 @@ class WorkloadAdapter:
             verdict = self._cluster.patiently(lambda: health.ask(self._cluster, self._kubectl, target))
             if verdict.ok or time.monotonic() > deadline:
                 return verdict
+            pods.free_stuck(self._cluster, workload.namespace, workload.name)
             time.sleep(0.5)
 
     def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
@@ -246,8 +247,8 @@ class WorkloadAdapter:
     def work(self, desired: DesiredState, request: Mapping[str, str], say: Say) -> Iterable[Exhibit]:
         """Its pods, its volumes, and the way of its releases."""
         name, namespace = str(desired.document["name"]), str(desired.document["namespace"])
-        pods = self._cluster.list("v1", "Pod", namespace, f"app.kubernetes.io/instance={name}")
-        yield Exhibit("pods", "table", [_pod_row(pod) for pod in pods])
+        running = self._cluster.list("v1", "Pod", namespace, f"app.kubernetes.io/instance={name}")
+        yield Exhibit("pods", "table", [_pod_row(pod) for pod in running])
         known = releases.history(self._cluster, namespace, name)
         manifest = known[-1].manifest if known else ()
         claims = [

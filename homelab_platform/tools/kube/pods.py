@@ -71,16 +71,55 @@ def why_not_ready(cluster: Cluster, namespace: str, name: str) -> list[str]:
         if (claim.get("status") or {}).get("phase") == "Pending"
     ]
     for pod in pods:
+        if (pod.get("status") or {}).get("phase") == "Succeeded":
+            continue  # a Job that is done
         node = (pod.get("spec") or {}).get("nodeName")
         reasons = _pod_reasons(pod) or _complaints(cluster, pod)
         found += [f"{name_of(pod)}{f' on {node}' if node else ''}: {reason}" for reason in reasons]
     return sorted(set(found))[:6]
 
 
+def free_stuck(cluster: Cluster, namespace: str, name: str) -> None:
+    """Delete pods of the release's StatefulSets that never came up by a former template; the set makes them anew.
+
+    Kubernetes waits for such a pod for ever, also once the template is right again
+    (https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback). Its volumes stay.
+    """
+    try:
+        for each in cluster.list("apps/v1", "StatefulSet", namespace):
+            if (each["metadata"].get("annotations") or {}).get("meta.helm.sh/release-name") == name:
+                for pod in _stuck(cluster, each):
+                    cluster.delete(pod)
+    except HomelabError:
+        return  # it is tried again while it is waited for
+
+
+def _stuck(cluster: Cluster, each: Object) -> list[Object]:
+    status, strategy = each.get("status") or {}, each["spec"].get("updateStrategy") or {}
+    by_hand = strategy.get("type") == "OnDelete" or (strategy.get("rollingUpdate") or {}).get("partition")
+    if by_hand or status.get("observedGeneration") != each["metadata"].get("generation"):
+        return []
+    labels = ",".join(f"{key}={value}" for key, value in (each["spec"]["selector"].get("matchLabels") or {}).items())
+    own, wanted = each["metadata"]["uid"], status.get("updateRevision")
+    return [
+        pod
+        for pod in cluster.list("v1", "Pod", each["metadata"]["namespace"], labels)
+        if any(owner["uid"] == own for owner in pod["metadata"].get("ownerReferences") or ())
+        and (pod["metadata"].get("labels") or {}).get("controller-revision-hash") != wanted
+        and "deletionTimestamp" not in pod["metadata"]
+        and not is_ready(pod)
+    ]
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether a pod counts as ready."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions)
+
+
 def _complaints(cluster: Cluster, pod: Object) -> list[str]:
     """The last warning about a pod that is not ready and says nothing itself: a probe that fails, a missing Secret."""
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    if any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions):
+    if is_ready(pod):
         return []
     try:
         events = cluster.list("v1", "Event", pod["metadata"]["namespace"])

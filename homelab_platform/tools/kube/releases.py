@@ -24,6 +24,9 @@ from homelab_platform.tools.kube.api import Cluster, ClusterUnreachable, Object
 FINGERPRINT = "homelab-fingerprint"
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback")
 LEAVING = "uninstalling"
+FORCE = "--force-conflicts"
+"""Helm's word prevails: what was put back once (drift.py) is owned by us too, and a conflict would block every later
+upgrade, and the way back."""
 WATCHED_EVERY = 2.0
 """Seconds between two looks at the pods of a release while helm waits for them."""
 Say = Callable[[str], None]
@@ -171,10 +174,10 @@ class Helm:
         command = [
             "upgrade", name, *_chart(chart, version), "--install", "--namespace", namespace, "--values", "-",
             "--labels", f"{FINGERPRINT}={label_of(fingerprint)}", "--wait", *([] if first else ["--atomic"]),
-            "--timeout", f"{int(timeout)}s", "--history-max", "5",
+            "--timeout", f"{int(timeout)}s", "--history-max", "5", FORCE,
         ]  # fmt: skip
         try:
-            self._run(command, name, values, diagnose=lambda: pods.why_not_ready(self.cluster, namespace, name))
+            self._run(command, name, values, diagnose=lambda: self._look(name, namespace))
         except ReleaseFailed as error:
             if first:
                 # not left to helm, which would take volumes along that an earlier release of this name has left
@@ -196,14 +199,24 @@ class Helm:
             self.uninstall(name, namespace)
         elif good:
             say(f"the last upgrade was cut off; going back to revision {good[-1].revision} first")
-            self._run(["rollback", name, str(good[-1].revision), "--namespace", namespace, "--wait"], name)
+            self.rollback(name, namespace, good[-1].revision)
         else:
             say("the first installation was cut off or failed; clearing it away first")
             self.uninstall(name, namespace)
 
     def rollback(self, name: str, namespace: str, revision: int = 0) -> None:
         """Back to a revision; 0 is the one before the newest."""
-        self._run(["rollback", name, str(revision), "--namespace", namespace, "--wait"], name)
+
+        def look() -> list[str]:
+            pods.free_stuck(self.cluster, namespace, name)
+            return []  # there is nowhere further back to go, so nothing is hopeless
+
+        self._run(["rollback", name, str(revision), "--namespace", namespace, "--wait", FORCE], name, diagnose=look)
+
+    def _look(self, name: str, namespace: str) -> list[str]:
+        """Why its pods are not ready, while helm waits for them; what only a deletion helps out of is helped."""
+        pods.free_stuck(self.cluster, namespace, name)
+        return pods.why_not_ready(self.cluster, namespace, name)
 
     def uninstall(self, name: str, namespace: str) -> None:
         """Take a release away. Its volumes stay, whatever its chart says of them."""
@@ -280,14 +293,21 @@ def _watched(
                 now = diagnose()
                 if hope.gone(now):
                     process.send_signal(signal.SIGINT)
-                    return _ended(process, now)
+                    return _ended(process, now, diagnose)
                 reasons = now or reasons
 
 
-def _ended(process: subprocess.Popen[str], reasons: list[str]) -> tuple[int, str, str, list[str]]:
-    """Wait for an interrupted helm to go back and end; a second interruption would stop it from going back."""
-    out, err = process.communicate()
-    return process.returncode or 1, out, err, reasons
+def _ended(
+    process: subprocess.Popen[str], reasons: list[str], look: Callable[[], list[str]]
+) -> tuple[int, str, str, list[str]]:
+    """Wait for an interrupted helm to go back and end, looking after the pods that it waits for; a second interruption
+    would stop it from going back."""
+    while True:
+        try:
+            out, err = process.communicate(timeout=WATCHED_EVERY)
+            return process.returncode or 1, out, err, reasons
+        except subprocess.TimeoutExpired:
+            look()
 
 
 def _complaint(stderr: str) -> str:
