@@ -47,6 +47,8 @@ f{{ . | sha256sum | trunc 15 }}
 # threads otherwise keep an arena of memory each, and give nothing of it back
 - {name: MALLOC_ARENA_MAX, value: "1"}
 - {name: MALLOC_TRIM_THRESHOLD_, value: "65536"}
+# pyarrow's own allocator (mimalloc) keeps what it once had; the system's gives it back by the two settings above
+- {name: ARROW_DEFAULT_MEMORY_POOL, value: system}
 {{- end }}
 
 {{- define "platform.tolerations" -}}
