@@ -6,6 +6,7 @@ does to a running lab (danger.py).
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -114,11 +115,7 @@ def _names(value: Sequence[Any]) -> bool:
 
 def _lists(path: str, old: Sequence[Any], new: Sequence[Any]) -> Iterator[Change]:
     if not (_names(old) and _names(new)):
-        if len(old) == len(new):
-            for index, (before, after) in enumerate(zip(old, new, strict=True)):
-                yield from _values(f"{path}[{index}]", before, after)
-        else:
-            yield Change(path, list(old), list(new))
+        yield from _items(path, old, new)
         return
     gone, come = [n for n in old if n not in set(new)], [n for n in new if n not in set(old)]
     for name in gone:
@@ -129,6 +126,21 @@ def _lists(path: str, old: Sequence[Any], new: Sequence[Any]) -> Iterator[Change
         yield Change(path, list(old), list(new))
     if not old and new == [] and list(old) != list(new):
         yield Change(path, list(old), list(new))
+
+
+def _items(path: str, old: Sequence[Any], new: Sequence[Any]) -> Iterator[Change]:
+    """Lists of what has no name. Of two as long as each other the items are compared in pairs; else each item that came
+    or went is told, at its place in the list where it stands.
+    """
+    if len(old) == len(new):
+        for index, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from _values(f"{path}[{index}]", one, other)
+        return
+    before, after = ([orjson.dumps(item, option=orjson.OPT_SORT_KEYS) for item in side] for side in (old, new))
+    for same, i, gone, j, come in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if same != "equal":
+            yield from (Change(f"{path}[{index}]", old[index], ABSENT) for index in range(i, gone))
+            yield from (Change(f"{path}[{index}]", ABSENT, new[index]) for index in range(j, come))
 
 
 def shown(value: Any, limit: int = 60) -> str:

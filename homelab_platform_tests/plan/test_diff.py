@@ -53,6 +53,15 @@ def test_only_the_order_of_a_list_is_a_difference_of_its_own() -> None:
     assert diff({"args": ["-a", "-b"]}, {"args": ["-b", "-a"]}) == (Change("args", ["-a", "-b"], ["-b", "-a"]),)
 
 
+def test_of_a_list_that_grew_or_shrank_only_the_items_that_came_or_went_are_told() -> None:
+    ssh, web, dns = {"allow": 22, "from": "lan"}, {"allow": "80-81"}, {"allow": 53}
+    assert diff({"rules": [ssh, dns]}, {"rules": [ssh, web, dns]}) == (Change("rules[1]", ABSENT, web),)
+    assert diff({"rules": [ssh, web, dns]}, {"rules": [dns]}) == (
+        Change("rules[0]", ssh, ABSENT),
+        Change("rules[1]", web, ABSENT),
+    )
+
+
 def test_a_section_that_comes_or_goes_shows_each_of_its_values() -> None:
     assert diff({}, {"volume": {"size": 1, "class": "ssd"}}) == (
         Change("volume.class", ABSENT, "ssd"),
