@@ -14,7 +14,7 @@ import pytest
 from homelab_platform.servers.helm_binary import helm_binary
 from homelab_platform.tools.kube import volumes
 from homelab_platform.tools.kube.api import Cluster
-from homelab_platform.tools.kube.pods import Hope, way_out
+from homelab_platform.tools.kube.pods import Hope, cannot_come_up, way_out
 from homelab_platform.tools.kube.releases import Helm
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: told}\ndata: {version: '{{ .Chart.Version }}'}\n"
@@ -85,6 +85,16 @@ def test_pods_are_given_up_once_waiting_does_not_help() -> None:
     now[0] = 95.0
     assert hope.gone(crash)
     assert not hope.gone(["Pod web on pi-1: Unhealthy: Startup probe failed"]), "it may only be slow"
+
+
+def test_a_pod_that_runs_and_is_not_ready_yet_is_not_taken_for_a_broken_one() -> None:
+    def pod(**state: object) -> dict[str, object]:
+        ready = {"type": "Ready", "status": "False"}
+        return {"status": {"conditions": [ready], "containerStatuses": [{"name": "app", "state": state}]}}
+
+    assert not cannot_come_up(pod(running={"startedAt": "2026-11-22T01:00:00Z"})), "a database that recovers"
+    assert not cannot_come_up(pod(waiting={"reason": "ContainerCreating"}))
+    assert cannot_come_up(pod(waiting={"reason": "ImagePullBackOff", "message": "not found"}))
 
 
 def test_an_image_that_cannot_come_is_given_up_soon_and_one_that_is_pulled_later() -> None:

@@ -80,10 +80,11 @@ def why_not_ready(cluster: Cluster, namespace: str, name: str) -> list[str]:
 
 
 def free_stuck(cluster: Cluster, namespace: str, name: str) -> None:
-    """Delete pods of the release's StatefulSets that never came up by a former template; the set makes them anew.
+    """Delete pods of the release's StatefulSets that cannot come up by a former template; the set makes them anew.
 
     Kubernetes waits for such a pod for ever, also once the template is right again
-    (https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback). Its volumes stay.
+    (https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback). Its volumes stay. One that
+    runs and is not ready is left alone: a database that recovers would never get to its end.
     """
     try:
         for each in cluster.list("apps/v1", "StatefulSet", namespace):
@@ -107,19 +108,19 @@ def _stuck(cluster: Cluster, each: Object) -> list[Object]:
         if any(owner["uid"] == own for owner in pod["metadata"].get("ownerReferences") or ())
         and (pod["metadata"].get("labels") or {}).get("controller-revision-hash") != wanted
         and "deletionTimestamp" not in pod["metadata"]
-        and not is_ready(pod)
+        and cannot_come_up(pod)
     ]
 
 
-def is_ready(pod: Object) -> bool:
-    """Whether a pod counts as ready."""
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions)
+def cannot_come_up(pod: Object) -> bool:
+    """Whether a pod says of itself something that waiting does not cure."""
+    return any(word in reason for reason in _pod_reasons(pod) for words, _ in HOPELESS for word in words)
 
 
 def _complaints(cluster: Cluster, pod: Object) -> list[str]:
     """The last warning about a pod that is not ready and says nothing itself: a probe that fails, a missing Secret."""
-    if is_ready(pod):
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    if any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions):
         return []
     try:
         events = cluster.list("v1", "Event", pod["metadata"]["namespace"])
