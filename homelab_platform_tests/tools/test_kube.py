@@ -15,7 +15,7 @@ from homelab_platform.servers.helm_binary import helm_binary
 from homelab_platform.tools.kube import volumes
 from homelab_platform.tools.kube.api import Cluster
 from homelab_platform.tools.kube.pods import Hope, cannot_come_up, way_out
-from homelab_platform.tools.kube.releases import Helm
+from homelab_platform.tools.kube.releases import NO_WAY_BACK, Helm, complaint
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: told}\ndata: {version: '{{ .Chart.Version }}'}\n"
 
@@ -85,6 +85,18 @@ def test_pods_are_given_up_once_waiting_does_not_help() -> None:
     now[0] = 95.0
     assert hope.gone(crash)
     assert not hope.gone(["Pod web on pi-1: Unhealthy: Startup probe failed"]), "it may only be slow"
+
+
+def test_a_job_that_cannot_be_changed_is_named_without_a_page_of_its_template() -> None:
+    said = (
+        'Error: UPGRADE FAILED: cannot patch "report" with kind Job: Job.batch "report" is invalid: spec.template: '
+        "Invalid value: core.PodTemplateSpec{ObjectMeta:v1.ObjectMeta{Name:" + "x" * 2000 + "}}: field is immutable"
+    )
+    told = complaint(said)
+    assert told == "Job report: spec.template changed, which Kubernetes never changes (field is immutable)"
+    assert "kubectl delete" in (way_out(told) or "")
+    assert NO_WAY_BACK in complaint(said + "\nand an error occurred while rolling back the release: nothing answers")
+    assert complaint("Error: INSTALLATION FAILED: no such chart\n") == "INSTALLATION FAILED: no such chart"
 
 
 def test_a_pod_that_runs_and_is_not_ready_yet_is_not_taken_for_a_broken_one() -> None:

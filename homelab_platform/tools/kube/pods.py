@@ -20,6 +20,7 @@ WAYS_OUT = (
     (("FailedMount",), "Make the Secret or volume that it waits for, and apply again."),
     (("OOMKilled",), "Give it more memory: memory:."),
     (("Unschedulable",), "Make room on a node, or let it run on another: on:."),
+    (("field is immutable",), "Delete that object (kubectl delete) and apply again, or make it a hook of its chart."),
     (("waits for a volume",), "Look whether the cluster has that storage class: kubectl get storageclass."),
 )
 """What a person does about each word that pods say of themselves."""

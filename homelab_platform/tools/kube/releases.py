@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ from homelab_platform.tools.kube import pods, records, volumes
 from homelab_platform.tools.kube.api import Cluster, ClusterUnreachable, Object
 
 FINGERPRINT = "homelab-fingerprint"
+NO_WAY_BACK = "an error occurred while"
+"""Words of helm: the upgrade failed, and so did going back."""
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback")
 LEAVING = "uninstalling"
 FORCE = "--force-conflicts"
@@ -245,8 +248,8 @@ class Helm:
         if code == 0:
             return out
         if arguments[0] == "template":  # which asks no cluster
-            raise ReleaseFailed.of(f"workload {name}", _complaint(err), "Nothing was changed.")
-        raise self._failure(name, _complaint(err), reasons, undone=arguments[0] == "upgrade")
+            raise ReleaseFailed.of(f"workload {name}", complaint(err), "Nothing was changed.")
+        raise self._failure(name, complaint(err), reasons, undone=arguments[0] == "upgrade")
 
     def _failure(self, name: str, said: str, reasons: list[str], *, undone: bool) -> HomelabError:
         where = f"workload {name}"
@@ -258,7 +261,7 @@ class Helm:
         remedy = "Nothing else was changed."
         if undone:
             remedy = "The former state is back. Correct the cause and apply again."
-        if "an error occurred while" in said:
+        if NO_WAY_BACK in said:
             remedy = "Going back failed too. What is half done is settled first when it is applied again."
         # Helm only knows what is not ready; the pods know why
         return ReleaseFailed.of(where, f"did not come up: {'; '.join(reasons)}" if reasons else said, remedy)
@@ -310,11 +313,23 @@ def _ended(
             look()
 
 
-def _complaint(stderr: str) -> str:
+_IMMUTABLE = re.compile(
+    r'(?P<kind>\w+)[.\w]* \\?"(?P<name>[^"\\]+)\\?" is invalid: (?P<path>[\w.\[\]]+): Invalid value: .*'
+    r"field is immutable"
+)
+"""What the API server answers to a changed Job; the value in between is a page of Go's own words."""
+
+
+def complaint(stderr: str) -> str:
     """Helm's last words, without its advice and its blank lines."""
     lines = [
         line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith(("WARNING", "Flag --"))
     ]
+    fixed = _IMMUTABLE.search(" ".join(lines))
+    if fixed:
+        also = f"; {NO_WAY_BACK} going back" if NO_WAY_BACK in stderr else ""
+        changed = f"{fixed['kind']} {fixed['name']}: {fixed['path']} changed"
+        return f"{changed}, which Kubernetes never changes (field is immutable){also}"
     errors = [line for line in lines if line.startswith("Error:")]
     text = (
         " ".join([*errors, *(line for line in lines if line.startswith("- at "))]) if errors else " ".join(lines[-3:])
