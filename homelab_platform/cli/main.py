@@ -26,6 +26,8 @@ from homelab_platform.cli.output import count, note, print_problems, write_json
 from homelab_platform.errors import HomelabError
 from homelab_platform.tools.duckdb import ctrl_c
 
+STOPPED = 130  # what shells give to what Ctrl-C ended: 128 and the number of SIGINT
+
 app = typer.Typer(
     name="homelab",
     help="One typed file describes your lab; homelab makes it real, keeps it real and proves it.",
@@ -73,6 +75,11 @@ def _report(error: HomelabError) -> int:
     return 1
 
 
+def _stopped() -> int:
+    note("Stopped. Nothing that was acknowledged is lost; run the same command again to go on.")
+    return STOPPED
+
+
 def _main() -> int:
     command = typer.main.get_command(app)
     try:
@@ -81,10 +88,9 @@ def _main() -> int:
     except HomelabError as error:
         return _report(error)
     except typer.Exit as stop:
-        return stop.exit_code
+        return _stopped() if stop.exit_code == STOPPED else stop.exit_code  # so typer says that Ctrl-C was pressed
     except (typer.Abort, KeyboardInterrupt):
-        note("Stopped. Nothing that was acknowledged is lost; run the same command again to go on.")
-        return 130
+        return _stopped()
     except typer.TyperException as error:
         # A wrong option or argument. Its own exit code would be 2, which here means `changes pending`.
         show = getattr(error, "show", None)

@@ -236,5 +236,6 @@ def stop_supervisor(run: Path, mark: str, timeout: float = 120) -> bool:
     if not processes.wait_until(gone, timeout):
         processes.send(state.pid, signal.SIGKILL)
         processes.wait_until(gone, 5)
+    reap()
     clean_up(run, mark)
     return True
