@@ -88,7 +88,7 @@ def _main() -> int:
     except HomelabError as error:
         return _report(error)
     except typer.Exit as stop:
-        return _stopped() if stop.exit_code == STOPPED else stop.exit_code  # so typer says that Ctrl-C was pressed
+        return stop.exit_code
     except (typer.Abort, KeyboardInterrupt):
         return _stopped()
     except typer.TyperException as error:
@@ -97,6 +97,8 @@ def _main() -> int:
         if show is not None:
             show()
         return 0 if type(error).__name__ == "NoArgsIsHelpError" else 1
+    if result == STOPPED:  # typer's word for Ctrl-C
+        return _stopped()
     return result if isinstance(result, int) else 0
 
 
