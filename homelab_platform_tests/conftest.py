@@ -8,7 +8,9 @@ that need one come last, so that installing goes on meanwhile (`make servers`).
 from __future__ import annotations
 
 import hashlib
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +36,10 @@ from homelab_platform.tools.endpoints import (
     TrinoEndpoint,
 )
 from homelab_platform.tools.objects import ObjectStore
+
+# what a shell starts in the background ignores Ctrl-C, and so would all that the tests start and press it for
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # how long an example takes says how busy the machine is, and nothing of the code
 settings.register_profile("homelab", deadline=None, suppress_health_check=[HealthCheck.too_slow])

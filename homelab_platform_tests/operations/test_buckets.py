@@ -147,6 +147,7 @@ def test_every_setting_is_put_and_every_drift_is_seen_in_words_and_put_back(site
         assert site.adapter.probe(state).matches(state), name
 
 
+@pytest.mark.slow
 def test_objects_are_encrypted_and_producers_and_consumers_reach_what_is_theirs(site: Site) -> None:
     apply(site, desired())
     site.store.put(site.bucket, "environment/a", b"x" * 5000)

@@ -111,6 +111,7 @@ def published(broker: LabBroker, user: str, topic: str, password: str | None = N
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_a_real_broker_takes_the_files_and_holds_everybody_to_their_rights(broker: LabBroker) -> None:
     nobody_reads, not_allowed = 0x10, 0x87
     assert published(broker, "host-h-1", "homelab/machines/h-1") == (nobody_reads, "publish")

@@ -277,6 +277,7 @@ def test_a_full_disk_is_named_before_a_large_object_is_read(lake: Lakehouse, mon
     assert ingest.ingest_pending(lake).rows == 1
 
 
+@pytest.mark.slow
 def test_many_small_commits_leave_few_files_and_snapshots(lake: Lakehouse) -> None:
     for i in range(40):
         put(lake, f"env/2026-11-20/a/{i:03}.ndjson", ndjson([reading(i), reading(i, device="esp-2")]))

@@ -80,6 +80,7 @@ def test_what_was_stored_is_there_after_down_and_up(layout: Layout) -> None:
     assert what_was_written() == ([1], [b"1"])
 
 
+@pytest.mark.slow
 def test_a_running_site_is_left_alone_and_listens_on_this_machine_only(layout: Layout) -> None:
     first = start()
     again = start()
@@ -183,6 +184,7 @@ def test_ctrl_c_during_up_leaves_something_that_up_and_down_can_handle(layout: L
     assert processes.carrying(layout.mark) == []
 
 
+@pytest.mark.slow
 def test_one_server_is_restarted_by_name(layout: Layout) -> None:
     first = start()
     restart(layout.root, "postgres")

@@ -39,6 +39,7 @@ def session(folder: Path, **environment: str) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.parametrize("given", [{}, {"PYTEST_ADDOPTS": "-n 2"}], ids=["alone", "workers"])
+@pytest.mark.slow
 def test_the_last_line_says_that_tests_were_left_out_and_why(tmp_path: Path, given: dict[str, str]) -> None:
     done = session(tmp_path, **given)
     assert done.returncode == 0, done.stdout
@@ -74,6 +75,7 @@ def test_that_is_broken(): raise ValueError("always")
 
 
 @pytest.mark.testlab
+@pytest.mark.slow
 def test_what_fails_on_the_lab_is_tried_once_more_and_the_last_lines_say_so(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["homelab_platform_tests.testlab.fixtures"]\n')
     (tmp_path / "test_shaky.py").write_text(SHAKY)

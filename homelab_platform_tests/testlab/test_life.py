@@ -79,6 +79,7 @@ def test_nothing_is_left_of_a_lab_whose_process_is_killed() -> None:
         assert processes.wait_until(lambda: traces(place) == [], 15), traces(place)
 
 
+@pytest.mark.slow
 def test_what_a_killed_guardian_leaves_is_cleared_by_the_next_start() -> None:
     with another_process(LITTLE) as (process, place):
         guardian = store.guardian_of(place.folder)

@@ -206,6 +206,7 @@ def carrying(broker: LabBroker, lakehouse: Lakehouse, folder: Path) -> Iterator[
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_lines_go_into_the_bucket_as_they_came_and_the_same_sample_again_is_not_stored_again(
     broker: LabBroker, lakehouse: Lakehouse, tmp_path: Path
 ) -> None:

@@ -80,6 +80,7 @@ def test_messages_of_every_shape_arrive_once_and_what_is_no_reading_is_refused_w
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_what_the_broker_retains_counts_only_with_a_time_of_its_own(
     mqtt: MqttEndpoint, lakehouse: Lakehouse, tmp_path: Path, root: str
 ) -> None:
@@ -134,6 +135,7 @@ def entrance() -> Iterator[tuple[str, type[Entrance]]]:
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_while_the_entrance_is_away_messages_wait_and_keep_the_time_at_which_they_came(
     mqtt: MqttEndpoint, lakehouse: Lakehouse, tmp_path: Path, root: str
 ) -> None:
@@ -160,6 +162,7 @@ def test_while_the_entrance_is_away_messages_wait_and_keep_the_time_at_which_the
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_a_message_that_the_entrance_refuses_is_put_aside_and_holds_up_nobody(
     mqtt: MqttEndpoint, lakehouse: Lakehouse, tmp_path: Path, root: str
 ) -> None:
