@@ -215,8 +215,8 @@ def test_status_counts_the_streams_readings(attic: Attic) -> None:
 
 
 def test_simulated_readings_are_counted_and_marked_as_simulated(attic: Attic) -> None:
-    said = attic.json("readings", "simulate", "machine", "--for", "10m")
-    assert said["rows"] + said["duplicates"] == 60
+    said = attic.json("readings", "simulate", "machine", "--for", "1h")
+    assert 0 < said["rows"] + said["duplicates"] <= 360, "a simulated device is silent in one quarter of a hundred"
     rows = attic.json("query", "SELECT count(*) AS n FROM hive.default.sensor_data WHERE quality = 'simulated'")
     assert rows[0]["n"] >= said["rows"] > 0
     wrong = attic.run("readings", "simulate", "machine", "--for", "2hh", code=1)
