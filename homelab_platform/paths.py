@@ -32,6 +32,12 @@ def site_path(lab: str) -> Path:
 
 
 def cache_home() -> Path:
-    """Downloads and builds that any checkout may share; HOMELAB_CACHE overrides `~/.cache/homelab-platform`."""
+    """Downloads and builds that any checkout may share: HOMELAB_CACHE, else `homelab-platform` in the user's cache.
+
+    The user's cache is XDG_CACHE_HOME where that is absolute (XDG Base Directory Specification), else `~/.cache`.
+    """
     override = os.environ.get("HOMELAB_CACHE")
-    return Path(override) if override else Path.home() / ".cache" / "homelab-platform"
+    if override:
+        return Path(override)
+    users = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (users if users.is_absolute() else Path.home() / ".cache") / "homelab-platform"

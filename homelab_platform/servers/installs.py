@@ -19,8 +19,9 @@ from homelab_platform.servers import launch
 
 Say = Callable[[str], None]
 DONE = ".installed"
-LONGEST_BUILD = 3600.0
-"""Seconds for which one process waits for another that installs the same server."""
+LONGEST_WAIT = 6 * 3600.0
+"""Seconds for which one process waits for another that installs the same server: a build on a Pi takes hours, and
+its lock ends with whoever holds it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def install(recipe: Recipe, build: Callable[[Path, Say], None], progress: Say = 
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = target.parent / f".{target.name}.lock"
     with launch.exclusive(
-        lock, lambda: progress(f"another process installs {recipe.name}; waiting for it"), LONGEST_BUILD
+        lock, lambda: progress(f"another process installs {recipe.name}; waiting for it"), LONGEST_WAIT
     ):
         found = find(recipe)
         if found is None:

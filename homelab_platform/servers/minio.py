@@ -19,6 +19,7 @@ from pathlib import Path
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.servers import installs
+from homelab_platform.servers.build_process import BuildStalled, run_build
 from homelab_platform.servers.spec import Answer, Health, ProcessSpec
 
 ADDRESS = "127.0.0.1"
@@ -29,8 +30,6 @@ OLDEST_GO = (1, 24)
 LOCK = Path(__file__).with_name("minio.lock")
 LOCKED = ("go.mod", "go.sum")
 PROGRAM, ENVIRONMENT_FILE, KEY_FILE = "minio", "minio.env", "encryption.key"
-LONGEST_BUILD = 3000.0
-"""Seconds; it takes 5 minutes of CPU here, a Pi 4 takes half an hour."""
 
 _RELEASE = f"RELEASE.{VERSION.replace(':', '-')}"
 _NAMES = f"-X {MODULE}/cmd.Version={VERSION} -X {MODULE}/cmd.ReleaseTag={_RELEASE} -X {MODULE}/cmd.CommitID={COMMIT}"
@@ -63,13 +62,9 @@ def _build(folder: Path, progress: installs.Say) -> None:
     environment = os.environ | {"GOFLAGS": "", "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     command = (go, *_BUILD, "-o", str(folder / PROGRAM), MODULE)
     try:
-        done = subprocess.run(
-            command, cwd=work, env=environment, capture_output=True, text=True, timeout=LONGEST_BUILD, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise HomelabError.of(
-            "MinIO", f"was not built within {LONGEST_BUILD / 60:.0f} minutes", "SeaweedFS is there without a build."
-        ) from None
+        done = run_build(command, cwd=work, env=environment)
+    except BuildStalled as error:
+        raise HomelabError.of("MinIO", f"its build {error}", "Try again, or keep SeaweedFS, the default.") from None
     if done.returncode:
         end = "\n      ".join(done.stderr.strip().splitlines()[-6:])
         raise HomelabError.of("MinIO", "could not be built from its source", f"Go says:\n      {end}")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.servers import installs
+from homelab_platform_tests.testlab.space import CONTAINED
 
 SUITE = "bookworm"
 PACKAGES = (
@@ -98,7 +99,7 @@ def _like_a_pi(root: Path) -> None:
 
 
 def _run(command: list[str], what: str) -> str:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run([*CONTAINED, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         end = "\n      ".join(done.stderr.strip().splitlines()[-6:])
         raise HomelabError.of("the test lab's Debian", f"{what} failed", f"It says:\n      {end}")

@@ -21,6 +21,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.servers import installs
 from homelab_platform_tests.testlab.debian import SUITE
 from homelab_platform_tests.testlab.images import Files, Image
+from homelab_platform_tests.testlab.space import CONTAINED
 
 BASE = ("ca-certificates", "netbase", "tzdata")
 CLEAN = "rm -rf var/cache/apt/* var/lib/apt/lists/* var/log/* usr/share/doc usr/share/man usr/share/locale tmp/*"
@@ -107,7 +108,7 @@ umount -l dev proc etc/resolv.conf
 def _run(command: list[str], what: str) -> None:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, check=False
+        [*CONTAINED, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, check=False
     )
     if done.returncode:
         end = "\n      ".join(done.stderr.strip().splitlines()[-6:])

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from _pytest.runner import runtestprotocol
 
 from homelab_platform_tests.testlab import lab, requirements
 from homelab_platform_tests.testlab.lab import TestLab
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from homelab_platform_tests.testlab.cluster import TestCluster
 
 MARK = "testlab"
-SECOND = "second attempt"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,59 +53,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"test lab: {reason}")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Give a test of the lab that failed a second attempt, and have the last lines of the run say so.
-
-    Three systemds and a Kubernetes share two cores with another worker's lab: a node or a lease that takes a minute
-    longer is no fault of what is tested. What fails twice has failed.
-    """
-    if item.get_closest_marker(MARK) is None:
-        return None
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    reports = runtestprotocol(item, nextitem=nextitem, log=False)
-    failed = next((report for report in reports if report.failed), None)
-    if failed is not None:
-        _forget_failed_fixtures(item)
-        reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        for report in reports:
-            report.user_properties.append((SECOND, str(failed.longrepr)[-500:]))
-    for report in reports:
-        item.ihook.pytest_runtest_logreport(report=report)
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    return True
-
-
-def _forget_failed_fixtures(item: pytest.Item) -> None:
-    """Have fixtures made anew that could not be made: pytest remembers their failure for as long as they would live."""
-    if not isinstance(item, pytest.Function):
-        return
-    item._initrequest()
-    known = getattr(item, "_fixtureinfo", None)
-    for definition in (d for found in getattr(known, "name2fixturedefs", {}).values() for d in found):
-        cached = definition.cached_result
-        if cached is not None and cached[2] is not None:
-            definition.finish(item._request)
-
-
-def _say_second_attempts(reporter: Any) -> None:
-    again = [
-        (report.nodeid, why)
-        for report in reporter.stats.get("passed", ())
-        for name, why in getattr(report, "user_properties", ())
-        if name == SECOND and report.when == "call"
-    ]
-    for nodeid, why in again:
-        reporter.write_line(f"AT THE SECOND ATTEMPT: {nodeid}; at the first: {why.strip().splitlines()[-1]}", red=True)
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Say in the very last line how many tests of the lab were left out, and why."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None or hasattr(config, "workerinput"):
         return
-    _say_second_attempts(reporter)
     left_out = [
         report for report in reporter.stats.get("skipped", ()) if "test lab: " in str(getattr(report, "longrepr", ""))
     ]

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.servers import installs
+from homelab_platform.servers.build_process import BuildStalled, run_build
 
 VERSION = "1.33.13"
 """The last line of Kubernetes that runs with version 1 of control groups and containerd 1.6, as Debian 12 has them."""
 SOURCES = Path(__file__).with_name("kube")
-LONGEST_BUILD = 3000.0
-"""Seconds; 12 minutes of CPU here."""
 OLDEST_GO = (1, 24)
 
 _MINOR = VERSION.split(".")[1]
@@ -60,17 +58,9 @@ def _build(name: str, what: tuple[str, ...], folder: Path, progress: installs.Sa
     output, *packages = what
     command = (go, *_BUILD, "-o", f"{folder}/{output}", *packages)
     try:
-        done = subprocess.run(
-            command,
-            cwd=SOURCES / name,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=LONGEST_BUILD,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise HomelabError.of(f"the test lab's {name}", f"was not built within {LONGEST_BUILD / 60:.0f} min") from None
+        done = run_build(command, cwd=SOURCES / name, env=environment)
+    except BuildStalled as error:
+        raise HomelabError.of(f"the test lab's {name}", f"its build {error}", "Run `make test-lab` again.") from None
     if done.returncode:
         end = "\n      ".join(done.stderr.strip().splitlines()[-6:])
         raise HomelabError.of(f"the test lab's {name}", "could not be built from its source", f"Go says:\n      {end}")

@@ -121,3 +121,5 @@ UNSHARE: Sequence[str] = (
     "--propagation=private",
 )
 """Namespaces of its own for a command, which dies with this one (unshare(1))."""
+CONTAINED: Sequence[str] = ("setpriv", "--pdeathsig=KILL", "--", *UNSHARE, "--")
+"""The same for a build: when this process dies, however it dies, so do the build and everything that it mounted."""

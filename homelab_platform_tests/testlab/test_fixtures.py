@@ -52,39 +52,3 @@ def test_in_ci_a_left_out_test_is_a_failure(tmp_path: Path) -> None:
     done = session(tmp_path, CI="true")
     assert done.returncode == 1
     assert "must not be left out" in done.stdout
-
-
-SHAKY = """\
-from pathlib import Path
-import pytest
-
-@pytest.fixture(scope="module")
-def node():
-    file = Path(__file__).with_name("attempts")
-    first = not file.exists()
-    file.touch()
-    if first:
-        raise RuntimeError("a node took long")
-
-@pytest.mark.testlab
-def test_with_a_node_that_took_long(node): pass
-
-@pytest.mark.testlab
-def test_that_is_broken(): raise ValueError("always")
-"""
-
-
-@pytest.mark.testlab
-@pytest.mark.slow
-def test_what_fails_on_the_lab_is_tried_once_more_and_the_last_lines_say_so(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text('pytest_plugins = ["homelab_platform_tests.testlab.fixtures"]\n')
-    (tmp_path / "test_shaky.py").write_text(SHAKY)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", "."]
-    paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run(
-        command, cwd=tmp_path, env={**environment, "PYTHONPATH": paths}, capture_output=True, text=True, check=False
-    )
-    assert "1 failed, 1 passed" in done.stdout
-    last = done.stdout.strip().splitlines()[-1]
-    assert last.startswith("AT THE SECOND ATTEMPT: test_shaky.py::test_with_a_node_that_took_long; at the first: ")
