@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from common import PROJECT, close, table
 
-from homelab_platform.readings import anomalies as an
+from homelab_platform.readings.marts import anomalies as an
 
 FOLDER = PROJECT.parent / "shared" / "data" / "nab"
 GOAL_RECALL, GOAL_PRECISION = 0.8, 0.7

@@ -15,11 +15,12 @@ from datetime import UTC, datetime, timedelta
 import common
 from ingest import servers
 
-from homelab_platform.readings import contract, ingest, maintenance
-from homelab_platform.readings.session import open_session
-from homelab_platform.servers.scratch import fresh_lakehouse
+from homelab_platform.readings import contract, ingest
+from homelab_platform.readings.commit.session import open_session
+from homelab_platform.readings.upkeep import maintenance
+from homelab_platform.servers.scratch.servers import fresh_lakehouse
 from homelab_platform.tools.endpoints import Lakehouse
-from homelab_platform.tools.objects import ObjectStore
+from homelab_platform.tools.objects.client import ObjectStore
 
 START = datetime(2026, 10, 20, tzinfo=UTC)
 GOAL = 1.2

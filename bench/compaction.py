@@ -14,17 +14,19 @@ from datetime import UTC, date, datetime, timedelta
 import common
 from ingest import servers
 
-from homelab_platform.readings import ledger, maintenance, spans
+from homelab_platform.readings import ledger
+from homelab_platform.readings.commit import spans
 from homelab_platform.readings.contract import READINGS, ensure_tables
 from homelab_platform.readings.ingest import ingest_objects
-from homelab_platform.readings.reconciliation import no_duplicates, rows_agree
-from homelab_platform.readings.reconciliation_files import compare
-from homelab_platform.readings.sources.reading import Reading, object_key, pack
-from homelab_platform.readings.table_shape import scan_seconds, shape
-from homelab_platform.servers.scratch import fresh_lakehouse
-from homelab_platform.tools import iceberg
+from homelab_platform.readings.quality.reconciliation import no_duplicates, rows_agree
+from homelab_platform.readings.quality.reconciliation_files import compare
+from homelab_platform.readings.upkeep import maintenance
+from homelab_platform.readings.upkeep.table_shape import scan_seconds, shape
+from homelab_platform.servers.scratch.servers import fresh_lakehouse
 from homelab_platform.tools.endpoints import Lakehouse
-from homelab_platform.tools.objects import ObjectStore
+from homelab_platform.tools.iceberg import tables as iceberg
+from homelab_platform.tools.objects.client import ObjectStore
+from homelab_platform.wire.reading import Reading, object_key, pack
 
 OBJECTS = int(os.environ.get("HOMELAB_BENCH_OBJECTS", "10000"))
 DAYS = 3

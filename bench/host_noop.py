@@ -17,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import common
 
-from homelab_platform.operations.adapters.host_access import HostAccess
-from homelab_platform.operations.adapters.hosts import HostAdapter
-from homelab_platform.tools.ssh import Ssh
-from homelab_platform_tests.operations.hosts_support import access_to, lab_file, state_of
+from homelab_platform.layers.hosts.access import HostAccess
+from homelab_platform.layers.hosts.adapter import HostAdapter
+from homelab_platform.tools.ssh.client import Ssh
+from homelab_platform_tests.layers.hosts.support import access_to, lab_file, state_of
 from homelab_platform_tests.testlab import cgroups
 from homelab_platform_tests.testlab import lab as testlab
 from homelab_platform_tests.testlab.hosts import HostSpec
@@ -33,10 +33,10 @@ import sys
 from pathlib import Path
 import orjson
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.operations.adapters.host_access import HostAccess
-from homelab_platform.operations.adapters.hosts import HostAdapter
+from homelab_platform.layers.hosts.access import HostAccess
+from homelab_platform.layers.hosts.adapter import HostAdapter
 from homelab_platform.plan.desired import desired_states
-from homelab_platform.tools.ssh import SshAccess
+from homelab_platform.tools.ssh.client import SshAccess
 folder, known, key, user = map(Path, sys.argv[1:])
 lab = ResolvedLab.model_validate(orjson.loads((folder / "lab.json").read_bytes()))
 access = HostAccess(SshAccess(known, key, sockets=folder / "s"), folder / "state", user=str(user))

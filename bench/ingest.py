@@ -23,9 +23,9 @@ from peers import peers_python
 
 from homelab_platform.paths import cache_home
 from homelab_platform.readings import contract
-from homelab_platform.servers.scratch import ScratchServers, fresh_lakehouse, scratch_servers
+from homelab_platform.servers.scratch.servers import ScratchServers, fresh_lakehouse, scratch_servers
 from homelab_platform.tools.endpoints import Lakehouse
-from homelab_platform.tools.objects import ObjectStore
+from homelab_platform.tools.objects.client import ObjectStore
 
 BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}  # as on any machine: both sides may keep their compiled modules
 HERE = Path(__file__).resolve().parent
@@ -43,10 +43,10 @@ print(report.rows, report.duplicates, report.rejected)
 LIMIT = """
 import sys, numpy as np
 from isal import igzip
-from homelab_platform.readings.columns import RowBuffer
-from homelab_platform.readings.lines import blocks, plain
-from homelab_platform.readings.record import ExtraColumns
-from homelab_platform.readings.scanner import Scanner
+from homelab_platform.readings.decode.columns import RowBuffer
+from homelab_platform.readings.decode.lines import blocks, plain
+from homelab_platform.readings.decode.record import ExtraColumns
+from homelab_platform.readings.decode.scanner import Scanner
 import resource
 extra = ExtraColumns()
 scanner = Scanner(RowBuffer(extra.kinds), extra, 2**62)

@@ -14,8 +14,8 @@ from ingest_data import write_files
 
 from homelab_platform.paths import cache_home
 from homelab_platform.readings import contract
-from homelab_platform.servers.scratch import fresh_lakehouse
-from homelab_platform.tools.objects import ObjectStore
+from homelab_platform.servers.scratch.servers import fresh_lakehouse
+from homelab_platform.tools.objects.client import ObjectStore
 
 BASE_ROWS, FILES = 4_000_000, 8
 GOAL = 1 << 30

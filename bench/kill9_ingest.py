@@ -14,7 +14,7 @@ sys.path.insert(0, str(common.PROJECT))
 
 from ingest import servers
 
-from homelab_platform.servers.scratch import fresh_lakehouse
+from homelab_platform.servers.scratch.servers import fresh_lakehouse
 from homelab_platform_tests.readings.killing import kill_and_check
 
 

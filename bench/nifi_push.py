@@ -25,14 +25,14 @@ from ingest import lake_text
 from ingest_data import write_files
 
 from homelab_platform.lab.resolved import ResolvedBucket, ResolvedLab, ResolvedNetwork, ResolvedStream
-from homelab_platform.operations.adapters.nifi_flows import NifiFlowAdapter
+from homelab_platform.layers.flows.nifi import NifiFlowAdapter
 from homelab_platform.plan.desired import desired_states
 from homelab_platform.readings import contract
-from homelab_platform.servers.scratch import fresh_lakehouse, scratch_servers
-from homelab_platform.servers.scratch_engines import scratch_nifi
-from homelab_platform.servers.spec import load_state
+from homelab_platform.servers.scratch.engines import scratch_nifi
+from homelab_platform.servers.scratch.servers import fresh_lakehouse, scratch_servers
+from homelab_platform.servers.supervise.spec import load_state
 from homelab_platform.tools.endpoints import Engines, Lakehouse
-from homelab_platform.tools.objects import ObjectStore
+from homelab_platform.tools.objects.client import ObjectStore
 
 BATCH = 1000
 WARM_UP = 150
@@ -84,7 +84,7 @@ print(json.dumps([report.objects, report.rows, report.duplicates, report.rejecte
 COMPACT = (
     LAKE
     + """
-from homelab_platform.readings.maintenance import compact
+from homelab_platform.readings.upkeep.maintenance import compact
 compact(lakehouse)
 """
 )
@@ -100,7 +100,7 @@ for name in MARTS:
 COUNT = (
     LAKE
     + """
-from homelab_platform.readings.query import run_query
+from homelab_platform.readings.query.run import run_query
 sql = "SELECT count(*), count(DISTINCT (device, sensor, ts)) FROM sensor_data"
 print(json.dumps([int(value) for value in next(run_query(lakehouse, sql).rows)]))
 """

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import common
 
 if TYPE_CHECKING:
-    from homelab_platform.servers.site import Site
+    from homelab_platform.servers.site.site import Site
 
 OBJECTS = 20
 LONGEST = 120.0
@@ -31,7 +31,7 @@ def main() -> None:
     """Measure on a site of its own, and stop it whatever happens."""
     with tempfile.TemporaryDirectory(prefix="homelab-bench-") as scratch:
         os.environ["HOMELAB_DATA"] = str(Path(scratch) / "data")
-        from homelab_platform.servers.site import down, open_site, up
+        from homelab_platform.servers.site.site import down, open_site, up
 
         print("starting a site", flush=True)
         status = up(LAB, lab_name="pi-cluster")
@@ -46,11 +46,11 @@ def main() -> None:
 
 def wait_until_applied(site: Site) -> None:
     """Return once the reconcile sensor has applied everything within reach."""
+    from homelab_platform.apply.state_store import StateStore
     from homelab_platform.graph.labfile import read_lab
     from homelab_platform.plan.desired import desired_states
     from homelab_platform.plan.layers import EMBEDDED
     from homelab_platform.plan.reconcile import differs
-    from homelab_platform.tools.state import StateStore
 
     store = StateStore(site.lakehouse.postgres)
     desired = [s for key, s in desired_states(read_lab(LAB)).items() if EMBEDDED.can(key, s.kinds)]
@@ -67,9 +67,9 @@ def wait_until_applied(site: Site) -> None:
 def one_object(site: Site, number: int) -> float:
     """Put one object and return the seconds until a query finds its rows."""
     from homelab_platform.readings import ledger
-    from homelab_platform.readings.query import run_query
-    from homelab_platform.readings.sources.reading import Reading, object_key, pack
-    from homelab_platform.tools.objects import ObjectStore
+    from homelab_platform.readings.query.run import run_query
+    from homelab_platform.tools.objects.client import ObjectStore
+    from homelab_platform.wire.reading import Reading, object_key, pack
 
     lakehouse = site.lakehouse
     time.sleep(random.uniform(5, 12))

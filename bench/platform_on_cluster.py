@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import common
 
-from homelab_platform_tests.operations.platform_scene import PARTS, PlatformScene, bring_images, platform_scene
+from homelab_platform_tests.sites.platform_scene import PARTS, PlatformScene, bring_images, platform_scene
 from homelab_platform_tests.testlab import lab as testlab
 from homelab_platform_tests.testlab.cluster import start_cluster
 

@@ -22,8 +22,8 @@ import common
 
 sys.path.insert(0, str(common.PROJECT))
 
-from homelab_platform.servers.site import Site
-from homelab_platform.servers.site_engines import USERS_FILE
+from homelab_platform.servers.site.engines import USERS_FILE
+from homelab_platform.servers.site.site import Site
 from homelab_platform_tests.servers.chaos import NO_PROXY, entrance, full_site, reading
 
 TIMES = 20
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _timed(site: Site, send: Callable[[Site, str], None]) -> float:
-    from homelab_platform.tools.trino import execute
+    from homelab_platform.tools.trino.client import execute
 
     assert site.engines.trino is not None
     time.sleep(random.uniform(3, 12))

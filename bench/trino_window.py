@@ -30,14 +30,15 @@ import psutil
 
 from homelab_platform import paths
 from homelab_platform.readings import contract, parquet
-from homelab_platform.readings.query import run_query
-from homelab_platform.readings.query_trino import run_on_trino
-from homelab_platform.readings.session import open_session
-from homelab_platform.servers.scratch import make_lakehouse, scratch_servers
-from homelab_platform.servers.scratch_engines import beside, scratch_trino, trino_lakehouse
-from homelab_platform.tools import duckdb, iceberg
+from homelab_platform.readings.commit.session import open_session
+from homelab_platform.readings.query.run import run_query
+from homelab_platform.readings.query.trino import run_on_trino
+from homelab_platform.servers.scratch.engines import beside, scratch_trino, trino_lakehouse
+from homelab_platform.servers.scratch.servers import make_lakehouse, scratch_servers
+from homelab_platform.tools import duckdb
 from homelab_platform.tools.endpoints import Lakehouse, TrinoEndpoint
-from homelab_platform.tools.iceberg_io import split_location
+from homelab_platform.tools.iceberg import tables as iceberg
+from homelab_platform.tools.iceberg.metadata_io import split_location
 
 LAST = date(2026, 11, 20)
 WINDOW = 7

@@ -6,6 +6,6 @@ its problems; it never leaves the UI blank.
 
 from homelab_platform.graph.build import definitions_of_file
 from homelab_platform.graph.labfile import lab_path
-from homelab_platform.operations.adapters.sites import kind_here
+from homelab_platform.sites.choose import kind_here
 
 defs = definitions_of_file(lab_path(), site=kind_here())

@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from homelab_platform.servers.scratch import ScratchServers, fresh_lakehouse, scratch_servers
-from homelab_platform.servers.scratch_engines import (
+from homelab_platform.servers.scratch.engines import (
     beside,
     reset_lakehouse,
     scratch_minio,
@@ -27,6 +26,7 @@ from homelab_platform.servers.scratch_engines import (
     scratch_trino,
     trino_lakehouse,
 )
+from homelab_platform.servers.scratch.servers import ScratchServers, fresh_lakehouse, scratch_servers
 from homelab_platform.tools.endpoints import (
     Lakehouse,
     MqttEndpoint,
@@ -35,7 +35,7 @@ from homelab_platform.tools.endpoints import (
     PostgresEndpoint,
     TrinoEndpoint,
 )
-from homelab_platform.tools.objects import ObjectStore
+from homelab_platform.tools.objects.client import ObjectStore
 
 # what a shell starts in the background ignores Ctrl-C, and so would all that the tests start and press it for
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():

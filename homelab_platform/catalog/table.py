@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from homelab_platform.catalog.load import Catalogue
 from homelab_platform.catalog.model import CatalogueEntry
-from homelab_platform.lab.host_services import HOST_SERVICES
+from homelab_platform.lab.host_services.table import HOST_SERVICES
 from homelab_platform.lab.quantities import show_size
 
 TIERS = ("infrastructure", "storage", "core", "media", "extras")

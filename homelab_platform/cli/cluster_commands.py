@@ -41,7 +41,7 @@ def kubeconfig(
         raise HomelabError.of(
             "kubeconfig", f"a site of profile {site.profile} reaches no cluster", "Start it: homelab up --profile lab"
         )
-    from homelab_platform.operations.adapters.lab_world import LabWorld
+    from homelab_platform.sites.lab import LabWorld
     from homelab_platform.tools.kube.api import Cluster
     from homelab_platform.tools.kube.people import kubeconfig_for
 

@@ -19,7 +19,7 @@ from homelab_platform.errors import HomelabError, Position, Problem
 if TYPE_CHECKING:
     from homelab_platform.catalog.load import Catalogue
     from homelab_platform.lab.resolved import ResolvedLab
-    from homelab_platform.servers.site import Site
+    from homelab_platform.servers.site.site import Site
 
 LAB_FILE = "lab.yaml"
 
@@ -116,6 +116,6 @@ def lab_name(lab_file: Path) -> str:
 
 def running_site(lab_file: Path) -> Site:
     """The running embedded site of the lab; raises HomelabError that says how to start it."""
-    from homelab_platform.servers.site import open_site
+    from homelab_platform.servers.site.site import open_site
 
     return open_site(lab_name(lab_file))

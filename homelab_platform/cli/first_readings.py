@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from homelab_platform.cli import output
 
 if TYPE_CHECKING:
-    from homelab_platform.servers.site import Site
+    from homelab_platform.servers.site.site import Site
 
 FIRST_QUERY = (
     "SELECT device, sensor, count(*) AS readings, max(ts) AS newest, round(avg(value), 2) AS mean, any_value(unit) AS "
@@ -59,7 +59,7 @@ def _cell(value: Any) -> str:
 def first_answer(site: Site, streams: Mapping[str, Any], progress: Callable[[str], None]) -> Answer:
     """Ingest what the collector has written so far and query it; waits up to a minute for the first object."""
     from homelab_platform.readings.ingest import ingest_pending
-    from homelab_platform.readings.query import run_query
+    from homelab_platform.readings.query.run import run_query
 
     started = time.monotonic()
     progress("waiting for this machine's first readings")

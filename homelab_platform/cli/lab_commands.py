@@ -129,7 +129,7 @@ def show(
 
 def _show_why(path: Path, what: str | None, as_json: bool) -> None:
     from homelab_platform.lab.load import load_lab
-    from homelab_platform.lab.why import explain
+    from homelab_platform.lab.why.trace import explain
 
     prefix = (what or "").replace("/", ".")
     singular = {"host": "hosts", "workload": "workloads", "stream": "streams", "backup": "backups"}

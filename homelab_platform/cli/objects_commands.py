@@ -15,8 +15,8 @@ from homelab_platform.cli import common, output
 from homelab_platform.errors import HomelabError
 
 if TYPE_CHECKING:
-    from homelab_platform.conformance.suite import Outcome
     from homelab_platform.tools.endpoints import ObjectsEndpoint
+    from homelab_platform.tools.objects.conformance.suite import Outcome
 
 SECRET = "HOMELAB_S3_SECRET"  # noqa: S105 (the name of a variable)
 
@@ -43,7 +43,7 @@ def check(
     The secret is read from the variable HOMELAB_S3_SECRET, or asked for: an argument could be seen by everybody on
     this machine. Questions about crashes are left out, because they need power over the server's process.
     """
-    from homelab_platform.conformance import suite, table
+    from homelab_platform.tools.objects.conformance import suite, table
 
     endpoint = _endpoint(url, key, region, lab)
     quiet = markdown or as_json
@@ -82,7 +82,7 @@ def _rows(outcomes: list[Outcome]) -> list[dict[str, object]]:
 
 
 def _print(url: str, outcomes: list[Outcome]) -> None:
-    from homelab_platform.conformance.suite import passed
+    from homelab_platform.tools.objects.conformance.suite import passed
 
     bad = [found for found in outcomes if found.verdict == "no"]
     lines = [(found.question.name, "needed" if found.question.needed else "", found.detail) for found in bad]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from homelab_platform.plan.desired import DesiredState
     from homelab_platform.plan.plan import Plan, Step
     from homelab_platform.plan.state import AppliedState
-    from homelab_platform.servers.site import Site
+    from homelab_platform.servers.site.site import Site
 
 RefreshOption = Annotated[
     bool, typer.Option(help="Look at the outside world first; without it the plan trusts the last observation.")
@@ -63,8 +63,8 @@ def current_plan(resolved: ResolvedLab, *, refresh: bool, only: list[str] | None
     from homelab_platform.plan.layers import PROFILES
     from homelab_platform.plan.plan import make_plan, with_elsewhere
     from homelab_platform.plan.plan import only as cut
-    from homelab_platform.servers.applied_lab import last_applied
-    from homelab_platform.servers.site import profile_of
+    from homelab_platform.servers.site.applied_lab import last_applied
+    from homelab_platform.servers.site.site import profile_of
 
     desired = desired_states(resolved)
     states = _states(resolved, desired, refresh)
@@ -78,17 +78,17 @@ def current_plan(resolved: ResolvedLab, *, refresh: bool, only: list[str] | None
 
 def _states(resolved: ResolvedLab, desired: Mapping[str, DesiredState], refresh: bool) -> Mapping[str, AppliedState]:
     """What is known of the lab's assets; nothing when its site does not run."""
-    from homelab_platform.servers.site import running
+    from homelab_platform.servers.site.site import running
 
     site = running(resolved.name)
     if site is None:
         return {}
     if not refresh:
-        from homelab_platform.tools.state import StateStore
+        from homelab_platform.apply.state_store import StateStore
 
         return StateStore(site.lakehouse.postgres).load()
-    from homelab_platform.operations.adapters.embedded import world_of
-    from homelab_platform.operations.observation import refreshed_states
+    from homelab_platform.apply.observation import refreshed_states
+    from homelab_platform.sites.local import world_of
 
     return refreshed_states(world_of(resolved, site), desired)
 
@@ -150,8 +150,8 @@ def apply(
 def _nothing_to_do(resolved: ResolvedLab, made: Plan, as_json: bool) -> None:
     """Say so, and remember the lab: what is edited beyond the site's reach has been seen now."""
     from homelab_platform.plan.render import render
-    from homelab_platform.servers.applied_lab import remember_applied
-    from homelab_platform.servers.site import running
+    from homelab_platform.servers.site.applied_lab import remember_applied
+    from homelab_platform.servers.site.site import running
 
     if as_json:
         output.write_json({"results": [], "plan": made.to_dict()})
@@ -227,7 +227,7 @@ def apply_to(
     What goes keeps its data, unless its key is in `with_data`.
     """
     from homelab_platform.graph.apply import apply_assets
-    from homelab_platform.servers.applied_lab import remember_applied
+    from homelab_platform.servers.site.applied_lab import remember_applied
 
     confirmed = keys is not None  # whoever named the keys agreed to the plan; an unasked apply never loses data
     if keys is None:

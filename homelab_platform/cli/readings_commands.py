@@ -20,12 +20,12 @@ from homelab_platform.cli import common, output
 from homelab_platform.errors import HomelabError, Problem
 
 if TYPE_CHECKING:
+    from homelab_platform.readings.decode.mapping import Mapping
     from homelab_platform.readings.ingest import IngestReport
-    from homelab_platform.readings.mapping import Mapping
-    from homelab_platform.readings.query import QueryResult
-    from homelab_platform.servers.site import Site
+    from homelab_platform.readings.query.run import QueryResult
+    from homelab_platform.servers.site.site import Site
     from homelab_platform.tools.endpoints import TrinoEndpoint
-    from homelab_platform.tools.trino import TrinoResult
+    from homelab_platform.tools.trino.client import TrinoResult
 
 
 class Engine(StrEnum):
@@ -122,7 +122,7 @@ def _mapping(
     columns: list[str], constants: list[str], melt: list[str], timezone: str | None, time_format: str | None
 ) -> Mapping | None:
     """The mapping that the options describe, or None when there are none; raises HomelabError for a bad one."""
-    from homelab_platform.readings.mapping import Mapping
+    from homelab_platform.readings.decode.mapping import Mapping
 
     data: dict[str, Any] = {}
     problems = []
@@ -174,7 +174,7 @@ def query(
     as_json: common.JsonOption = False,
 ) -> None:
     """Ask the lab's tables: hive.default.sensor_data, hive.marts.readings_hourly and the others."""
-    from homelab_platform.readings import query_output
+    from homelab_platform.readings.query import output as query_output
 
     text = sys.stdin.read() if sql == "-" else sql
     site = common.running_site(common.find_lab(lab))
@@ -195,12 +195,12 @@ def _answer(
 ) -> QueryResult | TrinoResult:
     """The rows of a query from the engine that was asked for."""
     if engine is Engine.duckdb:
-        from homelab_platform.readings.query import run_query
+        from homelab_platform.readings.query.run import run_query
 
         if user is not None:
             raise HomelabError.of("--as", "people have rights in Trino only", "Add --engine trino.")
         return run_query(site.lakehouse, sql, limit=limit, timeout=timeout)
-    from homelab_platform.readings.query_trino import run_on_trino
+    from homelab_platform.readings.query.trino import run_on_trino
 
     return run_on_trino(_trino_of(site, user), sql, limit=limit, timeout=timeout)
 
@@ -209,7 +209,7 @@ def _trino_of(site: Site, user: str | None) -> TrinoEndpoint:
     """The site's Trino as the platform's own account or as a person."""
     from dataclasses import replace
 
-    from homelab_platform.servers.site_files import Layout
+    from homelab_platform.servers.site.files import Layout
     from homelab_platform.servers.trino import person_password
 
     found = site.engines.trino

@@ -16,7 +16,7 @@ from homelab_platform.cli import common, output, plan_commands
 from homelab_platform.errors import HomelabError
 
 if TYPE_CHECKING:
-    from homelab_platform.servers.site import Site, SiteStatus
+    from homelab_platform.servers.site.site import Site, SiteStatus
 
 
 PAGES = ("trino", "nifi", "minio")
@@ -65,9 +65,9 @@ def up(
     """Start the lab's embedded site in the background and make the lab real on it. Safe to repeat."""
     from homelab_platform.cli.first_readings import first_answer
     from homelab_platform.paths import site_path
-    from homelab_platform.servers.site import open_site
-    from homelab_platform.servers.site import up as start
-    from homelab_platform.servers.site_move import move_objects
+    from homelab_platform.servers.site.move import move_objects
+    from homelab_platform.servers.site.site import open_site
+    from homelab_platform.servers.site.site import up as start
 
     path = common.find_lab(lab)
     resolved = common.resolved_lab(path)
@@ -107,7 +107,7 @@ def up(
 
 def _reach(key: Path | None, user: str | None, new_hosts: str | None, kubeconfig: Path | None) -> dict[str, str]:
     """What was said of the ways to the lab, by the names that a site remembers them by."""
-    from homelab_platform.operations.adapters import lab_reach as names
+    from homelab_platform.sites import reach as names
 
     said = {names.SSH_KEY: key, names.SSH_USER: user, names.NEW_HOSTS: new_hosts, names.KUBECONFIG: kubeconfig}
     return {
@@ -133,7 +133,7 @@ def _say_up(site: Site, state: SiteStatus) -> None:
 def down(lab: common.LabArgument = None, as_json: common.JsonOption = False) -> None:
     """Stop the embedded site. Its data stays; `homelab up` goes on where it was."""
     from homelab_platform.paths import site_path
-    from homelab_platform.servers.site import down as stop
+    from homelab_platform.servers.site.site import down as stop
 
     root = site_path(common.lab_name(common.find_lab(lab)))
     with output.steps(quiet=as_json) as progress:

@@ -15,7 +15,7 @@ from homelab_platform.errors import HomelabError
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
     from homelab_platform.plan.plan import Plan
-    from homelab_platform.servers.site import Site, SiteStatus
+    from homelab_platform.servers.site.site import Site, SiteStatus
 
 STREAMS = (
     "SELECT split_part(source, '/', 1) AS stream, count(*) FILTER (date = (now() AT TIME ZONE 'UTC')::date) AS today, "
@@ -128,7 +128,7 @@ class StatusReport:
 def gather(resolved: ResolvedLab) -> StatusReport:
     """Look at the site, the plan and the streams; what cannot be read becomes a line of attention, not an error."""
     from homelab_platform.paths import site_path
-    from homelab_platform.servers.site import running, status
+    from homelab_platform.servers.site.site import running, status
 
     state = status(site_path(resolved.name))
     attention = [
@@ -155,7 +155,7 @@ def _plan(resolved: ResolvedLab) -> Plan:
 
 
 def _streams(site: Site, resolved: ResolvedLab) -> tuple[StreamStatus, ...]:
-    from homelab_platform.readings.query import run_query
+    from homelab_platform.readings.query.run import run_query
 
     with run_query(site.lakehouse, REJECTED) as result:
         rejected: dict[str, int] = dict(result.rows)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from homelab_platform.apply.adapter import World, delete_one
 from homelab_platform.errors import UNREACHABLE, HomelabError, Problem
 from homelab_platform.graph.assets import asset_key, op_names
 from homelab_platform.graph.build import build_definitions
@@ -19,13 +20,12 @@ from homelab_platform.graph.marts import nominal_for
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.tags import CONFIRMED_TAG, PURPOSE_TAG
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.operations.adapters.base import World, delete_one
-from homelab_platform.operations.adapters.sites import SiteKind
 from homelab_platform.plan.desired import DesiredState, desired_states
 from homelab_platform.plan.layers import rank
+from homelab_platform.sites.choose import SiteKind
 
 if TYPE_CHECKING:
-    from homelab_platform.servers.site import Site
+    from homelab_platform.servers.site.site import Site
 
 Progress = Callable[[str], None]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -94,11 +94,11 @@ def apply_assets(
     what depends on it. Raises HomelabError if the site or its instance does not answer, or if somebody else is
     applying the lab.
     """
-    from homelab_platform.operations.adapters.embedded import world_of
-    from homelab_platform.tools import state_locks
+    from homelab_platform.apply import locks
+    from homelab_platform.sites.local import world_of
 
     world = world_of(lab, site)
-    alone = state_locks.held(site.lakehouse.postgres, state_locks.LAB, "apply", wait=0)
+    alone = locks.held(site.lakehouse.postgres, locks.LAB, "apply", wait=0)
     with alone, instance_of(site) as instance:
         report = apply_to(world, instance, lab, keys, progress=progress, confirmed=confirmed, with_data=with_data)
     url = f"{site.dagster_url}/runs/{report.run_id}" if report.run_id else site.dagster_url

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
+from homelab_platform.apply.adapter import ALL_DATES, Applied, Exhibit, apply_one
 from homelab_platform.errors import HomelabError
 from homelab_platform.graph.marts import Extras, days_asked
 from homelab_platform.graph.metadata import desired_metadata, exhibit_metadata
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.runs import mark_process
 from homelab_platform.graph.tags import CONFIRMED_TAG, PURPOSE_TAG, REQUEST_TAG
-from homelab_platform.operations.adapters.base import ALL_DATES, Applied, Exhibit, apply_one
 from homelab_platform.plan.desired import DesiredState, followers
 from homelab_platform.plan.diff import as_markdown
 from homelab_platform.plan.layers import Capabilities

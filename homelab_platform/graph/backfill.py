@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from homelab_platform.apply.adapter import ReadingsWorld
 from homelab_platform.errors import HomelabError
 from homelab_platform.graph.apply import QUIET, instance_of
 from homelab_platform.graph.assets import asset_key
@@ -18,11 +19,10 @@ from homelab_platform.graph.marts import RANGE_END, RANGE_START, days_of, rememb
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.tags import PURPOSE_TAG
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.operations.adapters.base import ReadingsWorld
-from homelab_platform.operations.adapters.sites import SiteKind
+from homelab_platform.sites.choose import SiteKind
 
 if TYPE_CHECKING:
-    from homelab_platform.servers.site import Site
+    from homelab_platform.servers.site.site import Site
 
 Progress = Callable[[str], None]
 
@@ -39,7 +39,7 @@ def backfill(
     """Compute the marts `keys` for the days `first` to `last` (None: the first and the newest day of readings); returns
     the run's id in the event log. Raises HomelabError for a range without days, or with the problem of the mart.
     """
-    from homelab_platform.operations.adapters.embedded import EmbeddedWorld
+    from homelab_platform.sites.local import EmbeddedWorld
 
     world = EmbeddedWorld(lab, site.lakehouse, site.root, site)
     with instance_of(site) as instance:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
+from homelab_platform.apply.adapter import FOUNDATIONS, INTEGRITY, with_readings
 from homelab_platform.errors import HomelabError, Position, Problem
 from homelab_platform.graph.assets import asset_key, failure
 from homelab_platform.graph.metadata import table_markdown, verdict_result
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.tags import REQUEST_TAG
-from homelab_platform.operations.adapters.base import FOUNDATIONS, INTEGRITY, with_readings
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import layer_of, name_of
 

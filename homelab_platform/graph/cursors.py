@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import orjson
 
-from homelab_platform.operations.adapters.base import ALL_DATES
+from homelab_platform.apply.adapter import ALL_DATES
 from homelab_platform.plan.reconcile import back_off
 
 SWEEP_AT_MOST_EVERY = timedelta(seconds=60)

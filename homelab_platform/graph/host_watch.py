@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import orjson
 
+from homelab_platform.apply.adapter import Answering, World, observe_one
 from homelab_platform.errors import HomelabError
 from homelab_platform.graph.assets import asset_key, failure
 from homelab_platform.graph.resources import SITE, SiteResource
-from homelab_platform.operations.adapters.base import Answering, World, observe_one
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import layer_of
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import dagster as dg
 
+from homelab_platform.apply.adapter import FOUNDATIONS, INTEGRITY
 from homelab_platform.graph.assets import asset_key
 from homelab_platform.graph.checks import EVERYTHING, check_keys, flow_check_keys
 from homelab_platform.graph.tags import PRIORITY_TAG, PURPOSE_TAG, REQUEST_TAG
-from homelab_platform.operations.adapters.base import FOUNDATIONS, INTEGRITY
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.documents import TABLE_CHECKS
 from homelab_platform.plan.layers import layer_of

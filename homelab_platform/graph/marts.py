@@ -24,7 +24,7 @@ from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import layer_of, make_key, name_of
 from homelab_platform.readings.marts.checks import test_names
 from homelab_platform.readings.marts.tables import Mart, marts_of
-from homelab_platform.readings.quality import CheckResult
+from homelab_platform.readings.quality.verdicts import CheckResult
 
 FIRST_DAY = "first_day"
 MOST_DAYS = 1_830

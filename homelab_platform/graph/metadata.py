@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from homelab_platform.operations.adapters.base import Exhibit
+from homelab_platform.apply.adapter import Exhibit
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.diff import shown
 
 if TYPE_CHECKING:
-    from homelab_platform.readings.quality import CheckResult
+    from homelab_platform.readings.quality.verdicts import CheckResult
 
 LONGEST_TABLE = 40
 

@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
+from homelab_platform.apply.adapter import ReadingsWorld, with_readings
 from homelab_platform.errors import HomelabError
 from homelab_platform.graph.assets import asset_key
 from homelab_platform.graph.cursors import InboxCursor, ask, dates_text, load_cursor, recent_from, sweep_due, swept
@@ -25,7 +26,6 @@ from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.runs import runs_under_way
 from homelab_platform.graph.tags import PURPOSE_TAG, REQUEST_TAG, UP_TO_TAG
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.operations.adapters.base import ReadingsWorld, with_readings
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.reconcile import back_off
 

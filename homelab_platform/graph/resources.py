@@ -6,9 +6,9 @@ Belongs here: what a run or a sensor is handed to reach its site. Nothing here t
 from collections.abc import Callable
 from functools import cached_property
 
+from homelab_platform.apply.adapter import World
 from homelab_platform.errors import Problem
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.operations.adapters.base import World
 
 SITE = "site"
 """The name of the resource that each executable asset, check, sensor and job asks for."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from homelab_platform.apply.adapter import observe_one
 from homelab_platform.errors import HomelabError
 from homelab_platform.graph.assets import asset_key, failure
 from homelab_platform.graph.metadata import exhibit_metadata
@@ -16,7 +17,6 @@ from homelab_platform.graph.prune import prune
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.runs import mark_process
 from homelab_platform.graph.tags import PURPOSE_TAG
-from homelab_platform.operations.adapters.base import observe_one
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import layer_of
 

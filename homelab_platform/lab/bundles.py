@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from homelab_platform.lab.catalogue import Catalogue
 from homelab_platform.lab.load import LoadedLab
-from homelab_platform.lab.model_workloads import Workload
+from homelab_platform.lab.model.workloads import Workload
 from homelab_platform.lab.positions import Positions
 
 

@@ -15,10 +15,10 @@ from homelab_platform.lab import quantities as q
 from homelab_platform.lab.bundles import expand
 from homelab_platform.lab.catalogue import Catalogue
 from homelab_platform.lab.context import RuleContext
-from homelab_platform.lab.host_services import setting_problems
+from homelab_platform.lab.host_services.table import setting_problems
 from homelab_platform.lab.load import LoadedLab, load_as_meant, load_lab, sort_problems
-from homelab_platform.lab.model_workloads import Workload
-from homelab_platform.lab.resolve import resolve
+from homelab_platform.lab.model.workloads import Workload
+from homelab_platform.lab.resolve.lab import resolve
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.lab.rules import ALL_RULES
 

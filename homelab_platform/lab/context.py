@@ -11,7 +11,7 @@ from pathlib import Path
 from homelab_platform.errors import Position, Problem
 from homelab_platform.lab.catalogue import Catalogue
 from homelab_platform.lab.load import LoadedLab
-from homelab_platform.lab.model import Lab
+from homelab_platform.lab.model.lab import Lab
 from homelab_platform.lab.positions import Positions
 from homelab_platform.lab.resolved import ResolvedLab
 

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from homelab_platform.errors import HomelabError, Position, Problem
 from homelab_platform.lab import quantities as q
-from homelab_platform.lab.host_services import service_problems
+from homelab_platform.lab.host_services.table import service_problems
 from homelab_platform.lab.marts import MartText, read_marts
-from homelab_platform.lab.model import LANGUAGE_VERSION, Lab
-from homelab_platform.lab.model_errors import problems_of
+from homelab_platform.lab.model.errors import problems_of
+from homelab_platform.lab.model.lab import LANGUAGE_VERSION, Lab
 from homelab_platform.lab.positions import Mark, Positions
 from homelab_platform.lab.positions import Path as KeyPath
 from homelab_platform.lab.yaml_reader import Document, read_yaml

@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from homelab_platform.errors import HomelabError, Position, Problem
-from homelab_platform.lab.model_errors import problems_of
-from homelab_platform.lab.model_marts import MartFile
+from homelab_platform.lab.model.errors import problems_of
+from homelab_platform.lab.model.marts import MartFile
 from homelab_platform.lab.positions import Positions
 from homelab_platform.lab.yaml_reader import read_yaml
 

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from homelab_platform.lab import quantities as q
-from homelab_platform.lab.model import Lab
-from homelab_platform.lab.model_errors import known_keys, literal_words
+from homelab_platform.lab.model.errors import known_keys, literal_words
+from homelab_platform.lab.model.lab import Lab
 from homelab_platform.lab.positions import Path, Positions
 
 ROUNDS = 3

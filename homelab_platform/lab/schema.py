@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from homelab_platform.lab.host_services import HOST_SERVICES
-from homelab_platform.lab.model import Lab
+from homelab_platform.lab.host_services.table import HOST_SERVICES
+from homelab_platform.lab.model.lab import Lab
 from homelab_platform.lab.settings import SettingSpec
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.lab.resolve_host_facts import MQTT_PORT, TOPIC, broker_address
+from homelab_platform.lab.resolve.host_facts import MQTT_PORT, TOPIC, broker_address
 from homelab_platform.plan.access import deployed
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from homelab_platform.lab.why import show
+from homelab_platform.lab.why.trace import show
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+\Z")
 

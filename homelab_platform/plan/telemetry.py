@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.lab.resolve_host_facts import BROKERS, MQTT_PORT, collected_in_cluster, telemetry_facts
+from homelab_platform.lab.resolve.host_facts import BROKERS, MQTT_PORT, collected_in_cluster, telemetry_facts
 
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab

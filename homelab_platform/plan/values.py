@@ -107,7 +107,7 @@ def _layers(
     if workload.catalogue == "collector":
         yield _Layer(_escape(collector_values(lab)))
     if workload.catalogue == "trino":
-        from homelab_platform.tools.trino_helm import helm_values
+        from homelab_platform.plan.trino.helm import helm_values
 
         yield _Layer(_escape(helm_values(lab, workload)))
     for file in value_files(workload, lab, lab_folder):

@@ -17,7 +17,7 @@ from homelab_platform.tools.endpoints import Lakehouse
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
 
-    from homelab_platform.tools.iceberg import TableState
+    from homelab_platform.tools.iceberg.tables import TableState
 
 CATALOG = "hive"
 NAMESPACE = "default"
@@ -131,7 +131,7 @@ def ensure_tables(lakehouse: Lakehouse) -> None:
     answer, or if an existing table no longer has a contract column.
     """
     import homelab_platform.readings.ledger as ledger  # noqa: PLR0402
-    import homelab_platform.tools.iceberg as iceberg  # noqa: PLR0402
+    import homelab_platform.tools.iceberg.tables as iceberg
 
     with ledger.connect(lakehouse) as connection:
         ledger.ensure_ledger(connection)

@@ -15,7 +15,7 @@ from homelab_platform.readings.contract import DECLARED, Declared
 if TYPE_CHECKING:
     from pyiceberg.table.update import TableUpdate
 
-    from homelab_platform.tools.iceberg import TableState
+    from homelab_platform.tools.iceberg.tables import TableState
 
 
 def differences(name: str, metadata: Mapping[str, Any]) -> list[str]:

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError, Problem
 from homelab_platform.readings import ledger
-from homelab_platform.readings.commit import AlreadyIngested, Committed
+from homelab_platform.readings.commit.transaction import AlreadyIngested, Committed
 from homelab_platform.tools.endpoints import Lakehouse
 
 if TYPE_CHECKING:
     import psycopg
 
     from homelab_platform.lab.resolved import ResolvedStream
-    from homelab_platform.readings.session import Session
-    from homelab_platform.tools.objects import ObjectInfo, ObjectStore
+    from homelab_platform.readings.commit.session import Session
+    from homelab_platform.tools.objects.client import ObjectInfo, ObjectStore
 
 BATCH_OBJECTS = 2_000
 BATCH_BYTES = 64 * 1024 * 1024
@@ -87,7 +87,7 @@ def pending_objects(
 
     `start_after` is a key; `limit` bounds the answer. Raises HomelabError naming a dead server.
     """
-    from homelab_platform.tools.objects import ObjectStore
+    from homelab_platform.tools.objects.client import ObjectStore
 
     found: list[ObjectInfo] = []
     with ledger.connect(lakehouse) as connection, ObjectStore(lakehouse.objects) as store:
@@ -112,7 +112,7 @@ def ingest_pending(
     otherwise from two days back; `sweep` forces one or the other. `progress` is called after each commit.
     Any number of processes may do this at once. Raises HomelabError naming a dead server; what was committed stays.
     """
-    from homelab_platform.readings.session import open_session
+    from homelab_platform.readings.commit.session import open_session
 
     totals = _Totals()
     with open_session(lakehouse, streams) as session:
@@ -133,7 +133,7 @@ def ingest_objects(
     progress: Progress | None = None,
 ) -> IngestReport:
     """Ingest these objects of the raw bucket, unless they are already; a key that is not there counts as failed."""
-    from homelab_platform.readings.session import open_session
+    from homelab_platform.readings.commit.session import open_session
 
     totals = _Totals()
     with open_session(lakehouse, streams) as session:
@@ -154,9 +154,9 @@ def ingest_objects(
 
 def _ingest(session: Session, batch: Sequence[ObjectInfo], totals: _Totals, progress: Progress | None) -> None:
     """Claim and commit one batch; what another worker commits first is left out and the rest tried again."""
-    from homelab_platform.readings.batch import Batch
-    from homelab_platform.readings.compaction import tidy
-    from homelab_platform.readings.maintenance import collect_garbage
+    from homelab_platform.readings.commit.batch import Batch
+    from homelab_platform.readings.upkeep.compaction import tidy
+    from homelab_platform.readings.upkeep.maintenance import collect_garbage
 
     mine = set(session.worker.claim([o.key for o in batch]))
     objects = [o for o in batch if o.key in mine]

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from homelab_platform.errors import HomelabError, Problem
-from homelab_platform.servers import installs
-from homelab_platform.servers.installs import Say
+from homelab_platform.servers.install import shared
+from homelab_platform.servers.install.shared import Say
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Engine:
 def _mosquitto_present() -> bool:
     from homelab_platform.servers import mosquitto
 
-    return mosquitto.of_this_system() or installs.find(mosquitto.RECIPE) is not None
+    return mosquitto.of_this_system() or shared.find(mosquitto.RECIPE) is not None
 
 
 def _mosquitto(say: Say) -> Path:
@@ -47,7 +47,7 @@ def _mosquitto(say: Say) -> Path:
 def _trino_present() -> bool:
     from homelab_platform.servers.trino import RECIPE
 
-    return installs.find(RECIPE) is not None
+    return shared.find(RECIPE) is not None
 
 
 def _trino(say: Say) -> Any:
@@ -59,7 +59,7 @@ def _trino(say: Say) -> Any:
 def _nifi_present() -> bool:
     from homelab_platform.servers import nifi
 
-    return installs.find(nifi.recipe()) is not None
+    return shared.find(nifi.recipe()) is not None
 
 
 def _nifi(say: Say) -> Any:
@@ -71,7 +71,7 @@ def _nifi(say: Say) -> Any:
 def _minio_present() -> bool:
     from homelab_platform.servers import minio
 
-    return installs.find(minio.RECIPE) is not None
+    return shared.find(minio.RECIPE) is not None
 
 
 def _minio(say: Say) -> Path:

@@ -18,9 +18,9 @@ import subprocess
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import installs
-from homelab_platform.servers.build_process import BuildStalled, run_build
-from homelab_platform.servers.spec import Answer, Health, ProcessSpec
+from homelab_platform.servers.install import shared
+from homelab_platform.servers.install.build_process import BuildStalled, run_build
+from homelab_platform.servers.supervise.spec import Answer, Health, ProcessSpec
 
 ADDRESS = "127.0.0.1"
 MODULE = "github.com/minio/minio"
@@ -36,23 +36,23 @@ _NAMES = f"-X {MODULE}/cmd.Version={VERSION} -X {MODULE}/cmd.ReleaseTag={_RELEAS
 _BUILD = ("build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-p=2", f"-ldflags=-s -w {_NAMES}")
 
 
-def _recipe() -> installs.Recipe:
+def _recipe() -> shared.Recipe:
     texts = [(LOCK / name).read_text() for name in LOCKED]
-    return installs.Recipe("minio", VERSION[:10], "\n".join([*texts, *_BUILD]))
+    return shared.Recipe("minio", VERSION[:10], "\n".join([*texts, *_BUILD]))
 
 
 RECIPE = _recipe()
 
 
-def installed(progress: installs.Say = lambda _text: None) -> Path:
+def installed(progress: shared.Say = lambda _text: None) -> Path:
     """The program, built first if need be (5 CPU-minutes, once for this user).
 
     Raises HomelabError when there is no Go, when a module is not the locked one, or when the build fails.
     """
-    return installs.install(RECIPE, _build, progress) / PROGRAM
+    return shared.install(RECIPE, _build, progress) / PROGRAM
 
 
-def _build(folder: Path, progress: installs.Say) -> None:
+def _build(folder: Path, progress: shared.Say) -> None:
     go = _go()
     progress(f"building MinIO of {VERSION[:10]} from its source (some minutes, once)")
     work = folder / "build"

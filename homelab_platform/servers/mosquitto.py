@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import apt, installs
-from homelab_platform.servers.spec import Answer, Health, ProcessSpec
+from homelab_platform.servers.install import apt, shared
+from homelab_platform.servers.supervise.spec import Answer, Health, ProcessSpec
 
 HOST = "127.0.0.1"
 PACKAGE = "mosquitto"
 PROGRAMS = ("usr/sbin/mosquitto", "usr/bin/mosquitto_passwd")
-RECIPE = installs.Recipe("mosquitto", "2", f"the distribution's package {PACKAGE} and libraries that it lacks; 1")
+RECIPE = shared.Recipe("mosquitto", "2", f"the distribution's package {PACKAGE} and libraries that it lacks; 1")
 MEMORY = 256 << 20
 """Bytes that messages may hold in memory while nobody fetches them. Beyond that it refuses new ones."""
 LONGEST_MESSAGE = 1 << 20
@@ -35,12 +35,12 @@ class MqttUser:
     reads: tuple[str, ...] = ()
 
 
-def installed(progress: installs.Say = lambda _text: None) -> Path:
+def installed(progress: shared.Say = lambda _text: None) -> Path:
     """The folder below which `usr/sbin/mosquitto` lies: `/` when this system has it, else our own, filled if need be.
 
     Raises HomelabError when there is neither Mosquitto 2 nor a way to fetch its package.
     """
-    return Path("/") if of_this_system() else installs.install(RECIPE, _build, progress)
+    return Path("/") if of_this_system() else shared.install(RECIPE, _build, progress)
 
 
 def of_this_system() -> bool:
@@ -48,7 +48,7 @@ def of_this_system() -> bool:
     return all((Path("/") / program).exists() for program in PROGRAMS)
 
 
-def _build(folder: Path, progress: installs.Say) -> None:
+def _build(folder: Path, progress: shared.Say) -> None:
     apt.unpack(PACKAGE, [folder / program for program in PROGRAMS], folder, progress)
 
 

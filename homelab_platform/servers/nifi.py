@@ -17,19 +17,20 @@ from pathlib import Path
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import nifi_install, ports
-from homelab_platform.servers.installs import Say
-from homelab_platform.servers.nifi_install import Places
-from homelab_platform.servers.spec import Answer, Health, ProcessSpec
+from homelab_platform.servers.install import nifi
+from homelab_platform.servers.install.nifi import Places
+from homelab_platform.servers.install.shared import Say
+from homelab_platform.servers.supervise import ports
+from homelab_platform.servers.supervise.spec import Answer, Health, ProcessSpec
 
 ADDRESS = "127.0.0.1"
-VERSION = nifi_install.VERSION
+VERSION = nifi.VERSION
 HEAP = "1g"
 HEALTH_PATH = "/nifi-api/flow/about"
 PROCESSES_PER_TYPE = 2
 """Python processes for one type of processor: as many as the smallest machine has cores to spare."""
 
-recipe = nifi_install.recipe
+recipe = nifi.recipe
 
 _SMALL_FILES = {
     "authorizers.xml": "<authorizers/>",
@@ -66,7 +67,7 @@ class NifiPorts:
 def installed(progress: Say = lambda _text: None) -> Places:
     """The installed server, fetched and assembled first if need be; see nifi_install.installed."""
     java()
-    return nifi_install.installed(progress)
+    return nifi.installed(progress)
 
 
 def java() -> Path:
@@ -90,7 +91,7 @@ def prepare(folder: Path, chosen: NifiPorts, sensitive_key: str, *, durable: boo
     """
     if len(sensitive_key) < 12:
         raise HomelabError.of("NiFi", "the key for secret parameters is shorter than 12 characters", "Make a new one.")
-    places = nifi_install.installed()
+    places = nifi.installed()
     for name in ("conf", "extensions", "work", "tmp"):
         (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
@@ -110,7 +111,7 @@ def _renew_bundles(folder: Path, places: Places) -> None:
     if mark.exists() and mark.read_text() == places.root.name and bundles.is_dir():
         return
     shutil.rmtree(bundles, ignore_errors=True)
-    nifi_install.share(places.unpacked, bundles)
+    nifi.share(places.unpacked, bundles)
     mark.write_text(places.root.name)
 
 
@@ -218,7 +219,7 @@ def process(
     After a kill it goes on where it was: flows run again, queued data is still queued. Its Python processes are in its
     process group, which the supervisor ends with it.
     """
-    places = nifi_install.installed()
+    places = nifi.installed()
     command = (
         str(java()),
         "-Xms128m",

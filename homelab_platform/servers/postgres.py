@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers.spec import Health, ProcessSpec
+from homelab_platform.servers.supervise.spec import Health, ProcessSpec
 
 MAJOR = "18"
 SYSTEM_USER = "pgserver"

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import ports
-from homelab_platform.servers.spec import Answer, Health, ProcessSpec
+from homelab_platform.servers.supervise import ports
+from homelab_platform.servers.supervise.spec import Answer, Health, ProcessSpec
 
 GRPC_OFFSET = 10000  # SeaweedFS derives each gRPC port from the HTTP port
 VOLUME_MIB = 1024

@@ -20,25 +20,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import ports, trino_install
-from homelab_platform.servers.spec import Answer, Health, ProcessSpec
-from homelab_platform.tools import trino_config
+from homelab_platform.plan.trino import config as trino_config
+from homelab_platform.plan.trino.config import PLATFORM_USER, TrinoPlaces, TrinoSources
+from homelab_platform.servers.install import trino
+from homelab_platform.servers.supervise import ports
+from homelab_platform.servers.supervise.spec import Answer, Health, ProcessSpec
 from homelab_platform.tools.endpoints import Lakehouse, TrinoEndpoint
-from homelab_platform.tools.trino_config import PLATFORM_USER, TrinoPlaces, TrinoSources
 
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
 
 ADDRESS = "127.0.0.1"
-VERSION = trino_install.VERSION
-RECIPE = trino_install.RECIPE
+VERSION = trino.VERSION
+RECIPE = trino.RECIPE
 HEAP = 1 << 30
 HEALTH_PATH = "/v1/info"
 PEOPLE, ACCOUNTS = "people.json", "accounts.json"
 KEYSTORE = "trino.pem"
 _REFERENCE = re.compile(r"\$\{ENV:(\w+)\}")
 
-installed = trino_install.installed
+installed = trino.installed
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,13 @@ def prepare(
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         place.chmod(0o700)
     names = ["localhost", ADDRESS, *([f"trino.{lab.network.domain}"] if lab is not None else [])]
-    from homelab_platform.tools import trino_people
+    from homelab_platform.tools.trino import people
 
-    trino_people.ensure_certificate(folder, names, etc / KEYSTORE)
+    people.ensure_certificate(folder, names, etc / KEYSTORE)
     known = _kept(folder / PEOPLE, [a.name for a in config.accounts if a.name != PLATFORM_USER])
     logins = {**known, **{n: p for n, p in (passwords or {}).items() if n in known}, PLATFORM_USER: password}
     hashes = etc / "password.db"
-    _write(hashes, trino_people.password_file(logins, hashes.read_text() if hashes.exists() else ""))
+    _write(hashes, people.password_file(logins, hashes.read_text() if hashes.exists() else ""))
     values = secret_values(folder, lakehouse, shared_secret)
     files = trino_config.render(config, TrinoPlaces(str(etc), str(folder / "data"), chosen.http, chosen.https))
     for stale in (etc / "catalog").glob("*.properties"):
@@ -168,9 +169,9 @@ def prepare_catalog(folder: Path, lakehouse: Lakehouse) -> None:
     PostgreSQL must answer and `prepare` have been called. Safe to repeat: rights on tables that came later are given
     then. Raises HomelabError when PostgreSQL refuses.
     """
-    from homelab_platform.tools.iceberg import open_catalog
+    from homelab_platform.tools.iceberg.tables import open_catalog
     from homelab_platform.tools.postgres import connect
-    from homelab_platform.tools.trino_grants import grant
+    from homelab_platform.tools.trino.grants import grant
 
     open_catalog(lakehouse, light=True).engine.dispose()
     roles = _kept(folder / ACCOUNTS, [trino_config.CATALOG_ROLE, trino_config.READER_ROLE])

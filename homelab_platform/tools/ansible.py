@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.tools.ssh import Ssh
+from homelab_platform.tools.ssh.client import Ssh
 
 LONGEST_PLAY = 3600.0
 PR_SET_PDEATHSIG = 1

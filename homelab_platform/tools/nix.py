@@ -19,7 +19,7 @@ from pathlib import Path
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.tools.ssh import Ssh
+from homelab_platform.tools.ssh.client import Ssh
 
 FEATURES = ("--extra-experimental-features", "nix-command flakes", "--accept-flake-config")
 KEPT = ("flake.lock", "lab.json")

@@ -12,8 +12,8 @@ import pytest
 from homelab_platform.catalog.load import Catalogue, load_catalogue
 from homelab_platform.catalog.model import CatalogueEntry
 from homelab_platform.catalog.table import TIERS
-from homelab_platform.lab.host_services import HOST_SERVICES
-from homelab_platform.lab.model_workloads import Workload
+from homelab_platform.lab.host_services.table import HOST_SERVICES
+from homelab_platform.lab.model.workloads import Workload
 from homelab_platform.lab.settings import read_setting
 from homelab_platform.paths import PROJECT
 

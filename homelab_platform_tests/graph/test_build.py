@@ -13,9 +13,9 @@ from homelab_platform.graph.build import build_definitions
 from homelab_platform.graph.tags import PURPOSE_TAG
 from homelab_platform.graph.upkeep import MAINTENANCE
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.operations.adapters.sites import SiteKind
 from homelab_platform.plan.desired import desired_states
 from homelab_platform.plan.layers import EVERYTHING
+from homelab_platform.sites.choose import SiteKind
 from homelab_platform_tests.graph.world import FolderWorld
 from homelab_platform_tests.plan.labs import small_lab, with_values
 

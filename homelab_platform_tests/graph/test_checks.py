@@ -10,9 +10,9 @@ from dagster import DagsterInstance
 
 from homelab_platform.graph.build import definitions_of_file
 from homelab_platform.graph.tags import REQUEST_TAG, UP_TO_TAG
-from homelab_platform.operations.adapters.sites import SiteKind
 from homelab_platform.paths import data_home
 from homelab_platform.plan.layers import EVERYTHING
+from homelab_platform.sites.choose import SiteKind
 from homelab_platform_tests.graph.test_build import build
 from homelab_platform_tests.graph.test_sensors import evaluate
 from homelab_platform_tests.graph.world import FolderWorld

@@ -18,7 +18,7 @@ from homelab_platform.graph.cursors import (
     sweep_due,
     swept,
 )
-from homelab_platform.operations.adapters.marts import dates_of
+from homelab_platform.layers.marts.adapter import dates_of
 
 NOW = datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
 MOMENTS = st.datetimes(timezones=st.just(UTC), min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1))

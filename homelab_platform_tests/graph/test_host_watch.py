@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from homelab_platform.apply.adapter import Answering
 from homelab_platform.graph.assets import asset_key
 from homelab_platform.graph.host_watch import (
     ANSWERS,
@@ -15,7 +16,6 @@ from homelab_platform.graph.host_watch import (
     dump_seen,
     load_seen,
 )
-from homelab_platform.operations.adapters.base import Answering
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HERE, GONE = Answering(True, 0.01), Answering(False, said="does not answer (timed out)", remedy="Is it switched on?")

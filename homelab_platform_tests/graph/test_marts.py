@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 from dagster import DagsterInstance
 
+from homelab_platform.apply.adapter import Exhibit
 from homelab_platform.errors import HomelabError
 from homelab_platform.graph import marts
 from homelab_platform.graph.apply import apply_to
@@ -17,7 +18,6 @@ from homelab_platform.graph.backfill import run_backfill
 from homelab_platform.graph.metadata import exhibit_metadata
 from homelab_platform.graph.tags import PURPOSE_TAG, REQUEST_TAG
 from homelab_platform.lab.resolved import ResolvedColumn, ResolvedLab, ResolvedMart
-from homelab_platform.operations.adapters.base import Exhibit
 from homelab_platform.paths import site_path
 from homelab_platform_tests.graph.test_build import build
 from homelab_platform_tests.graph.world import FolderWorld

@@ -16,8 +16,8 @@ from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.runs import process_identity, runs_under_way
 from homelab_platform.graph.tags import PROCESS_TAG
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.operations.adapters.sites import SiteKind, site_kind
 from homelab_platform.plan.layers import EVERYTHING
+from homelab_platform.sites.choose import SiteKind, site_kind
 from homelab_platform_tests.graph.test_build import run
 from homelab_platform_tests.graph.world import FolderWorld
 from homelab_platform_tests.plan.labs import small_lab, with_values

@@ -10,8 +10,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from homelab_platform.errors import HomelabError
-from homelab_platform.operations.adapters.base import (
+from homelab_platform.apply.adapter import (
     FOUNDATIONS,
     INTEGRITY,
     Answering,
@@ -20,6 +19,7 @@ from homelab_platform.operations.adapters.base import (
     Observation,
     Say,
 )
+from homelab_platform.errors import HomelabError
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.documents import TABLE_CHECKS
 from homelab_platform.plan.layers import EVERYTHING, Capabilities
@@ -27,7 +27,7 @@ from homelab_platform.plan.reconcile import back_off
 from homelab_platform.plan.state import AppliedState
 from homelab_platform.readings.marts import MARTS
 from homelab_platform.readings.marts.checks import test_names
-from homelab_platform.readings.quality import CheckResult
+from homelab_platform.readings.quality.verdicts import CheckResult
 
 
 class MemoryStore:

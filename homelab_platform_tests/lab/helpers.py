@@ -7,7 +7,7 @@ from textwrap import dedent
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.load import LoadedLab, load_lab
-from homelab_platform.lab.resolve import resolve
+from homelab_platform.lab.resolve.lab import resolve
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform_tests.lab.strategies import catalogue
 

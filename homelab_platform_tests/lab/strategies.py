@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from homelab_platform.catalog.load import Catalogue, load_catalogue
 from homelab_platform.lab.boards import BOARDS
-from homelab_platform.lab.host_services import HOST_SERVICES
+from homelab_platform.lab.host_services.table import HOST_SERVICES
 from homelab_platform.lab.yaml_reader import read_yaml
 from homelab_platform.paths import project_path
 

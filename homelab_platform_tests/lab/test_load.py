@@ -9,7 +9,7 @@ import pytest
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.check import check_lab
 from homelab_platform.lab.load import load_lab
-from homelab_platform.lab.resolve import resolve
+from homelab_platform.lab.resolve.lab import resolve
 from homelab_platform_tests.lab.helpers import complaints, loaded, write
 from homelab_platform_tests.lab.strategies import catalogue, example_paths
 
@@ -113,7 +113,7 @@ def test_an_unknown_workload_and_its_settings_are_answered(tmp_path: Path) -> No
 
 
 def test_no_setting_of_the_catalogue_hides_behind_a_key_of_every_workload() -> None:
-    from homelab_platform.lab.model_workloads import Workload
+    from homelab_platform.lab.model.workloads import Workload
 
     common = {info.alias or name for name, info in Workload.model_fields.items()}
     hidden = {f"{name}.{key}" for name in catalogue() for key in catalogue()[name].settings if key in common}

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from homelab_platform.errors import HomelabError, Position, Problem
 from homelab_platform.lab.check import check_lab, load_resolved
 from homelab_platform.lab.load import load_lab
-from homelab_platform.lab.resolve import resolve
+from homelab_platform.lab.resolve.lab import resolve
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.lab.why import explain
+from homelab_platform.lab.why.trace import explain
 from homelab_platform_tests.lab.strategies import (
     LAB_SETTINGS,
     broken_texts,

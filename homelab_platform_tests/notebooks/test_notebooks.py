@@ -13,7 +13,7 @@ from homelab_platform.readings import contract
 from homelab_platform.readings.marts import ensure_mart_tables, refresh_mart
 from homelab_platform.tools.endpoints import Lakehouse, TrinoEndpoint
 from homelab_platform_tests.readings.lake import add_readings, catalog_of
-from homelab_platform_tests.readings.test_marts import STREAMS
+from homelab_platform_tests.readings.marts.test_marts import STREAMS
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 

@@ -13,7 +13,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from homelab_platform.operations.adapters.host_access import HostAccess
+from homelab_platform.layers.hosts.access import HostAccess
 from homelab_platform.plan.broker_access import (
     CHECKSUM,
     broker_files,
@@ -25,9 +25,10 @@ from homelab_platform.plan.broker_access import (
     senders,
 )
 from homelab_platform.plan.desired import desired_states
-from homelab_platform.servers import apt, mosquitto
-from homelab_platform.tools.ssh import SshAccess
-from homelab_platform_tests.readings.sources.lab_broker import SECRET, LabBroker, lab_of
+from homelab_platform.servers import mosquitto
+from homelab_platform.servers.install import apt
+from homelab_platform.tools.ssh.client import SshAccess
+from homelab_platform_tests.agents.bridge.lab_broker import SECRET, LabBroker, lab_of
 
 
 def test_each_host_has_a_user_that_writes_its_own_topics_and_the_bridge_reads_them_all(tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.readings import contract, ingest, ledger, maintenance
+from homelab_platform.readings import contract, ingest, ledger
+from homelab_platform.readings.upkeep import maintenance
 from homelab_platform.tools.endpoints import Lakehouse
-from homelab_platform.tools.objects import ObjectStore
+from homelab_platform.tools.objects.client import ObjectStore
 
 START = datetime(2026, 10, 20, tzinfo=UTC)
 ROWS = 40  # readings of an object; the second half of them comes again in the next object
@@ -69,10 +70,10 @@ def preload() -> None:
         "pyiceberg.serializers",
         "duckdb",
         "psycopg",
-        "homelab_platform.readings.batch",
-        "homelab_platform.readings.session",
-        "homelab_platform.readings.compaction",
-        "homelab_platform.tools.iceberg_snapshot",
+        "homelab_platform.readings.commit.batch",
+        "homelab_platform.readings.commit.session",
+        "homelab_platform.readings.upkeep.compaction",
+        "homelab_platform.tools.iceberg.snapshot",
     ):
         importlib.import_module(name)
 

@@ -6,11 +6,11 @@ import pytest
 from pyiceberg.transforms import IdentityTransform
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.operations.adapters.tables import TableAdapter, load
+from homelab_platform.layers.tables.adapter import TableAdapter, load
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.readings import contract, declared, ingest
 from homelab_platform.tools.endpoints import Lakehouse
-from homelab_platform.tools.objects import ObjectStore
+from homelab_platform.tools.objects.client import ObjectStore
 from homelab_platform_tests.readings.lake import catalog_of
 
 LINE = b'{"ts":"2026-10-20T10:00:00Z","device":"a","sensor":"b","value":1}\n'

@@ -22,14 +22,16 @@ from hypothesis import strategies as st
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedSensor, ResolvedStream
-from homelab_platform.readings import batch as batches
-from homelab_platform.readings import contract, ingest, ledger, maintenance, parts
-from homelab_platform.readings.mapping import METADATA_KEY
-from homelab_platform.readings.mapping import Mapping as FieldMapping
-from homelab_platform.readings.session import Session
+from homelab_platform.readings import contract, ingest, ledger
+from homelab_platform.readings.commit import batch as batches
+from homelab_platform.readings.commit import parts
+from homelab_platform.readings.commit.session import Session
+from homelab_platform.readings.decode.mapping import METADATA_KEY
+from homelab_platform.readings.decode.mapping import Mapping as FieldMapping
+from homelab_platform.readings.upkeep import maintenance
 from homelab_platform.tools import duckdb
 from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint, PostgresEndpoint
-from homelab_platform.tools.objects import ObjectStore
+from homelab_platform.tools.objects.client import ObjectStore
 
 pytestmark = pytest.mark.servers
 
@@ -282,7 +284,7 @@ def test_many_small_commits_leave_few_files_and_snapshots(lake: Lakehouse) -> No
     for i in range(40):
         put(lake, f"env/2026-11-20/a/{i:03}.ndjson", ndjson([reading(i), reading(i, device="esp-2")]))
         ingest.ingest_pending(lake)
-    from homelab_platform.tools import iceberg
+    from homelab_platform.tools.iceberg import tables as iceberg
 
     with ledger.connect(lake) as connection:
         io = iceberg.open_io(lake)
@@ -395,8 +397,8 @@ def test_any_deliveries_in_any_order_by_two_workers_leave_the_set_of_readings(
 def test_sorting_with_the_kernel_and_without_gives_the_same_order() -> None:
     import numpy as np
 
-    from homelab_platform.readings.columns import RowBuffer, chunk_of_rows
-    from homelab_platform.readings.record import Row
+    from homelab_platform.readings.decode.columns import RowBuffer, chunk_of_rows
+    from homelab_platform.readings.decode.record import Row
 
     random = np.random.default_rng(4)
     rows = [

@@ -23,12 +23,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from homelab_platform.agents.bridge.settings import ENTRANCES
 from homelab_platform.errors import HomelabError
-from homelab_platform.readings.sources.mqtt_bridge_settings import ENTRANCES
-from homelab_platform.servers import launch, processes
-from homelab_platform.servers.site import Site
-from homelab_platform.servers.site_engines import USERS_FILE
-from homelab_platform.servers.site_files import Layout
+from homelab_platform.servers.site.engines import USERS_FILE
+from homelab_platform.servers.site.files import Layout
+from homelab_platform.servers.site.site import Site
+from homelab_platform.servers.supervise import launch, processes
 
 LAB = """\
 version: 1
@@ -279,7 +279,7 @@ def works(site: Site, server: str) -> bool:
             with closing(connect(site.lakehouse.postgres)) as connection:
                 return connection.execute("SELECT 1").fetchone() == (1,)
         if server == "objects":
-            from homelab_platform.tools.objects import ObjectStore
+            from homelab_platform.tools.objects.client import ObjectStore
 
             with ObjectStore(site.lakehouse.objects, retries=0, timeout=5) as store:
                 store.put(site.lakehouse.lake_bucket, "chaos/probe", b"1")
@@ -293,7 +293,7 @@ def works(site: Site, server: str) -> bool:
 
 def trino_says(site: Site, sql: str) -> list[tuple[Any, ...]]:
     """The rows of a query that the site's Trino runs."""
-    from homelab_platform.tools.trino import execute
+    from homelab_platform.tools.trino.client import execute
 
     assert site.engines.trino is not None
     return execute(site.engines.trino, sql, timeout=30)
@@ -312,7 +312,7 @@ class Verdict:
 
 def table_counts(site: Site, devices: Iterable[str]) -> dict[str, Counter[int]]:
     """How often each number of each device is in the table."""
-    from homelab_platform.readings.query import run_query
+    from homelab_platform.readings.query.run import run_query
 
     names = ", ".join(f"'{device}'" for device in devices)
     sql = (
@@ -346,7 +346,7 @@ def judge(site: Site, senders: Iterable[Sender], patience: float) -> list[Verdic
 
 def objects_wait(site: Site) -> bool:
     """Whether the bucket holds objects that no ingest has taken yet."""
-    from homelab_platform.operations.adapters.readings import Inbox
+    from homelab_platform.layers.tables.readings import Inbox
 
     with Inbox(site.lakehouse) as inbox:
         return bool(inbox.everything()[0])
@@ -372,7 +372,7 @@ def full_site(home: Path, name: str, *, objects: str = "seaweedfs", say: Callabl
     from homelab_platform.graph.apply import apply_assets
     from homelab_platform.lab.check import load_resolved
     from homelab_platform.plan.desired import desired_states
-    from homelab_platform.servers.site import down, open_site, up
+    from homelab_platform.servers.site.site import down, open_site, up
 
     lab_file = home / "lab" / "lab.yaml"
     lab_file.parent.mkdir(parents=True, exist_ok=True)

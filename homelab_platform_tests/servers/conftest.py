@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from homelab_platform import paths
-from homelab_platform.servers import processes
-from homelab_platform.servers.site import down
-from homelab_platform.servers.site_files import Layout
+from homelab_platform.servers.site.files import Layout
+from homelab_platform.servers.site.site import down
+from homelab_platform.servers.supervise import processes
 
 
 @pytest.fixture

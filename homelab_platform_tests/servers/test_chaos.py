@@ -17,9 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from homelab_platform.servers import launch, processes
-from homelab_platform.servers.site import Site, status
-from homelab_platform.servers.site_files import Layout
+from homelab_platform.servers.site.files import Layout
+from homelab_platform.servers.site.site import Site, status
+from homelab_platform.servers.supervise import launch, processes
 from homelab_platform_tests.servers.chaos import (
     TARGETS,
     Poster,

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import installs, launch, minio, ports, processes
-from homelab_platform.servers.spec import RunPlan
+from homelab_platform.servers import minio
+from homelab_platform.servers.install import shared
+from homelab_platform.servers.supervise import launch, ports, processes
+from homelab_platform.servers.supervise.spec import RunPlan
 from homelab_platform.tools.endpoints import ObjectsEndpoint
-from homelab_platform.tools.objects import ObjectStore
+from homelab_platform.tools.objects.client import ObjectStore
 
 ACCESS, SECRET = "the-root", "a-root-secret-of-a-test"
 
@@ -96,7 +98,7 @@ def test_without_go_it_says_so_and_points_at_seaweedfs(tmp_path: Path, monkeypat
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     with pytest.raises(HomelabError, match=r"there is no Go[\s\S]*SeaweedFS"):
         minio.installed()
-    assert installs.find(minio.RECIPE) is None
+    assert shared.find(minio.RECIPE) is None
 
 
 @pytest.mark.servers
@@ -113,4 +115,4 @@ def test_a_module_that_is_not_the_locked_one_is_not_built(tmp_path: Path, monkey
     monkeypatch.setattr(minio, "LOCK", lock)
     with pytest.raises(HomelabError, match="could not be built"):
         minio.installed()
-    assert installs.find(minio.RECIPE) is None
+    assert shared.find(minio.RECIPE) is None

@@ -20,7 +20,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import apt, mosquitto, ports, processes
+from homelab_platform.servers import mosquitto
+from homelab_platform.servers.install import apt
+from homelab_platform.servers.supervise import ports, processes
 
 pytestmark = pytest.mark.servers
 

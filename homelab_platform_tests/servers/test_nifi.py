@@ -14,13 +14,13 @@ import psutil
 import pytest
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import launch
-from homelab_platform.servers.scratch_engines import scratch_nifi
-from homelab_platform.tools import nifi as probes
-from homelab_platform.tools import nifi_states
+from homelab_platform.servers.scratch.engines import scratch_nifi
+from homelab_platform.servers.supervise import launch
 from homelab_platform.tools.endpoints import Lakehouse, NifiEndpoint
-from homelab_platform.tools.nifi_client import NifiClient
-from homelab_platform_tests.operations.nifi_lab import nifi_lab, post, reading, wait_for
+from homelab_platform.tools.nifi import flows as probes
+from homelab_platform.tools.nifi import states
+from homelab_platform.tools.nifi.client import NifiClient
+from homelab_platform_tests.layers.flows.nifi_lab import nifi_lab, post, reading, wait_for
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -69,7 +69,7 @@ def test_it_listens_on_loopback_alone_and_makes_no_environment_for_our_processor
             store = next(
                 one for one in probes.read_group(client, entity).processors if one["component"]["name"] == "store"
             )
-            nifi_states.stop_processor(client, flow.desired.key, store["id"])
+            states.stop_processor(client, flow.desired.key, store["id"])
         senders = [threading.Thread(target=_post_once, args=(flow.url, n), daemon=True) for n in range(4)]
         for sender in senders:
             sender.start()

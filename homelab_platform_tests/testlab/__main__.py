@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import launch
-from homelab_platform.servers.helm_binary import helm_binary, kubectl_binary
+from homelab_platform.servers.install.helm import helm_binary, kubectl_binary
+from homelab_platform.servers.supervise import launch
 from homelab_platform_tests.testlab import addresses, guardian, lab, store
 from homelab_platform_tests.testlab.lab import TestLab
 

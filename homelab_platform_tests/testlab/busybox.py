@@ -9,20 +9,20 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from homelab_platform.servers import apt, installs
+from homelab_platform.servers.install import apt, shared
 from homelab_platform_tests.testlab.images import Image
 
 NAME = "localhost/busybox:1"
 PACKAGE = "busybox"  # not the static one: that one cannot ask for names
-RECIPE = installs.Recipe("test-image-busybox", "2", PACKAGE)
+RECIPE = shared.Recipe("test-image-busybox", "2", PACKAGE)
 
 
-def busybox_image(progress: installs.Say = lambda _text: None) -> Image:
+def busybox_image(progress: shared.Say = lambda _text: None) -> Image:
     """The image; its package is fetched first if need be. Raises HomelabError when it cannot be had."""
-    return Image(NAME, (installs.install(RECIPE, _make, progress) / "root",), command=("sh",))
+    return Image(NAME, (shared.install(RECIPE, _make, progress) / "root",), command=("sh",))
 
 
-def _make(folder: Path, progress: installs.Say) -> None:
+def _make(folder: Path, progress: shared.Say) -> None:
     package, programs = folder / "package", folder / "root" / "bin"
     apt.unpack(PACKAGE, [package / "bin" / "busybox"], package, progress)
     programs.mkdir(parents=True)

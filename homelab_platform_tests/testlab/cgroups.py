@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from homelab_platform.servers import processes
+from homelab_platform.servers.supervise import processes
 from homelab_platform_tests.testlab.init import hierarchies, join_cgroup
 
 PREFIX = "homelab-"

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import installs, launch
-from homelab_platform.servers.helm_binary import helm_binary, kubectl_binary
+from homelab_platform.servers.install import shared
+from homelab_platform.servers.install.helm import helm_binary, kubectl_binary
+from homelab_platform.servers.supervise import launch
 from homelab_platform_tests.testlab import manifests, programs, requirements
 from homelab_platform_tests.testlab.images import Files, Image, make_image, make_images
 from homelab_platform_tests.testlab.lab import TestLab
@@ -169,7 +170,7 @@ def _run(
     return done
 
 
-def start_cluster(lab: TestLab, progress: installs.Say = lambda _text: None) -> TestCluster:
+def start_cluster(lab: TestLab, progress: shared.Say = lambda _text: None) -> TestCluster:
     """The cluster of a running lab, started first unless it runs: its server and its agents become nodes.
 
     Raises HomelabError when this machine lacks what it takes, or the cluster does not come up.

@@ -15,7 +15,7 @@ import subprocess
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import installs
+from homelab_platform.servers.install import shared
 from homelab_platform_tests.testlab.space import CONTAINED
 
 SUITE = "bookworm"
@@ -36,19 +36,19 @@ CMDLINE = "console=serial0,115200 console=tty1 root=PARTUUID=8a676486-02 rootfst
 """The one line that a Pi's firmware gives to its kernel."""
 
 
-def recipe() -> installs.Recipe:
+def recipe() -> shared.Recipe:
     """How the base is made. A change of the packages or of the steps makes another base."""
     steps = (_make, _packages_for_later, _entry, _like_a_pi)
     lists = "\n".join((*PACKAGES, *LATER, FOLDER, ADMIN, CMDLINE))
-    return installs.Recipe("debian-host", SUITE, "\n".join((lists, *(inspect.getsource(step) for step in steps))))
+    return shared.Recipe("debian-host", SUITE, "\n".join((lists, *(inspect.getsource(step) for step in steps))))
 
 
-def installed(progress: installs.Say = lambda _text: None) -> Path:
+def installed(progress: shared.Say = lambda _text: None) -> Path:
     """The root folder of the base, made first if need be (a minute or two, once). Raises HomelabError without apt."""
-    return installs.install(recipe(), _make, progress) / "root"
+    return shared.install(recipe(), _make, progress) / "root"
 
 
-def _make(folder: Path, progress: installs.Say) -> None:
+def _make(folder: Path, progress: shared.Say) -> None:
     progress(f"making a Debian {SUITE} for the test lab's hosts")
     root = folder / "root"
     wanted = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(root)]

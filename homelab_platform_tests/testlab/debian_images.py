@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import installs
+from homelab_platform.servers.install import shared
 from homelab_platform_tests.testlab.debian import SUITE
 from homelab_platform_tests.testlab.images import Files, Image
 from homelab_platform_tests.testlab.space import CONTAINED
@@ -37,7 +37,7 @@ def debian_image(
     without: Sequence[str] = (),
     user: str = "",
     files: Files | None = None,
-    progress: installs.Say = lambda _text: None,
+    progress: shared.Say = lambda _text: None,
 ) -> Image:
     """An image `name` with these packages, whose layers are made first if need be (a minute each, once).
 
@@ -45,33 +45,33 @@ def debian_image(
 
     Raises HomelabError when a package cannot be had.
     """
-    base = installs.install(_base_recipe(), _make_base, progress)
+    base = shared.install(_base_recipe(), _make_base, progress)
     left = f"{CLEAN} {' '.join(without)}"
     recipe = _packages_recipe(tuple(sorted(packages)), left)
-    above = installs.install(recipe, lambda folder, say: _make_packages(base, packages, left, folder, say), progress)
+    above = shared.install(recipe, lambda folder, say: _make_packages(base, packages, left, folder, say), progress)
     image = Image(name, (base / "root", above / "upper"), tuple(entrypoint), user=user)
     return image if files is None else replace(image, layers=(*image.layers, files))
 
 
-def base_image(name: str, layers: tuple[Files, ...], progress: installs.Say = lambda _text: None) -> Image:
+def base_image(name: str, layers: tuple[Files, ...], progress: shared.Say = lambda _text: None) -> Image:
     """An image `name` with nothing but these layers above the small Debian, which is made first if need be.
 
     Raises HomelabError when it cannot be had.
     """
-    return Image(name, (installs.install(_base_recipe(), _make_base, progress) / "root", *layers))
+    return Image(name, (shared.install(_base_recipe(), _make_base, progress) / "root", *layers))
 
 
-def _base_recipe() -> installs.Recipe:
-    return installs.Recipe("image-debian", SUITE, "\n".join((*BASE, CLEAN, NO_START, inspect.getsource(_make_base))))
+def _base_recipe() -> shared.Recipe:
+    return shared.Recipe("image-debian", SUITE, "\n".join((*BASE, CLEAN, NO_START, inspect.getsource(_make_base))))
 
 
-def _packages_recipe(packages: tuple[str, ...], left: str) -> installs.Recipe:
+def _packages_recipe(packages: tuple[str, ...], left: str) -> shared.Recipe:
     steps = inspect.getsource(_make_packages)
     name = f"image-{packages[0]}" if len(packages) == 1 else f"image-{packages[0]}-and-{len(packages) - 1}"
-    return installs.Recipe(name, SUITE, "\n".join((*packages, left, steps, _base_recipe().folder.name)))
+    return shared.Recipe(name, SUITE, "\n".join((*packages, left, steps, _base_recipe().folder.name)))
 
 
-def _make_base(folder: Path, progress: installs.Say) -> None:
+def _make_base(folder: Path, progress: shared.Say) -> None:
     progress("making the Debian that images of the test lab begin with")
     root = folder / "root"
     options = ("--mode=root", "--variant=minbase", f"--include={','.join(BASE)}")
@@ -85,7 +85,7 @@ def _make_base(folder: Path, progress: installs.Say) -> None:
     _run(["sh", "-ec", f"cd {shlex.quote(str(root))}; {CLEAN}"], "cleaning the base")
 
 
-def _make_packages(base: Path, packages: Sequence[str], left: str, folder: Path, progress: installs.Say) -> None:
+def _make_packages(base: Path, packages: Sequence[str], left: str, folder: Path, progress: shared.Say) -> None:
     progress(f"making a layer with {', '.join(packages)}")
     for name in ("upper", "work", "merged"):
         (folder / name).mkdir()

@@ -92,8 +92,8 @@ class Loop:
 
     def applied(self) -> dict[str, datetime]:
         """When each asset was last applied."""
-        from homelab_platform.servers.site import open_site
-        from homelab_platform.tools.state import StateStore
+        from homelab_platform.apply.state_store import StateStore
+        from homelab_platform.servers.site.site import open_site
 
         states = StateStore(open_site(self.data / "test-lab").lakehouse.postgres).load()
         return {key: state.applied_at for key, state in states.items() if state.applied_at is not None}

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import launch, processes
+from homelab_platform.servers.supervise import launch, processes
 from homelab_platform_tests.testlab import cgroups, store, watches
 from homelab_platform_tests.testlab.hosts import Place
 from homelab_platform_tests.testlab.space import UNSHARE

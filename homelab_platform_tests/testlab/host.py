@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import launch, processes
+from homelab_platform.servers.supervise import launch, processes
 from homelab_platform_tests.testlab import debian, hosts
 from homelab_platform_tests.testlab.hosts import HostSpec, Place
 from homelab_platform_tests.testlab.space import ran

@@ -13,8 +13,8 @@ import shutil
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import installs
-from homelab_platform.servers.build_process import BuildStalled, run_build
+from homelab_platform.servers.install import shared
+from homelab_platform.servers.install.build_process import BuildStalled, run_build
 
 VERSION = "1.33.13"
 """The last line of Kubernetes that runs with version 1 of control groups and containerd 1.6, as Debian 12 has them."""
@@ -28,30 +28,30 @@ _LINK = "-s -w " + " ".join(f"-X {package}.{name}={value}" for package in _PACKA
 _BUILD = ("build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-p=2", f"-ldflags={_LINK}")
 
 
-def _recipe(name: str, version: str) -> installs.Recipe:
+def _recipe(name: str, version: str) -> shared.Recipe:
     files = sorted(file for file in (SOURCES / name).rglob("*") if file.suffix in {".go", ".mod", ".sum"})
-    return installs.Recipe(name, version, "\n".join([*_BUILD, *(file.read_text() for file in files)]))
+    return shared.Recipe(name, version, "\n".join([*_BUILD, *(file.read_text() for file in files)]))
 
 
 KUBE = _recipe("kube", VERSION)
 ADDONS = _recipe("addons", VERSION)
 
 
-def kube(progress: installs.Say = lambda _text: None) -> Path:
+def kube(progress: shared.Say = lambda _text: None) -> Path:
     """The program that is every component of Kubernetes and etcd; built first if need be (12 CPU-minutes, once).
 
     Raises HomelabError when there is no Go, when a module is not the locked one, or when the build fails.
     """
-    folder = installs.install(KUBE, lambda target, say: _build("kube", ("kube", "."), target, say), progress)
+    folder = shared.install(KUBE, lambda target, say: _build("kube", ("kube", "."), target, say), progress)
     return folder / "kube"
 
 
-def addons(progress: installs.Say = lambda _text: None) -> Path:
+def addons(progress: shared.Say = lambda _text: None) -> Path:
     """The folder with `addons` and `pause`; built first if need be (3 CPU-minutes, once). Raises as `kube` does."""
-    return installs.install(ADDONS, lambda target, say: _build("addons", ("", ".", "./pause"), target, say), progress)
+    return shared.install(ADDONS, lambda target, say: _build("addons", ("", ".", "./pause"), target, say), progress)
 
 
-def _build(name: str, what: tuple[str, ...], folder: Path, progress: installs.Say) -> None:
+def _build(name: str, what: tuple[str, ...], folder: Path, progress: shared.Say) -> None:
     go = _go()
     progress(f"building {name} {VERSION} from its source (some minutes, once)")
     environment = os.environ | {"GOFLAGS": "", "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}

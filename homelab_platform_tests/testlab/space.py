@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import processes
+from homelab_platform.servers.supervise import processes
 
 INIT = Path(__file__).with_name("init.py")
 PLAN = "plan.json"

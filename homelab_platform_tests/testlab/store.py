@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from homelab_platform import paths
-from homelab_platform.servers import processes
+from homelab_platform.servers.supervise import processes
 from homelab_platform_tests.testlab.addresses import Addresses
 from homelab_platform_tests.testlab.hosts import HostSpec, Place
 

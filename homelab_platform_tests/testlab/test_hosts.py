@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import processes
+from homelab_platform.servers.supervise import processes
 from homelab_platform_tests.testlab.lab import TestLab
 
 pytestmark = [pytest.mark.testlab, pytest.mark.servers, pytest.mark.usefixtures("lab_alone")]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import processes
+from homelab_platform.servers.supervise import processes
 from homelab_platform_tests.testlab import lab, requirements, store, watches
 from homelab_platform_tests.testlab.hosts import HostSpec, Place
 from homelab_platform_tests.testlab.lab import TestLab

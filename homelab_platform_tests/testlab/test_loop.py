@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from homelab_platform.servers.helm_binary import kubectl_binary
+from homelab_platform.servers.install.helm import kubectl_binary
 from homelab_platform_tests.testlab import demo, lab
 from homelab_platform_tests.testlab.demo import Loop
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from homelab_platform.servers.helm_binary import helm_binary
+from homelab_platform.servers.install.helm import helm_binary
 from homelab_platform.tools.kube import volumes
 from homelab_platform.tools.kube.api import Cluster
 from homelab_platform.tools.kube.pods import Hope, cannot_come_up, way_out

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from homelab_platform.servers.ports import choose
+from homelab_platform.servers.supervise.ports import choose
 from homelab_platform.tools.endpoints import Lakehouse, PostgresEndpoint
 from homelab_platform.tools.postgres import (
     PostgresRefused,

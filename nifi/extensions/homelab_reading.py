@@ -2,7 +2,7 @@
 
 Belongs here: checking one decoded item, with the table's own reasons. Not here: requests and their formats
 (homelab_door.py). What only the table knows (how many columns it has, their kinds) is judged at ingest. A property test
-holds this and the definition in homelab_platform/readings/record.py together. Standard library only, Python 3.9 or
+holds this and homelab_platform/readings/decode/record.py together. Standard library only, Python 3.9 or
 later: it runs inside NiFi, also in upstream's image.
 """
 

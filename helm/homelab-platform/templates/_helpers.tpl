@@ -123,7 +123,7 @@ volumeMounts:
 {{- /* Waits for the servers and makes databases and buckets that are missing, before anything else starts. */}}
 {{- define "platform.ground" -}}
 - name: ground
-  command: [python3, -m, homelab_platform.servers.cluster_site]
+  command: [python3, -m, homelab_platform.servers.site.in_cluster]
   {{- include "platform.container" . | nindent 2 }}
   resources:
     requests: {cpu: 20m, memory: 64Mi}

@@ -11,7 +11,7 @@ from itertools import pairwise
 from homelab_platform.errors import Problem
 from homelab_platform.lab import quantities as q
 from homelab_platform.lab.context import RuleContext
-from homelab_platform.lab.model_hosts import Host
+from homelab_platform.lab.model.hosts import Host
 from homelab_platform.lab.positions import Path
 from homelab_platform.lab.ranges import AddressRange
 from homelab_platform.lab.rules.facts import Claim, facts, ref

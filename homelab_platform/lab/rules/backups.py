@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from homelab_platform.errors import Problem
 from homelab_platform.lab import quantities as q
 from homelab_platform.lab.context import RuleContext
-from homelab_platform.lab.model_operations import BackupKeep, BackupPlan, Target
+from homelab_platform.lab.model.operations import BackupKeep, BackupPlan, Target
 from homelab_platform.lab.positions import Path
 from homelab_platform.lab.rules.facts import facts, ref
 

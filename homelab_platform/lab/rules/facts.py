@@ -14,8 +14,8 @@ from homelab_platform.lab import quantities as q
 from homelab_platform.lab.boards import BOARDS
 from homelab_platform.lab.catalogue import Entry
 from homelab_platform.lab.context import RuleContext
-from homelab_platform.lab.model_hosts import Host
-from homelab_platform.lab.model_workloads import Workload
+from homelab_platform.lab.model.hosts import Host
+from homelab_platform.lab.model.workloads import Workload
 from homelab_platform.lab.positions import Path
 
 GI = 1024**3

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from homelab_platform.errors import Problem
 from homelab_platform.lab.context import RuleContext
-from homelab_platform.lab.model_network import FirewallRule
+from homelab_platform.lab.model.network import FirewallRule
 from homelab_platform.lab.positions import Path
 from homelab_platform.lab.rules.facts import facts
 from homelab_platform.lab.rules.references import firewall_rules

@@ -16,8 +16,8 @@ from homelab_platform.lab import fit
 from homelab_platform.lab import quantities as q
 from homelab_platform.lab.catalogue import Entry
 from homelab_platform.lab.context import RuleContext
-from homelab_platform.lab.model_workloads import Workload
-from homelab_platform.lab.resolve_volumes import local_disk
+from homelab_platform.lab.model.workloads import Workload
+from homelab_platform.lab.resolve.volumes import local_disk
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab, ResolvedWorkload
 from homelab_platform.lab.rules.facts import facts
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from homelab_platform.errors import Problem
 from homelab_platform.lab import quantities as q
 from homelab_platform.lab.context import RuleContext
-from homelab_platform.lab.host_services import HOST_SERVICES
+from homelab_platform.lab.host_services.table import HOST_SERVICES
 from homelab_platform.lab.positions import Path
 from homelab_platform.lab.rules.facts import expose_path, facts, ref
 from homelab_platform.lab.rules.values import leaves

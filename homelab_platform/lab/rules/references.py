@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from homelab_platform.errors import Problem
 from homelab_platform.lab import quantities as q
 from homelab_platform.lab.context import RuleContext
-from homelab_platform.lab.host_services import HOST_SERVICES
-from homelab_platform.lab.model_network import FirewallRule
+from homelab_platform.lab.host_services.table import HOST_SERVICES
+from homelab_platform.lab.model.network import FirewallRule
 from homelab_platform.lab.positions import Path
 from homelab_platform.lab.rules.facts import facts
 

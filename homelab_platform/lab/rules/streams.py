@@ -15,10 +15,10 @@ from typing import Any
 from homelab_platform.errors import Problem
 from homelab_platform.lab import quantities as q
 from homelab_platform.lab.context import RuleContext
-from homelab_platform.lab.model_streams import Prometheus, Stream
+from homelab_platform.lab.model.streams import Prometheus, Stream
 from homelab_platform.lab.positions import Path
 from homelab_platform.lab.rules.facts import facts, ref
-from homelab_platform.readings.sources.exposition import selectors
+from homelab_platform.wire.exposition import selectors
 
 _RESERVED = """
     all alter analyse analyze and any array as asc asymmetric between both by case cast check collate column

@@ -41,7 +41,7 @@ def _findings(series: pa.Table, wanted: set[int]) -> Iterator[dict[str, Any]]:
     import numpy as np
     import pyarrow as pa
 
-    from homelab_platform.readings import anomalies
+    from homelab_platform.readings.marts import anomalies
 
     micros = series["ts"].cast(pa.int64()).to_numpy()
     times = micros.astype(np.float64) / 1e6

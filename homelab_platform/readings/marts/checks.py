@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from homelab_platform.readings.contract import CATALOG
 from homelab_platform.readings.marts.relations import quoted
 from homelab_platform.readings.marts.tables import Mart
-from homelab_platform.readings.quality import CheckResult
+from homelab_platform.readings.quality.verdicts import CheckResult
 from homelab_platform.tools import duckdb as engine
 from homelab_platform.tools.endpoints import Lakehouse
 

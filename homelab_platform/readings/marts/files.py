@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from homelab_platform.tools.iceberg_io import split_location
+from homelab_platform.tools.iceberg.metadata_io import split_location
 
 if TYPE_CHECKING:
-    from homelab_platform.tools.iceberg import TableState
-    from homelab_platform.tools.iceberg_io import StoreFileIO
+    from homelab_platform.tools.iceberg.metadata_io import StoreFileIO
+    from homelab_platform.tools.iceberg.tables import TableState
 
 GRACE = timedelta(hours=1)  # for queries that still read an older state, and for files written a moment ago
 

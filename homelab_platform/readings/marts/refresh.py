@@ -30,9 +30,9 @@ from homelab_platform.readings.marts.files import sweep
 from homelab_platform.readings.marts.relations import Sources
 from homelab_platform.readings.marts.tables import DETECTED, MARTS, NAMESPACE, Mart, known_mart, reach
 from homelab_platform.tools import duckdb as engine
-from homelab_platform.tools import iceberg
 from homelab_platform.tools.endpoints import Lakehouse
-from homelab_platform.tools.iceberg_io import split_location
+from homelab_platform.tools.iceberg import tables as iceberg
+from homelab_platform.tools.iceberg.metadata_io import split_location
 
 if TYPE_CHECKING:
     import psycopg
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from pyiceberg.manifest import DataFile
 
-    from homelab_platform.tools.iceberg_io import StoreFileIO
+    from homelab_platform.tools.iceberg.metadata_io import StoreFileIO
 
 FINGERPRINT = "homelab.fingerprint"
 VERSION_PROPERTY = "homelab.mart"

@@ -17,12 +17,12 @@ from typing import IO, Any
 import orjson
 
 from homelab_platform.errors import HomelabError, Problem
-from homelab_platform.readings.mapping import METADATA_KEY, Mapping
+from homelab_platform.readings.decode.mapping import METADATA_KEY, Mapping
 from homelab_platform.readings.sources.guess import guess
-from homelab_platform.readings.sources.reading import safe_name
 from homelab_platform.readings.sources.sampling import CannotRead, take_sample
 from homelab_platform.tools.endpoints import Lakehouse
-from homelab_platform.tools.objects import AlreadyExists, ObjectStore
+from homelab_platform.tools.objects.client import AlreadyExists, ObjectStore
+from homelab_platform.wire.reading import safe_name
 
 MOST_METADATA = 1800  # bytes; S3 allows 2 KB of user metadata in all
 READ = 1 << 20

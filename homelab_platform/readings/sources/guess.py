@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from homelab_platform.readings.contract import column_name
-from homelab_platform.readings.mapping import Mapping, Source
+from homelab_platform.readings.decode.mapping import Mapping, Source
 from homelab_platform.readings.sources.sampling import CannotRead, Sample
-from homelab_platform.readings.timestamps import to_microseconds
+from homelab_platform.wire.timestamps import to_microseconds
 
 ASSUMED_ZONE = "UTC"
 _MOST_KEPT = 16

@@ -10,7 +10,7 @@ import pytest
 from homelab_platform.lab.check import check_loaded
 from homelab_platform.lab.context import RuleContext
 from homelab_platform.lab.load import load_lab
-from homelab_platform.lab.resolve import resolve
+from homelab_platform.lab.resolve.lab import resolve
 from homelab_platform.lab.rules import ALL_RULES
 from homelab_platform_tests.lab.rules.fixtures import catalogue, fixtures, name_of, place, problems
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from homelab_platform.lab.model_streams import Stream
+from homelab_platform.lab.model.streams import Stream
 from homelab_platform.lab.rules.streams import _source_complaints
 
 

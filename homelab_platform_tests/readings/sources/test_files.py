@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.readings.mapping import METADATA_KEY, Mapping, Source
-from homelab_platform.readings.record import ExtraColumns, Row, read_record
+from homelab_platform.readings.decode.mapping import METADATA_KEY, Mapping, Source
+from homelab_platform.readings.decode.record import ExtraColumns, Row, read_record
 from homelab_platform.readings.sources.files import describe, put_files
 from homelab_platform.readings.sources.sampling import take_sample
 from homelab_platform.tools.endpoints import Lakehouse
-from homelab_platform.tools.objects import ObjectStore
+from homelab_platform.tools.objects.client import ObjectStore
 
 FUTURE = 4 * 10**15
 Write = Callable[..., Path]

@@ -16,7 +16,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedSensor, ResolvedStream
 from homelab_platform.readings.sources.simulator import put_simulated, simulate
 from homelab_platform.tools.endpoints import Lakehouse
-from homelab_platform.tools.objects import ObjectStore
+from homelab_platform.tools.objects.client import ObjectStore
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

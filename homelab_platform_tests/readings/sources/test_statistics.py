@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homelab_platform.readings.record import ExtraColumns, read_line
+from homelab_platform.readings.decode.record import ExtraColumns, read_line
 from homelab_platform.readings.sources import statistics
 from homelab_platform.readings.sources.statistics import HOUR_MS, NotStatistics
 

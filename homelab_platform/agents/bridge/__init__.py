@@ -1,0 +1,1 @@
+"""The bridge from MQTT brokers to the raw bucket."""

@@ -1,0 +1,1 @@
+"""The collector of this machine's own telemetry."""

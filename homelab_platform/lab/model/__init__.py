@@ -1,0 +1,1 @@
+"""The lab file as types: one module for each section."""

@@ -1,0 +1,1 @@
+"""Where every value of the resolved lab comes from."""

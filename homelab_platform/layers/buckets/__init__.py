@@ -1,0 +1,1 @@
+"""`bucket/<name>`: buckets of the site's S3 server."""

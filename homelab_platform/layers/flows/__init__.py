@@ -1,0 +1,1 @@
+"""`flow/<stream>`: how readings come in."""

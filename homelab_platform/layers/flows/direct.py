@@ -1,0 +1,110 @@
+"""Flows without NiFi: a collector's telemetry, what a bridge brings from a broker, and files that people drop.
+
+Belongs here: what such a flow is told (a file in the site's folder that its carrier reads) and whether it runs. Not
+here: flows through NiFi (nifi_flows.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from homelab_platform.apply.adapter import Exhibit, Observation, Say
+from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.paths import LAB_JSON
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.tools.endpoints import Lakehouse
+
+if TYPE_CHECKING:
+    from homelab_platform.servers.site.site import ServerStatus
+
+COLLECTOR = "collector"
+FLOWS = "flows"
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file in one step, so that nobody ever reads half of it; nothing happens if it is as it should be."""
+    if file.exists() and file.read_bytes() == content:
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_name(f".{file.name}.{os.getpid()}")
+    scratch.write_bytes(content)
+    scratch.replace(file)
+
+
+class FlowAdapter:
+    """Flows by name. `root` is the site's folder; its `lab.json` tells the carrier what to bring.
+
+    `carrier` is the site's process that brings the readings of machines: its collector, or the bridge from the broker
+    that the collectors of a lab's hosts publish to.
+    """
+
+    def __init__(self, lab: ResolvedLab, lakehouse: Lakehouse, root: Path, *, carrier: str = COLLECTOR) -> None:
+        self._lab = lab
+        self._lakehouse = lakehouse
+        self._root = root
+        self._carrier = carrier
+
+    def _file(self, name: str) -> Path:
+        return self._root / FLOWS / f"{name}.json"
+
+    def _process(self) -> ServerStatus | None:
+        """The carrier's process, if this site has one."""
+        from homelab_platform.servers.site.site import status
+
+        return next((server for server in status(self._root).servers if server.name == self._carrier), None)
+
+    def probe(self, desired: DesiredState) -> Observation:
+        """The settings as they lie in the site's folder, and whether the collector runs with them."""
+        file = self._file(str(desired.document["name"]))
+        if not file.exists():
+            return Observation(exists=False)
+        fingerprint = str(orjson.loads(file.read_bytes()).get("fingerprint", ""))
+        if desired.document.get("source") == "files":
+            return Observation(True, fingerprint, (), {"files are dropped in": str(self._root / "drop")})
+        process = self._process()
+        if process is None:
+            return Observation(True, fingerprint, (), {self._carrier: "not part of this site"})
+        alive = process.state == "running"
+        differences = () if alive else (f"the {self._carrier} is {process.state}",)
+        facts = {self._carrier: process.state, "restarts": process.restarts, "memory in bytes": process.rss}
+        return Observation(True, fingerprint, differences, facts)
+
+    def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
+        """Give the collector the lab, wake it if it does not run, and only then leave the fingerprint."""
+        write_whole(self._root / LAB_JSON, self._lab.to_json())
+        if desired.document.get("source") != "files":
+            self._wake(say)
+        content = {"fingerprint": desired.fingerprint, "document": desired.document}
+        options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2
+        write_whole(self._file(str(desired.document["name"])), orjson.dumps(content, option=options))
+
+    def _wake(self, say: Say) -> None:
+        process = self._process()
+        if process is not None and process.state != "running":
+            from homelab_platform.servers.site.site import restart
+
+            restart(self._root, self._carrier, progress=say)
+
+    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+        """Forget the settings; objects that were written stay."""
+        self._file(str(document["name"])).unlink(missing_ok=True)
+
+    def work(self, desired: DesiredState, request: Mapping[str, str], say: Say) -> Iterable[Exhibit]:
+        """The newest objects of the flow."""
+        from homelab_platform.tools.objects.client import NotFound, ObjectStore
+
+        prefix = str(desired.document["prefix"])
+        with ObjectStore(self._lakehouse.objects) as store:
+            try:
+                found = list(store.list(self._lakehouse.raw_bucket, prefix))
+            except NotFound:
+                found = []
+        yield Exhibit("objects", "number", len(found))
+        if found:
+            newest = max(found, key=lambda item: item.last_modified)
+            yield Exhibit("newest object", "text", f"{newest.key}, {newest.last_modified:%Y-%m-%d %H:%M:%S} UTC")

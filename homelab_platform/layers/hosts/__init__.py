@@ -1,0 +1,1 @@
+"""`host/<name>`: machines over SSH, by Ansible or NixOS."""

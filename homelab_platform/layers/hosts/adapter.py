@@ -1,0 +1,209 @@
+"""`host/<name>`: look, compare, change under guard, health, confirm; the same for every kind of system.
+
+Belongs here: the order of a deploy, and which way a host goes. Not here: how one way looks and changes
+(host_debian.py, host_nixos.py), the guard (host_deploy.py), what differs (host_state.py).
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from homelab_platform.apply.adapter import Answering, Exhibit, Observation, Say
+from homelab_platform.errors import HomelabError, Unreachable
+from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
+from homelab_platform.layers.hosts.access import HostAccess, Task
+from homelab_platform.layers.hosts.debian import DebianWay
+from homelab_platform.layers.hosts.deploy import Deploy
+from homelab_platform.layers.hosts.nixos import NixosWay
+from homelab_platform.layers.hosts.state import HostLook, State, unhealthy
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.layers import name_of
+from homelab_platform.tools import who
+from homelab_platform.tools.ssh.client import Ssh, Target, knock, opened
+
+SIDE_BY_SIDE = 32
+"""Hosts that are looked at at once."""
+ANSWER_WITHIN = 4.0
+"""Seconds for the first word of a host's SSH server."""
+_KNOCK = (22, 443, 80, 445, 2049, 53)
+"""Ports by which a machine that we do not configure may show that it is up."""
+
+
+class Way(Protocol):
+    """How one kind of system is looked at and changed."""
+
+    kind: str
+
+    def setup(self, lab: ResolvedLab, host: ResolvedHost) -> str: ...
+
+    def look(self, ssh: Ssh, *, fresh: bool = False, health: bool = False) -> HostLook: ...
+
+    def change(self, ssh: Ssh, task: Task) -> str: ...
+
+    def kept(self, state: State) -> State:
+        """The state that a healthy host will have once it is confirmed, which itself may change it."""
+        ...
+
+
+class HostAdapter:
+    """The hosts of one lab, reached by SSH. Safe to use from several threads, one host each."""
+
+    def __init__(self, lab: ResolvedLab, access: HostAccess, nixos: Way | None = None) -> None:
+        self.lab = lab
+        self.access = access
+        self._debian = DebianWay()
+        self._nixos: Way = nixos or NixosWay()
+
+    def probe(self, desired: DesiredState) -> Observation:
+        """What the host runs, compared with what was confirmed there; one round trip.
+
+        Raises Unreachable if it does not answer.
+        """
+        host = self._host(desired.key, desired.document)
+        if host.os == "external":
+            return self._seen(host, desired)
+        way = self._way(host)
+        # A connection of its own: a shared one would take its time to notice that the host is gone, and stay behind.
+        return way.look(self._ssh(host), fresh=True).observation(self._setup(way, host))
+
+    def probe_all(self, desired: Iterable[DesiredState]) -> dict[str, Observation | HomelabError]:
+        """Look at many hosts side by side: it takes as long as the slowest; unreachable ones time out together."""
+
+        def one(state: DesiredState) -> Observation | HomelabError:
+            try:
+                return self.probe(state)
+            except HomelabError as error:
+                return error
+
+        states = list(desired)
+        with ThreadPoolExecutor(min(SIDE_BY_SIDE, max(1, len(states)))) as pool:
+            return dict(zip((s.key for s in states), pool.map(one, states), strict=True))
+
+    def answering(self, desired: Iterable[DesiredState]) -> dict[str, Answering]:
+        """Ask many hosts at once whether they are there: a word from their SSH server, no login."""
+        states = list(desired)
+        with ThreadPoolExecutor(min(SIDE_BY_SIDE, max(1, len(states)))) as pool:
+            return dict(zip((s.key for s in states), pool.map(self._answers, states), strict=True))
+
+    def _answers(self, desired: DesiredState) -> Answering:
+        host, began = self._host(desired.key, desired.document), time.monotonic()
+        try:
+            if host.os == "external":
+                self._seen(host, desired)
+            else:
+                knock(self._target(host), ANSWER_WITHIN)
+        except HomelabError as error:
+            return Answering(False, said=error.problems[0].what, remedy=error.problems[0].remedy)
+        return Answering(True, time.monotonic() - began)
+
+    def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
+        """Bring the host to `desired`, or leave it as it was.
+
+        Raises Locked if somebody else deploys to it, RolledBack with reason and log if the change failed or the host
+        was not healthy afterwards, Unreachable if it does not answer before anything was changed.
+        """
+        host = self._host(desired.key)
+        if host.os == "external":
+            raise HomelabError.of(desired.key, "is not installed by the platform", "Look after it where it stands.")
+        way = self._way(host)
+        with opened(self._target(host), self.access.ssh) as ssh, Deploy(ssh, self.access, way.kind) as deploy:
+            before = way.look(ssh)
+            deploy.begin(before)
+            say("saved what is there; it undoes the change by itself unless it is confirmed")
+            failed = self._bring(deploy, before, desired, say)
+            if failed:
+                raise deploy.undo(failed, say)
+        say("healthy, confirmed over a new connection")
+
+    def _bring(self, deploy: Deploy, before: HostLook, desired: DesiredState, say: Say) -> str:
+        """Change, health, confirmation; the reason to undo it, empty if there is none."""
+        host = self._host(desired.key)
+        way = self._way(host)
+        try:
+            failed = way.change(deploy.ssh, Task(self.lab, host, self.access, deploy.token, say))
+            if failed:
+                return failed
+            look = way.look(deploy.ssh, fresh=True, health=True)
+            ill = list(unhealthy(look, before))
+            if ill:
+                return "; ".join(ill[:5])
+            deploy.confirm(self._applied(way, host, look, desired))
+        except Unreachable as error:
+            return f"it {error.problems[0].what} after the change"
+        except HomelabError as error:
+            return "; ".join(problem.what for problem in error.problems)
+        return ""
+
+    def _applied(self, way: Way, host: ResolvedHost, look: HostLook, desired: DesiredState) -> dict[str, Any]:
+        return {
+            "fingerprint": desired.fingerprint,
+            "setup": self._setup(way, host),
+            "state": way.kept(look.state),
+            "lab": self.lab.name,
+            "host": host.name,
+            "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+            "by": f"{who.person()} at {who.machine()}",
+            "commit": self.access.commit,
+        }
+
+    def _setup(self, way: Way, host: ResolvedHost) -> str:
+        """What the host is set up with beside the lab's document: the roles or modules, and which password."""
+        return f"{way.setup(self.lab, host)} {self.access.broker_mark(host)}".rstrip()
+
+    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+        """Let go of a host that left the lab: what runs there stays, but it is no longer ours to put back."""
+        host = self._host(key, document)
+        if host.os == "external":
+            return
+        forget = "rm -f /var/lib/homelab/applied.json"
+        self._ssh(host).run(forget, fresh=True, doing="letting go of the host")
+        say("is no longer looked after; what runs there was left as it is")
+
+    def work(self, desired: DesiredState, request: Mapping[str, str], say: Say) -> Iterable[Exhibit]:
+        """A host has no daily work."""
+        return ()
+
+    def _host(self, key: str, document: Mapping[str, Any] | None = None) -> ResolvedHost:
+        """The host of the lab, or what `document` knows of one that left it."""
+        known = self.lab.hosts.get(name_of(key))
+        if known is not None:
+            return known
+        if not document:
+            raise HomelabError.of(key, "the lab has no such host")
+        fields = {name: value for name, value in document.items() if name in ResolvedHost.model_fields}
+        return ResolvedHost.model_validate({"role": "", "cpu": 0, "memory": 0, **fields})
+
+    def _way(self, host: ResolvedHost) -> Way:
+        tool = host.settings.get("configured_by") or ("nix" if host.os == "nixos" else "ansible")
+        ways = {"nix": self._nixos, "ansible": self._debian}
+        if tool not in ways:
+            raise HomelabError.of(
+                f"host/{host.name}",
+                f"is configured by {tool}, which the platform does not run",
+                "Say configured_by: ansible at the host, or tooling.configuration: ansible for all.",
+            )
+        return ways[tool]
+
+    def _target(self, host: ResolvedHost) -> Target:
+        return self.access.target(self.lab, host)
+
+    def _ssh(self, host: ResolvedHost) -> Ssh:
+        return Ssh(self._target(host), self.access.ssh)
+
+    def _seen(self, host: ResolvedHost, desired: DesiredState) -> Observation:
+        """A machine that others look after: it is as it should be when it is there."""
+        target = Target(host.name, self.access.addresses.get(host.name) or host.address or host.name)
+        for port in _KNOCK:
+            try:
+                socket.create_connection((target.address, port), timeout=self.access.ssh.connect_timeout).close()
+            except ConnectionRefusedError:
+                pass  # it answered
+            except OSError:
+                continue
+            return Observation(True, desired.fingerprint, facts={"answers": f"on port {port}"})
+        raise Unreachable.of(target.where, "does not answer", "Is it switched on and in the network?")

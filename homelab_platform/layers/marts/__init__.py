@@ -1,0 +1,1 @@
+"""`mart/<name>`: tables computed from readings."""

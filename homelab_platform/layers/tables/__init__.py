@@ -1,0 +1,1 @@
+"""`table/<name>`: Iceberg tables of readings, their ingest and their upkeep."""

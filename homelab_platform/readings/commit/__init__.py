@@ -1,0 +1,1 @@
+"""From decoded readings to committed tables: parts, spans, one transaction."""

@@ -1,0 +1,220 @@
+"""What one record must be to count as a reading. The definition: every faster path must agree with it.
+
+Belongs here: checking and converting one decoded record, one JSON line. Not here: bytes to lines (lines), many lines
+at once (decode, kernel).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
+
+from homelab_platform.readings.contract import (
+    MAX_EXTRA_COLUMNS,
+    MAX_RAW,
+    MAX_TEXT,
+    PRODUCER_COLUMNS,
+    QUALITY_OK,
+    column_name,
+)
+from homelab_platform.wire.timestamps import to_microseconds
+
+Extra = str | float | bool
+
+
+_WIDEST = {"int": 2**31 - 1, "long": 2**53}
+
+
+class Row(NamedTuple):
+    """One accepted reading; `ts` in microseconds since 1970 UTC."""
+
+    ts: int
+    site: str | None
+    device: str
+    sensor: str
+    value: float
+    unit: str | None
+    quality: str
+    extras: dict[str, Extra] | None
+
+
+class Rejected(NamedTuple):
+    """One refused line: its number from 1 (0 for a whole object), why, and its text cut at 8 KiB."""
+
+    line: int
+    reason: str
+    raw: str
+
+
+@dataclass
+class ExtraColumns:
+    """The columns beyond the contract and their kinds: `string`, `double`, `boolean`, or `long` and `int` (declared by
+    hand).
+
+    A field not seen before becomes a column of the kind of its first value. Later values of another kind go, as text,
+    to the column `<name>_text`, so that neither the column's type nor the value is lost.
+    """
+
+    kinds: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+
+    def name(self, raw: str) -> str:
+        """The column name of a field. Raises ValueError with the reason if it is refused."""
+        found = self.names.get(raw)
+        if found is None:
+            found = column_name(raw)
+            if len(self.names) < 4096:  # a hostile producer may send a new name in every line
+                self.names[raw] = found
+        return found
+
+    def place(self, extras: dict[str, Any]) -> dict[str, Extra]:
+        """Each field's column and stored value, adding columns as needed; all or nothing.
+
+        Raises ValueError with the reason when a name is refused, collides, or would make too many columns.
+        """
+        placed: dict[str, Extra] = {}
+        fresh: dict[str, str] = {}
+        for raw, value in extras.items():
+            if value is None or (isinstance(value, float) and math.isnan(value)):  # NaN comes from Parquet
+                continue
+            name = self.name(raw)
+            kind, stored = _kind(value)
+            known = self.kinds.get(name) or fresh.get(name)
+            if known is None:
+                fresh[name] = kind
+            elif known == "string":
+                stored = stored if kind == "string" else _text(value)
+            elif not (known == kind or _fits(known, stored)):
+                name = f"{name[:58]}_text"
+                if (self.kinds.get(name) or fresh.setdefault(name, "string")) != "string":
+                    raise ValueError(f"field {raw[:64]!r} has a value of another type than its column")
+                stored = _text(value)
+            if name in placed:
+                raise ValueError(f"two fields would fill the column {name!r}")
+            placed[name] = stored
+        if fresh:
+            if len(self.kinds) + len(fresh) > MAX_EXTRA_COLUMNS:
+                raise ValueError(f"field {next(iter(fresh))!r} would be more than {MAX_EXTRA_COLUMNS} extra columns")
+            self.kinds.update(fresh)
+        return placed
+
+
+def _fits(kind: str, value: Extra) -> bool:
+    """Whether a number fits a column of whole numbers that somebody declared."""
+    return isinstance(value, float) and value.is_integer() and abs(value) <= _WIDEST.get(kind, -1)
+
+
+def _kind(value: Any) -> tuple[str, Extra]:
+    if isinstance(value, bool):
+        return "boolean", value
+    if isinstance(value, int | float):
+        exact = isinstance(value, float) or abs(value) <= 2**53  # a wider integer would lose digits as a double
+        return ("double", float(value)) if exact and math.isfinite(value) else ("string", _text(value))
+    return "string", value if isinstance(value, str) else _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict | list | bool | int | float):
+        try:
+            return orjson.dumps(value).decode()
+        except TypeError:  # an integer beyond 64 bits, or a list of things that JSON does not have
+            return str(value)
+    return str(value)
+
+
+def cut(raw: bytes, length: int | None = None) -> str:
+    """The text of a refused line as it is kept: at most 8 KiB, bytes that are not UTF-8 shown as `\\xNN`."""
+    whole = len(raw) if length is None else length
+    text = raw[:MAX_RAW].decode("utf-8", "backslashreplace")
+    return text if whole <= MAX_RAW else f"{text}… [cut: {whole} bytes]"
+
+
+def read_record(record: dict[str, Any], latest: int, extra: ExtraColumns, *, text_numbers: bool = False,
+                zone: str | None = None, pattern: str | None = None) -> Row:  # fmt: skip
+    """The reading of one decoded record.
+
+    `latest` is the last acceptable `ts`; `text_numbers` says that the format knows only text (CSV), so that a value
+    may be one. Raises ValueError with the reason if it is not a reading.
+    """
+    device = _required_text(record, "device")
+    sensor = _required_text(record, "sensor")
+    ts = to_microseconds(record.get("ts"), zone=zone, pattern=pattern)
+    if ts > latest:
+        raise ValueError("ts is more than one day in the future: check the producer's clock")
+    value = _number(record.get("value"), text_numbers)
+    site, unit, quality = (_optional_text(record, name) for name in ("site", "unit", "quality"))
+    extras = None
+    if len(record) > 4:
+        rest = {k: v for k, v in record.items() if k not in PRODUCER_COLUMNS}
+        extras = extra.place(rest) if rest else None
+    return Row(ts, site, device, sensor, value, unit, quality or QUALITY_OK, extras or None)
+
+
+def read_line(line: bytes, latest: int, extra: ExtraColumns) -> Row:
+    """The reading of one NDJSON line. Raises ValueError with the reason if it is not one."""
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError:
+            raise ValueError("not UTF-8") from None
+        raise ValueError(f"not JSON: {str(error).split(': line')[0]}") from None
+    if not isinstance(record, dict):
+        raise ValueError("not a JSON object")
+    return read_record(record, latest, extra)
+
+
+def _required_text(record: dict[str, Any], name: str) -> str:
+    value = record.get(name)
+    if value is None:
+        raise ValueError(f"{name} is missing")
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is not a text")
+    if not value.strip():
+        raise ValueError(f"{name} is empty")
+    return _bounded(name, value)
+
+
+def _optional_text(record: dict[str, Any], name: str) -> str | None:
+    value = record.get(name)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is not a text")
+    return _bounded(name, value)
+
+
+def _bounded(name: str, value: str) -> str:
+    if len(value) > MAX_TEXT:
+        raise ValueError(f"{name} is longer than {MAX_TEXT} characters")
+    if "\0" in value:
+        raise ValueError(f"{name} holds a NUL character")
+    return value
+
+
+def _number(value: Any, text_numbers: bool) -> float:
+    if isinstance(value, str):
+        if not text_numbers:
+            raise ValueError("value is a text, not a number")
+        value = value.strip()
+        if not value:
+            raise ValueError("value is missing")
+        try:
+            value = float(value) if "_" not in value else math.nan
+        except ValueError:
+            raise ValueError("value is not a number") from None
+    if value is None:
+        raise ValueError("value is missing")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("value is not a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError("value is not finite") from None
+    if not math.isfinite(number):
+        raise ValueError("value is not finite")
+    return number

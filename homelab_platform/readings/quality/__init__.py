@@ -1,0 +1,1 @@
+"""Whether the readings are sound: verdicts, the measurements behind them, reconciliation."""

@@ -1,0 +1,1 @@
+"""Servers that are installed once for this user and shared by every checkout."""

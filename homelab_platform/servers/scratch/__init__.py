@@ -1,0 +1,1 @@
+"""Real servers for a test session or a benchmark."""

@@ -1,0 +1,1 @@
+"""Processes under supervision: start, health, restart, stop."""

@@ -1,0 +1,1 @@
+"""Iceberg tables: metadata files, snapshots, the catalog."""

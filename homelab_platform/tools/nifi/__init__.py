@@ -1,0 +1,1 @@
+"""NiFi's REST interface: probes of flows, changes to them, their definitions."""

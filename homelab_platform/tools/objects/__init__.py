@@ -1,0 +1,1 @@
+"""S3: objects, settings of buckets, users and their rights."""

@@ -1,0 +1,203 @@
+"""Who may do what with which bucket: users of the S3 server, each with one key and the least rights that it needs.
+
+Belongs here: what a right means as a policy, the users' keys on disk, and what every S3 server with users can be asked.
+Not here: how a particular server is asked (object_access_minio.py, object_access_seaweedfs.py), or who gets which right
+(lab/resolve_data.py).
+
+Policies are those of Amazon's IAM (version 2012-10-17), which MinIO and SeaweedFS both take.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from homelab_platform.errors import HomelabError
+from homelab_platform.tools.endpoints import ObjectsEndpoint
+
+KEYS_FILE = "object-keys.json"
+STANDARD_RAW_BUCKET = "readings-raw"
+RIGHTS = {
+    "put": ("s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"),
+    "read": ("s3:GetObject",),
+    "change": ("s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload"),
+}
+"""What each right allows with objects. `put` reads too, because a write whose answer was lost is compared with what is
+there; it neither lists nor deletes. `read` and `change` also list the bucket. Only actions that every server knows:
+SeaweedFS takes `s3:GetBucketLocation` for the right to read all objects of the bucket."""
+LISTS = ("s3:ListBucket",)
+
+
+class NoUsers(HomelabError):
+    """The S3 server is of a kind whose users this project does not know to make."""
+
+
+@dataclass(frozen=True)
+class AccessKey:
+    """The key of one user of the S3 server."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+
+
+class ObjectAccess(Protocol):
+    """The users of an S3 server. Each call may be repeated without harm and raises HomelabError when refused."""
+
+    def key_of(self, user: str) -> str | None:
+        """The access key with which this user is known and allowed in; None when there is no such user."""
+        ...
+
+    def ensure(self, user: str, key: AccessKey) -> None:
+        """Make the user, if need be, and this its one key."""
+        ...
+
+    def policies(self, user: str) -> Mapping[str, Mapping[str, Any]]:
+        """The user's policies by name; empty when there is no such user."""
+        ...
+
+    def set_policy(self, user: str, name: str, policy: Mapping[str, Any] | None) -> None:
+        """Give the user this policy under this name, or take it away."""
+        ...
+
+    def users(self) -> Sequence[str]:
+        """The names of the users that were made through this interface."""
+        ...
+
+    def remove(self, user: str) -> None:
+        """Take the user away with its key and policies; a missing one is no error."""
+        ...
+
+
+def policy_document(bucket: str, right: str, prefixes: Sequence[str]) -> dict[str, Any]:
+    """The policy of one right on a bucket's objects under `prefixes` ("" means all of them)."""
+    resources = [f"arn:aws:s3:::{bucket}/{prefix}*" for prefix in sorted(set(prefixes))]
+    statements: list[dict[str, Any]] = [{"Effect": "Allow", "Action": sorted(RIGHTS[right]), "Resource": resources}]
+    if right != "put":
+        listed: dict[str, Any] = {
+            "Effect": "Allow",
+            "Action": sorted(LISTS),
+            "Resource": [f"arn:aws:s3:::{bucket}"],
+        }
+        statements.append(listed)
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def same_policy(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
+    """Whether two policies say the same, whatever the order of their lists and whether a list of one is a list."""
+    return one is not None and other is not None and _plain(one) == _plain(other)
+
+
+def _plain(policy: Mapping[str, Any]) -> list[str]:
+    found = []
+    for statement in policy.get("Statement", ()):
+        lists = {
+            name: sorted([value] if isinstance(value, str) else value)
+            for name, value in statement.items()
+            if name in {"Action", "Resource"}
+        }
+        rest = {name: value for name, value in statement.items() if name not in {"Action", "Resource", "Sid"} and value}
+        found.append(json.dumps({**rest, **lists}, sort_keys=True))
+    return sorted(found)
+
+
+class KeyFile:
+    """The keys of a site's users: a file for the owner's eyes only, beside the site's other secrets."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / KEYS_FILE
+
+    def get(self, user: str) -> AccessKey:
+        """The key of a user, made up on first use and the same ever after."""
+        found = self._load()
+        if user in found:
+            return found[user]
+        with self._alone():
+            found = self._load()
+            if user not in found:
+                short = "".join(letter for letter in user if letter.isalnum())[:12]
+                found[user] = AccessKey(f"{short}{secrets.token_hex(6)}", secrets.token_urlsafe(30))
+                self._save(found)
+        return found[user]
+
+    def find(self, user: str) -> AccessKey | None:
+        """The key of a user; None when it never was given one."""
+        return self._load().get(user)
+
+    def forget(self, user: str) -> None:
+        """Drop the key, so that the next `get` makes another."""
+        with self._alone():
+            found = self._load()
+            if found.pop(user, None) is not None:
+                self._save(found)
+
+    def _load(self) -> dict[str, AccessKey]:
+        try:
+            raw = json.loads(self._file.read_text())
+            return {user: AccessKey(**key) for user, key in raw.items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, AttributeError):
+            raise HomelabError.of(
+                str(self._file),
+                "cannot be understood",
+                "Move it away and run `homelab apply`: every user of the S3 server gets a new key.",
+            ) from None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._file.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it when this process dies
+            yield
+
+    def _save(self, keys: Mapping[str, AccessKey]) -> None:
+        temporary = self._file.with_suffix(".new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump({user: vars(key) for user, key in sorted(keys.items())}, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._file)
+
+
+def user_of(raw_bucket: str, role: str) -> str:
+    """The name of a role's user on the S3 server of the site whose raw bucket this is.
+
+    Sites that share a server have raw buckets of different names, and so users of different names.
+    """
+    return role if raw_bucket == STANDARD_RAW_BUCKET else f"{raw_bucket.replace('.', '-')}-{role}"
+
+
+def endpoint_for(site: ObjectsEndpoint, keys: KeyFile, user: str) -> ObjectsEndpoint:
+    """The same server, with the key of one user."""
+    key = keys.get(user)
+    return replace(site, access_key=key.access_key, secret_key=key.secret_key)
+
+
+def open_access(endpoint: ObjectsEndpoint) -> ObjectAccess:
+    """The users of the server at this endpoint, whose key must be its administrator's.
+
+    Raises HomelabError when nothing answers, and NoUsers for a server that is neither MinIO nor SeaweedFS.
+    """
+    from homelab_platform.tools.objects.access_minio import MinioAccess
+    from homelab_platform.tools.objects.access_seaweedfs import SeaweedAccess
+    from homelab_platform.tools.objects.client import ObjectStore
+
+    with ObjectStore(endpoint, retries=2, timeout=10) as store:
+        kind = store.server()
+    if kind.startswith("minio"):
+        return MinioAccess(endpoint)
+    if kind.startswith("seaweedfs"):
+        return SeaweedAccess(endpoint)
+    raise NoUsers.of(
+        endpoint.url,
+        f"users and keys cannot be made on this S3 server ({kind or 'it does not say what it is'})",
+        "Use MinIO or SeaweedFS, or leave the rights to that server's own administration.",
+    )

@@ -1,0 +1,1 @@
+"""OpenSSH: commands on hosts, and what keeps them from running."""

@@ -1,0 +1,211 @@
+"""Commands on the lab's hosts over the system's own OpenSSH client.
+
+Belongs here: one connection per host that all commands share, its settings, time limits, becoming root. Not here: what
+is asked or changed there (hosts.py of the adapters, nix.py), or what a failure means (ssh_errors.py).
+
+Host keys are strictly compared with the lab's own file of known hosts, where each host stands by its name in the lab:
+an address that another machine took over is found out, a host that moves to another address keeps its key.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from homelab_platform.errors import HomelabError, Unreachable
+from homelab_platform.tools.ssh import errors as ssh_errors
+
+LONGEST_SOCKET = 48
+"""Characters of a socket's folder; with its name of up to 58, it must fit what the kernel takes (107)."""
+OWN_FAILURE = 255
+"""The exit code by which ssh says that it failed itself."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A host to log in to: `name` is the one that the lab knows it by."""
+
+    name: str
+    address: str
+    user: str = "root"
+    port: int = 22
+
+    @property
+    def where(self) -> str:
+        """The host as a message names it."""
+        port = f" port {self.port}" if self.port != 22 else ""
+        return f"host/{self.name} ({self.address}{port})"
+
+
+@dataclass(frozen=True)
+class SshAccess:
+    """How hosts are reached. `known_hosts` is the lab's own file; `key` a private key file, else the agent's keys.
+
+    `first_contact` says what happens with a host whose key is not known yet: `refuse`, or `accept` and remember it.
+    Time limits in seconds.
+    """
+
+    known_hosts: Path
+    key: Path | None = None
+    first_contact: str = "refuse"
+    connect_timeout: int = 8
+    alive_every: int = 5
+    keep_open: int = 60
+    sockets: Path | None = None
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command came to."""
+
+    code: int
+    output: bytes
+    errors: str = field(default="")
+
+    @property
+    def text(self) -> str:
+        """The output as text."""
+        return self.output.decode("utf-8", "replace")
+
+
+class Ssh:
+    """A host. The first command opens the connection, later ones share it; close() ends it."""
+
+    def __init__(self, target: Target, access: SshAccess) -> None:
+        self.target = target
+        self.access = access
+
+    def options(self, *, fresh: bool = False) -> list[str]:
+        """The settings of ssh for this host; Ansible is given the same. `fresh`: a connection of its own."""
+        access = self.access
+        checking = "accept-new" if access.first_contact == "accept" else "yes"
+        settings = {
+            "BatchMode": "yes",
+            "StrictHostKeyChecking": checking,
+            "UserKnownHostsFile": str(access.known_hosts),
+            "GlobalKnownHostsFile": "/dev/null",
+            "HostKeyAlias": self.target.name,
+            "HashKnownHosts": "no",
+            "CheckHostIP": "no",
+            "UpdateHostKeys": "no",
+            "PreferredAuthentications": "publickey",
+            "ConnectTimeout": str(access.connect_timeout),
+            "ServerAliveInterval": str(access.alive_every),
+            "ServerAliveCountMax": "3",
+            "ForwardAgent": "no",
+            "LogLevel": "ERROR",
+            "ControlMaster": "no" if fresh else "auto",
+            "ControlPath": "none" if fresh else f"{self._sockets()}/%C",
+            "ControlPersist": str(access.keep_open),
+        }
+        if access.key is not None:
+            settings |= {"IdentitiesOnly": "yes", "IdentityFile": str(access.key)}
+        return [*access.options, *(part for name, value in settings.items() for part in ("-o", f"{name}={value}"))]
+
+    def _sockets(self) -> Path:
+        """A folder for the connection's socket that only this user may enter."""
+        folder = self.access.sockets or self.access.known_hosts.parent / "sockets"
+        if len(str(folder)) > LONGEST_SOCKET:
+            folder = Path(tempfile.gettempdir()) / f"homelab-ssh-{os.getuid()}"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
+            raise HomelabError.of(str(folder), "others may enter this folder of SSH sockets", f"chmod 700 {folder}")
+        return folder
+
+    def command(self, remote: str, *, fresh: bool = False) -> list[str]:
+        """The whole command line of ssh that runs the shell text `remote` there."""
+        target = self.target
+        return [
+            "ssh",
+            *self.options(fresh=fresh),
+            "-p",
+            str(target.port),
+            "-l",
+            target.user,
+            "--",
+            target.address,
+            remote,
+        ]
+
+    def run(
+        self,
+        script: str,
+        *,
+        data: bytes = b"",
+        timeout: float = 60.0,
+        root: bool = True,
+        fresh: bool = False,
+        may_fail: Sequence[int] = (),
+        doing: str = "",
+    ) -> Done:
+        """Run a shell script there and return what it came to.
+
+        `root` becomes root by sudo where the login is another. `fresh` makes a new connection, which is the proof that
+        one can be made. Exit codes in `may_fail` are answers; any other but 0 raises HomelabError with the words of the
+        command. What keeps the host from answering raises one of ssh_errors' types, before which nothing was run.
+        """
+        inner = f"sh -c {shlex.quote(script)}"
+        if root and self.target.user != "root":
+            inner = f"sudo -n -- {inner}"
+        # A command that ends with ssh's own code must not be taken for a broken connection.
+        remote = f"{inner}; code=$?; [ $code -ne {OWN_FAILURE} ] || code=254; exit $code"
+        try:
+            done = subprocess.run(
+                self.command(remote, fresh=fresh),
+                input=data,
+                capture_output=True,
+                timeout=timeout,
+                check=False,
+                env={**os.environ, "LC_ALL": "C"},
+            )
+        except subprocess.TimeoutExpired:
+            raise ssh_errors.slow(self.target.where, timeout, doing) from None
+        except FileNotFoundError:
+            raise HomelabError.of("ssh", "is not installed here", "Install openssh-client.") from None
+        errors = done.stderr.decode("utf-8", "replace").strip()
+        if done.returncode == OWN_FAILURE:
+            raise ssh_errors.of_connection(self.target, self.access, errors, doing)
+        if done.returncode == 0 or done.returncode in may_fail:
+            return Done(done.returncode, done.stdout, errors)
+        raise ssh_errors.of_command(self.target, done.returncode, errors, doing)
+
+    def close(self) -> None:
+        """End the shared connection; no error if there is none."""
+        exit_master = [*self.command("", fresh=False)[:-1]]
+        exit_master[1:1] = ["-O", "exit"]
+        subprocess.run(exit_master, capture_output=True, timeout=10, check=False)
+
+
+def knock(target: Target, timeout: float) -> None:
+    """Wait `timeout` seconds at most for the first words of the host's SSH server (RFC 4253, 4.2); logs nobody in.
+
+    Raises Unreachable if it does not speak, HomelabError if something else does.
+    """
+    try:
+        with socket.create_connection((target.address, target.port), timeout=timeout) as connection:
+            said = connection.recv(255)
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise Unreachable.of(
+            target.where, f"does not answer ({reason.lower()})", "Is it switched on and in the network?"
+        ) from None
+    if not said.startswith(b"SSH-"):
+        raise HomelabError.of(target.where, "something else than SSH answers", "Is this its address and port?")
+
+
+@contextmanager
+def opened(target: Target, access: SshAccess) -> Iterator[Ssh]:
+    """A host whose connection ends with the block."""
+    ssh = Ssh(target, access)
+    try:
+        yield ssh
+    finally:
+        ssh.close()

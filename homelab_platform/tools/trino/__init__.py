@@ -1,0 +1,1 @@
+"""Trino: its client, its accounts, its certificates."""

@@ -1,0 +1,46 @@
+"""Trino's own accounts in PostgreSQL: what each may do there, and nothing beyond it.
+
+Belongs here: the two roles and their rights. Not here: where their passwords are kept (servers/trino.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from homelab_platform.plan.trino.config import CATALOG_ROLE, READER_ROLE, STATE_TABLES
+
+if TYPE_CHECKING:
+    import psycopg
+
+CATALOG_TABLES = ("iceberg_tables", "iceberg_namespace_properties")
+_LOCK = 0x7472696E  # an advisory lock: roles belong to the whole server, and two grants at once would fail
+
+
+def grant(connection: psycopg.Connection[Any], passwords: Mapping[str, str]) -> None:
+    """Make the roles with these passwords, and give them their rights in this database; in the caller's transaction."""
+    from psycopg import sql
+
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    for role, password in passwords.items():
+        row = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
+        verb = sql.SQL("ALTER" if row else "CREATE")
+        connection.execute(
+            sql.SQL("{} ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD {}").format(
+                verb, sql.Identifier(role), sql.Literal(password)
+            )
+        )
+    _allow(connection, CATALOG_ROLE, CATALOG_TABLES, "SELECT, INSERT, UPDATE, DELETE")
+    _allow(connection, READER_ROLE, STATE_TABLES, "SELECT")
+
+
+def _allow(connection: psycopg.Connection[Any], role: str, tables: tuple[str, ...], rights: str) -> None:
+    """Exactly these rights on those of the tables that exist, and none on any other."""
+    from psycopg import sql
+
+    who = sql.Identifier(role)
+    connection.execute(sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}").format(who))
+    for table in tables:
+        if connection.execute("SELECT to_regclass(%s)", (table,)).fetchone() != (None,):
+            target = sql.Identifier(table)
+            connection.execute(sql.SQL("GRANT {} ON {} TO {}").format(sql.SQL(rights), target, who))
