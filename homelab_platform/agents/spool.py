@@ -1,7 +1,7 @@
 """The spool: readings on disk until the bucket has them.
 
 Belongs here: appending durably, cutting what a crash left half written, bounding the size, one owner at a time. Not
-here: what is written or where it goes (machine.py).
+here: what is written or where it goes (agents/collector/main.py).
 
 A file is written by one run of one collector only, and is never touched again once it was offered to the bucket. So
 its bytes, and with them the object's key, are the same at every retry, after a crash as well.

@@ -103,7 +103,7 @@ class KeepsData(Protocol):
 
 
 class Store(Protocol):
-    """Where applied states are kept; see tools/state.py for what each call means."""
+    """Where applied states are kept; see apply/state_store.py for what each call means."""
 
     def load(self) -> dict[str, AppliedState]: ...
 
@@ -212,7 +212,7 @@ class ReadingsWorld(World, Protocol):
         ...
 
     def quality(self) -> list[CheckResult]:
-        """The verdicts on the readings; see readings/quality.py."""
+        """The verdicts on the readings; see readings/quality/verdicts.py."""
         ...
 
     def integrity(self, everything: bool) -> Iterator[CheckResult]:

@@ -1,6 +1,6 @@
 """The asset checks: is the lab file valid, are the readings sound.
 
-Belongs here: giving the pure verdicts of the rules and of readings/quality.py their place in Dagster.
+Belongs here: giving the pure verdicts of the rules and of readings/quality/verdicts.py their place in Dagster.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,6 +1,6 @@
 """Watching the hosts: each has a check that is red within a minute of its plug being pulled, and green again by itself.
 
-Belongs here: the check and the sensor that keeps it. Not here: how a host is asked (operations/adapters/hosts.py).
+Belongs here: the check and the sensor that keeps it. Not here: how a host is asked (layers/hosts/adapter.py).
 """
 
 from collections.abc import Iterable, Mapping

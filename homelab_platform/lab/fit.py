@@ -1,6 +1,7 @@
 """Whether everything fits: items with demands (memory, CPU, disk) into nodes, each item into one of some nodes.
 
-Belongs here: the pure arithmetic of packing. Not here: where figures come from (rules/fit.py, resolve_placement.py).
+Belongs here: the pure arithmetic of packing. Not here: where figures come from (rules/fit.py,
+lab/resolve/placement.py).
 
 First-fit decreasing with one-step repair finds a packing in almost every lab that has one. Where it finds none, a
 search over all placements decides: depth first, largest item first, equal nodes tried once, what has failed remembered.

@@ -1,8 +1,8 @@
 """The resolved lab: every fact that a tool needs, derived once. Serialised it is `lab.json`.
 
-Belongs here: the frozen output types and their canonical serialisation. Not here: how a fact is derived (resolve.py),
-or anything that depends on the machine where it runs. All maps are keyed by name and written sorted, so that equal
-labs give equal bytes. Secrets stay references (`sops:…`, `env:…`, `file:…`).
+Belongs here: the frozen output types and their canonical serialisation. Not here: how a fact is derived
+(lab/resolve/lab.py), or anything that depends on the machine where it runs. All maps are keyed by name and written
+sorted, so that equal labs give equal bytes. Secrets stay references (`sops:…`, `env:…`, `file:…`).
 
 Units: memory and sizes in bytes, CPU in millicores, durations in seconds.
 """

@@ -1,6 +1,6 @@
 """Settings that a catalogue entry or a host service declares, and how one value of them is read.
 
-Belongs here: the kinds of settings and their reading. Not here: which settings exist (host_services.py, the
+Belongs here: the kinds of settings and their reading. Not here: which settings exist (lab/host_services/table.py, the
 catalogue).
 """
 

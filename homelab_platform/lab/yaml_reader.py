@@ -1,7 +1,7 @@
 """YAML 1.2, strictly, with the position of every key and value.
 
 Belongs here: turning the text of one file into plain data (dict, list, str, int, float, bool, None) and marks. Not
-here: what the data means (model.py) or how files are joined (load.py).
+here: what the data means (lab/model/lab.py) or how files are joined (load.py).
 
 Scalars follow the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema), with two guards: whole
 numbers with leading zeros stay text, and numbers that JSON cannot carry are refused. libyaml scans; nothing of

@@ -3,7 +3,7 @@
 Belongs here: pure functions from the lab and one secret to Mosquitto's password file, its rights, and the Kubernetes
 Secrets that carry them. A password follows from the secret and the user's name, so nothing is stored and a lab that is
 set up twice has the same ones. Not here: the broker of a site on this machine (servers/mosquitto.py), writing the
-Secrets (operations/adapters/workloads.py), handing a host its own (operations/adapters/host_debian.py).
+Secrets (layers/kubernetes/workloads.py), handing a host its own (layers/hosts/debian.py).
 
 Sources: mosquitto.conf(5), `password_file` and `acl_file`; the `$7$` form is PBKDF2 with HMAC-SHA-512 (RFC 8018).
 """

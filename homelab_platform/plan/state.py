@@ -1,6 +1,6 @@
 """What is known of an asset that was applied before.
 
-Belongs here: the value type that plans and the reconciler read. Where it is stored is tools/state.py.
+Belongs here: the value type that plans and the reconciler read. Where it is stored is apply/state_store.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the collector in the cluster is told: for each node the settings that its host's own collector would have.
 
 Belongs here: these settings, as facts of the workload and as the files that its pods read. Not here: which host has
-which stream (lab/resolve_host_facts.py), or the collector itself (ansible/roles/collector/files).
+which stream (lab/resolve/host_facts.py), or the collector itself (ansible/roles/collector/files).
 """
 
 from __future__ import annotations

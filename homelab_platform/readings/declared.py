@@ -2,7 +2,7 @@
 back.
 
 Belongs here: properties, sort order and partitioning. Not here: columns, which contract.check_schema guards, or when a
-table is looked at (operations/adapters/tables.py).
+table is looked at (layers/tables/adapter.py).
 """
 
 from __future__ import annotations

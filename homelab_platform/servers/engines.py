@@ -1,7 +1,7 @@
 """The servers that are installed once for this user before anything can start them, and installing several at once.
 
 Belongs here: which there are, what installing each costs, and `python -m homelab_platform.servers.engines [NAME …]`.
-Not here: how each is fetched or built (one module per server), or which a site runs (site_engines.py).
+Not here: how each is fetched or built (one module per server), or which a site runs (servers/site/engines.py).
 """
 
 from __future__ import annotations

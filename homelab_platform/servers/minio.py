@@ -1,7 +1,7 @@
 """MinIO, the other S3 server of a site: built once from its locked source, run as the supervisor's process.
 
 Belongs here: how it is built, its folder and its settings. Not here: running it (supervisor.py), its users and policies
-(tools/object_access_minio.py). Upstream is archived and publishes no programs any more, so it is built by Go; who has
+(tools/objects/access_minio.py). Upstream is archived and publishes no programs any more, so it is built by Go; who has
 no Go takes SeaweedFS, which is the default and needs none.
 
 `minio.lock` is a Go module that names every module of the build (go.mod) and its checksum (go.sum): Go refuses

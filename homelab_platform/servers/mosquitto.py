@@ -1,7 +1,7 @@
 """The MQTT broker: Mosquitto from this system or from its distribution's package, as a process for the supervisor.
 
 Belongs here: getting the program without installing it into the system, its settings, users and rights. Not here:
-what is done with messages (readings/sources/mqtt_bridge.py).
+what is done with messages (agents/bridge/).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Apache NiFi as a process that the supervisor can run: its folder, its settings, its command.
 
-Belongs here: what one NiFi of a site on this machine needs. Not here: fetching and assembling it (nifi_install.py), or
-talking to it (tools/nifi.py). It binds 127.0.0.1 only; what its flows listen on is theirs to say.
+Belongs here: what one NiFi of a site on this machine needs. Not here: fetching and assembling it
+(servers/install/nifi.py), or talking to it (tools/nifi/flows.py). It binds 127.0.0.1 only; what its flows listen on
+is theirs to say.
 
 Settings are named as in the NiFi System Administrator's Guide.
 """
@@ -128,7 +129,7 @@ def copy_extensions(target: Path) -> None:
     source = paths.project_path("nifi", "extensions")
     target.mkdir(parents=True, exist_ok=True)
     wanted = {file.name: file for file in source.glob("*.py")}
-    readers = paths.project_path("homelab_platform", "readings", "sources")
+    readers = paths.project_path("homelab_platform", "wire")
     wanted |= {f"homelab_{name}.py": readers / f"{name}.py" for name in SHARED_MODULES}
     for old in target.glob("*.py"):
         if old.name not in wanted:

@@ -1,7 +1,7 @@
 """The embedded S3 server: SeaweedFS from its wheel as a process that the supervisor can run.
 
 Belongs here: its ports, its folders and its settings. Not here: running it (supervisor.py) or talking to it
-(tools/objects.py). One process holds master, volume server, filer and S3 gateway, all bound to 127.0.0.1.
+(tools/objects/client.py). One process holds master, volume server, filer and S3 gateway, all bound to 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def process(folder: Path, chosen: SeaweedPorts, *, signing_key: str | None = Non
     machine could read every object past the S3 gateway, straight from filer or volume server.
 
     Telemetry is off, and so is everything that listens without being used (Iceberg, Lance, WebDAV, metrics). The
-    site's own key may make users and keys (tools/object_access.py). Volumes
+    site's own key may make users and keys (tools/objects/access.py). Volumes
     grow one at a time and only as data comes, and a write fails while the disk has less than 256 MiB left. HOME is
     the data folder, so that no settings of the user's own SeaweedFS are picked up.
     """

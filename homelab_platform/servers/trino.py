@@ -1,7 +1,8 @@
 """Trino as a process that the supervisor can run: its folder, its secrets, its command.
 
-Belongs here: what one Trino on this machine needs. Not here: fetching it (trino_install.py), what its settings are
-(tools/trino_config.py), talking to it (tools/trino.py). It binds 127.0.0.1 only; people come over TLS with a password.
+Belongs here: what one Trino on this machine needs. Not here: fetching it (servers/install/trino.py), what its
+settings are (plan/trino/config.py), talking to it (tools/trino/client.py). It binds 127.0.0.1 only; people come over
+TLS with a password.
 
 Secrets are filled in when the files are written, for the owner's eyes only. What Trino needs beyond what the caller
 gives (accounts in PostgreSQL, first passwords of people) is made here once and kept in the server's own folder.

@@ -1,7 +1,7 @@
 """The site on a lab's own cluster as the graph sees it: PostgreSQL and S3 in pods, no data folder that lasts.
 
 Belongs here: what differs from the embedded site, whose adapters of buckets, tables and marts it shares. Not here:
-where its servers are (servers/cluster_site.py), how its pods are made (helm/homelab-platform).
+where its servers are (servers/site/in_cluster.py), how its pods are made (helm/homelab-platform).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A site that steers a lab: its hosts over SSH, its cluster, what runs there; the readings in the site's own servers.
 
 Belongs here: which adapter serves which layer, opened when it is first needed. Not here: how each of them is reached
-(lab_reach.py) or brought about.
+(reach.py) or brought about.
 """
 
 from __future__ import annotations

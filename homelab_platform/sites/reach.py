@@ -1,7 +1,7 @@
 """How a site that steers a lab gets at its hosts and its cluster.
 
 Belongs here: from what the site remembers (which key, which kubeconfig) to connections. Not here: SSH and Kubernetes
-themselves (tools/), or what is done with them (hosts.py, cluster.py, workloads.py).
+themselves (tools/), or what is done with them (layers/hosts/adapter.py, cluster.py, workloads.py).
 """
 
 from __future__ import annotations

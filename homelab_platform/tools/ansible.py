@@ -1,7 +1,7 @@
 """Running a playbook on one host over the connection that is open already.
 
 Belongs here: starting ansible-playbook, its settings, reading what it says task by task. Not here: what the roles do
-(ansible/) or what follows from a failure (operations/adapters/hosts.py).
+(ansible/) or what follows from a failure (layers/hosts/adapter.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """DuckDB as the SQL engine over the lake: offline extensions, the S3 secret, and the catalog `hive` as views.
 
 Belongs here: opening a connection that sees every Iceberg table of the SQL catalog at one moment, and saying which
-statements it may run. Not here: running a person's query and showing its rows (readings/query.py).
+statements it may run. Not here: running a person's query and showing its rows (readings/query/run.py).
 
 The Iceberg tables are views over `iceberg_scan` of the metadata file that the catalog points at when the connection is
 opened: delete files are respected, new columns appear with the next connection, and one connection reads one state

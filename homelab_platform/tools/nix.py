@@ -1,7 +1,7 @@
 """Building NixOS systems and bringing them to hosts, by the `nix` command.
 
 Belongs here: which builder there is, building a host's system or image, copying a closure, its difference. Not here:
-what a system consists of (nix/) or switching to it under guard (operations/adapters/host_nixos.py).
+what a system consists of (nix/) or switching to it under guard (layers/hosts/nixos.py).
 
 The flake in nix/ reads `lab.json` beside it. It is built from a copy, so that no lab's file gets into the checkout; the
 copy's flake.lock stays with the site and pins the inputs from the first build on.

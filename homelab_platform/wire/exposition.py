@@ -1,8 +1,8 @@
 """The text that a Prometheus exporter answers with, to readings: one line of JSON for each sample that is wanted.
 
 Belongs here: the exposition format, the selectors that say which samples are kept, how a sample is named. Not here:
-asking the exporter, or what a reading is (readings/record.py). Standard library only, Python 3.9 or later: NiFi runs
-this very file beside its processors (servers/nifi.py copies it).
+asking the exporter, or what a reading is (readings/decode/record.py). Standard library only, Python 3.9 or later:
+NiFi runs this very file beside its processors (servers/nifi.py copies it).
 
 Sources: Prometheus, "Exposition formats" (text format 0.0.4), "Querying basics" (instant vector selectors), "Metric and
 label naming" (base units). What OpenMetrics adds to a sample (an exemplar) is passed over.

@@ -1,9 +1,9 @@
 """What a device or an API says in JSON, to readings: one line of JSON for each, as the table's contract takes it.
 
 Belongs here: numbers, objects and arrays as devices send them, and what of a reading the stream knows already. Not
-here: how the words arrived (mqtt_bridge.py, poll.py), or what a reading is (readings/record.py): a line that is none is
-made all the same, and the table says what is wrong with it. Standard library only, Python 3.9 or later: NiFi runs this
-very file beside its processors (servers/nifi.py copies it).
+here: how the words arrived (agents/bridge/main.py, poll.py), or what a reading is (readings/decode/record.py): a line
+that is none is made all the same, and the table says what is wrong with it. Standard library only, Python 3.9 or
+later: NiFi runs this very file beside its processors (servers/nifi.py copies it).
 """
 
 from __future__ import annotations

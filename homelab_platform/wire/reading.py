@@ -1,6 +1,7 @@
 """One reading as a source makes it, its line in a raw object, and the object's key.
 
-Belongs here: the producing side of the contract of raw objects. Not here: checking what arrives (readings/record.py).
+Belongs here: the producing side of the contract of raw objects. Not here: checking what arrives
+(readings/decode/record.py).
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ pytestmark = pytest.mark.servers
 
 HOLD = """
 import sys, time, orjson
-from homelab_platform.tools import state_locks
+from homelab_platform.apply import locks
 from homelab_platform.tools.endpoints import PostgresEndpoint
-with state_locks.held(PostgresEndpoint(**orjson.loads(sys.argv[1])), state_locks.LAB, "apply"):
+with locks.held(PostgresEndpoint(**orjson.loads(sys.argv[1])), locks.LAB, "apply"):
     print("held", flush=True)
     time.sleep(60)
 """

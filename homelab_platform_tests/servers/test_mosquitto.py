@@ -149,7 +149,7 @@ def test_the_package_is_unpacked_with_its_programs_and_their_versions_kept(tmp_p
         [programs[0], "-h"], env=os.environ | apt.libraries(tmp_path), capture_output=True, text=True, check=False
     )
     assert "mosquitto version 2." in said.stdout
-    assert (tmp_path / apt.VERSIONS).read_text().startswith("mosquitto 2.")
+    assert any(line.startswith("mosquitto 2.") for line in (tmp_path / apt.VERSIONS).read_text().splitlines())
 
 
 def test_libraries_that_the_system_lacks_come_beside_the_program(

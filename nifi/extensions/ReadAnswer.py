@@ -3,7 +3,7 @@
 What InvokeHTTP found out stands in the attributes that it writes; `asked.at` (ms since 1970) is set as a poll begins.
 
 Belongs here: what NiFi sees, and which reader an answer gets. Not here: the readers, which are files of the project
-itself (homelab_platform/readings/sources/, copied beside this one as homelab_*.py), or asking (NiFi's InvokeHTTP).
+itself (homelab_platform/wire/, copied beside this one as homelab_*.py), or asking (NiFi's InvokeHTTP).
 """
 
 from __future__ import annotations

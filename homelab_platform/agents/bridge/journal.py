@@ -1,6 +1,6 @@
 """When the bridge received what: on disk before a message's readings are sent on, so that a redelivery keeps its time.
 
-Belongs here: remembering messages that brought no time of their own. Not here: sessions (mqtt_bridge_stream.py).
+Belongs here: remembering messages that brought no time of their own. Not here: sessions (stream.py).
 
 A broker sends a message of QoS 1 again, with the same packet identifier, until it gets the acknowledgement (MQTT 5.0,
 sections 4.3.2 and 4.4). Its readings have been stored by then, perhaps: only the same time makes them the same readings

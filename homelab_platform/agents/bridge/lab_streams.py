@@ -1,7 +1,7 @@
 """Which streams the bridge carries in a site that steers a lab: at the lab's own broker, those of its hosts too.
 
 Belongs here: the resolved lab to BridgeStream values for such a site. Not here: streams at a site's own broker
-(mqtt_bridge_settings.py), carrying (mqtt_bridge_machines.py), who may do what at the lab's broker
+(settings.py), carrying (machines.py), who may do what at the lab's broker
 (plan/broker_access.py).
 """
 
@@ -28,7 +28,7 @@ from homelab_platform.tools.endpoints import MqttEndpoint
 
 AGAIN_AFTER = 60.0
 TOPIC = "homelab/{stream}/+"
-"""What hosts publish to, a level for the host (lab/resolve_host_facts.py)."""
+"""What hosts publish to, a level for the host (lab/resolve/host_facts.py)."""
 
 
 def machine_streams_of(lab: Mapping[str, Any], broker: MqttEndpoint, folder: Path) -> dict[str, BridgeStream]:

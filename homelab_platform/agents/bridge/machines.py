@@ -3,7 +3,7 @@
 Belongs here: what is different from any device's messages. A sample brings its own times, so it can be told from all
 others by its bytes; a batch lies on the disk, with the key of its object, before the bucket is asked to keep it, and is
 brought to its end after a kill; which samples are stored is remembered, for a collector sends again what its broker may
-have forgotten (ansible/roles/collector). Not here: sessions and acknowledgements (mqtt_bridge_stream.py).
+have forgotten (ansible/roles/collector). Not here: sessions and acknowledgements (stream.py).
 """
 
 from __future__ import annotations

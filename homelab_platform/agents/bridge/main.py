@@ -1,7 +1,7 @@
 """The bridge from MQTT to the raw bucket: `python -m homelab_platform.agents.bridge.main --site ROOT`.
 
 Belongs here: one thread for each MQTT stream of the site's lab, begun and ended as the lab changes. Not here: what a
-stream's thread does (mqtt_bridge_stream.py). NiFi's own MQTT processors are in a bundle that a slim NiFi lacks, and
+stream's thread does (stream.py). NiFi's own MQTT processors are in a bundle that a slim NiFi lacks, and
 they acknowledge a message once NiFi has it, not once the bucket has.
 """
 

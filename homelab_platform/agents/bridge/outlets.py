@@ -1,7 +1,7 @@
 """Where the bridge sends readings: the HTTP entrance of a stream's flow in NiFi, or straight into the raw bucket.
 
 Belongs here: one batch of lines out of the house, and what went wrong with it: later it may work, or never as it is.
-Not here: what the lines hold (payload.py), waiting and acknowledging (mqtt_bridge_stream.py).
+Not here: what the lines hold (payload.py), waiting and acknowledging (stream.py).
 """
 
 from __future__ import annotations

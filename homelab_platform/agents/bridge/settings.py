@@ -1,7 +1,7 @@
 """Which streams the bridge carries, as the resolved lab of its site says.
 
 Belongs here: `lab.json` to BridgeStream values, the broker and the way out of each. Not here: carrying
-(mqtt_bridge_stream.py). It reads the resolved lab as plain JSON, so that the bridge stays small.
+(stream.py). It reads the resolved lab as plain JSON, so that the bridge stays small.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Belongs here: the guarantee. A message is acknowledged only after its readings are in the bucket, so that a kill of
 anything at any moment has the broker send it again; and a message sent again makes the same readings again, which the
-table counts once. Not here: what a payload means (payload.py), the ways out (mqtt_bridge_outlets.py), the memory of
-arrival times (mqtt_bridge_journal.py), which streams there are (mqtt_bridge_settings.py).
+table counts once. Not here: what a payload means (payload.py), the ways out (outlets.py), the memory of
+arrival times (journal.py), which streams there are (settings.py).
 
 Source: MQTT 5.0, sections 3.1.2.11.3 (Receive Maximum), 3.8.3.1 (Retain Handling), 4.3.2 (QoS 1), 4.6 (ordering).
 """
@@ -48,7 +48,7 @@ class BridgeStream:
 
     `levels` says what the wildcards of the topic filter stand for, in order: `device`, `sensor`, `site` or `-`.
     `entrance` is the address of its flow in NiFi; None for straight into the bucket. `machines`: each message holds
-    lines of readings as the hosts' collectors write them (mqtt_bridge_machines.py). Messages are gathered for
+    lines of readings as the hosts' collectors write them (machines.py). Messages are gathered for
     `batch_seconds` before they are stored.
     """
 

@@ -2,7 +2,7 @@
 
 The plain names (`cpu`, `memory`, `disk`, `temperature`, `throttled`) are the ones that a lab's machine stream lists.
 
-Belongs here: one probe per kind of value. Not here: when to sample and where readings go (machine.py). A probe whose
+Belongs here: one probe per kind of value. Not here: when to sample and where readings go (main.py). A probe whose
 value this machine lacks gives nothing; it never fails the sample.
 
 The throttling bits are those of `vcgencmd get_throttled` (Raspberry Pi documentation, "vcgencmd"): bit 0

@@ -1,6 +1,6 @@
 """The shape of a host service, and the short form in which the tables write its settings.
 
-Belongs here: the type only; the tables are host_services_system.py and host_services_apps.py.
+Belongs here: the type only; the tables are system.py and apps.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The lab file's `hosts:` section: one machine each, from the board to its host services.
 
-Belongs here: what a person writes about a machine. What host services there are is in host_services.py.
+Belongs here: what a person writes about a machine. What host services there are is in lab/host_services/table.py.
 """
 
 from __future__ import annotations

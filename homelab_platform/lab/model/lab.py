@@ -1,6 +1,6 @@
 """The lab file as a type: what a person may write, with a description of every key.
 
-Belongs here: the top level only; each section has a module of its own (model_network.py, model_hosts.py …). Strict
+Belongs here: the top level only; each section has a module of its own (network.py, hosts.py …). Strict
 and frozen: what is not described here is refused. Nothing here looks across fields: that is lab/rules.
 """
 

@@ -1,6 +1,6 @@
 """The lab file's `network:` section: addresses, pools, VLANs, VPN, DNS, zones, firewall, WiFi and TLS.
 
-Belongs here: what a person writes. Derived facts (peers, records) are made in resolve_network.py.
+Belongs here: what a person writes. Derived facts (peers, records) are made in lab/resolve/network.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A workload as asked for, beside the catalogue entry it was made from; and small helpers that resolving shares.
 
-Belongs here: the working data of resolve.py and its parts. Nothing of it leaves lab/.
+Belongs here: the working data of lab.py and its parts. Nothing of it leaves lab/.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a host's own configuration takes from the rest of the lab, so that nix/ and ansible/ derive nothing themselves.
 
 Belongs here: networks behind the words of firewall rules, time servers and locale, where the host's own readings go.
-Not here: what follows from the host alone (resolve_hosts.py).
+Not here: what follows from the host alone (hosts.py).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Belongs here: one ResolvedHost from one Host. Units: memory in bytes, CPU in millicores.
 
 What a node keeps for itself (measured figures of the project's facts): the system 0.35 GiB, a k3s server 1.3 GiB and
-half a core, an agent 0.45 GiB and a tenth of a core; host services as host_services.py has them.
+half a core, an agent 0.45 GiB and a tenth of a core; host services as lab/host_services/table.py has them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From the lab as written to the lab with every derived fact.
 
 Belongs here: the order in which facts are derived, and the small sections; each family of facts has a module of its
-own (resolve_hosts.py, resolve_workloads.py …). Pure: equal labs give equal bytes, on every machine, whatever the
+own (hosts.py, workloads.py …). Pure: equal labs give equal bytes, on every machine, whatever the
 order of keys in the file. A lab that breaks rules still resolves as far as it can: the rules say what is wrong.
 """
 

@@ -1,6 +1,6 @@
 """Derived facts of volumes: storage class, size, and the host whose disk holds them.
 
-Belongs here: everything about where a workload's bytes lie, but for buckets (resolve_data.py).
+Belongs here: everything about where a workload's bytes lie, but for buckets (data.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Derived facts of workloads: exposure, address, hostname, sign-in, needs, volumes, placement.
 
-Belongs here: one ResolvedWorkload from one Chosen. Placement is in resolve_placement.py, volumes in
-resolve_volumes.py.
+Belongs here: one ResolvedWorkload from one Chosen. Placement is in placement.py, volumes in
+volumes.py.
 """
 
 from __future__ import annotations

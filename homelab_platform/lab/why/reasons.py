@@ -1,6 +1,6 @@
 """The sentences of `homelab show --why`: why a derived value is what it is, and how keys are called in the lab file.
 
-Belongs here: words only; why.py decides which one applies.
+Belongs here: words only; trace.py decides which one applies.
 """
 
 from __future__ import annotations

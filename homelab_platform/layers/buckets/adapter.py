@@ -1,7 +1,7 @@
 """Buckets of the site's S3 server: probed and changed through the S3 interface alone.
 
 Belongs here: a bucket's existence, versioning, lifecycle, encryption, policy, and the tag that carries its fingerprint.
-Not here: who may use it (bucket_access.py), what leaves it with time (bucket_expiry.py), what its objects mean
+Not here: who may use it (tools/objects/grants.py), what leaves it with time (expiry.py), what its objects mean
 (readings/).
 """
 
@@ -113,7 +113,7 @@ class BucketAdapter:
         yield Exhibit("rights", "table", rows(desired.document.get("access") or {}))
 
     def expire(self, states: Iterable[DesiredState], say: Say) -> Iterable[Exhibit]:
-        """Delete from these buckets what the lab lets go; see bucket_expiry.py for what stays in spite of its age."""
+        """Delete from these buckets what the lab lets go; see expiry.py for what stays in spite of its age."""
         from homelab_platform.layers.buckets.expiry import Swept, sweep
 
         done = Swept()
@@ -200,7 +200,7 @@ def _policy_differences(store: ObjectStore, name: str) -> list[str]:
 
 
 def _rules(document: Mapping[str, Any], server: str) -> list[ExpiryRule]:
-    """What the server is told to delete by itself. Raw objects of streams are not among it: see bucket_expiry.py.
+    """What the server is told to delete by itself. Raw objects of streams are not among it: see expiry.py.
 
     MinIO refuses the rule for unfinished uploads, and ends them after a day by its own.
     """

@@ -1,7 +1,7 @@
 """What leaves a bucket with time: raw objects that are in the table, old versions, uploads that were broken off.
 
 Belongs here: the sweep that a site does itself, through the S3 interface alone. Not here: the bucket's settings
-(buckets.py), what ingest did (readings/ledger.py).
+(adapter.py), what ingest did (readings/ledger.py).
 
 A server's own lifecycle cannot know what ingest has taken in: after an outage longer than `keep` it would delete
 readings that never reached a table. So raw objects are deleted here, and only those that the ledger holds as ingested,

@@ -1,7 +1,7 @@
 """The flows of a full site: each stream's flow is where its readings come in.
 
 Belongs here: who serves which source, and the broker's rights, which follow the lab. Not here: what is done with a
-flow (flows.py for this machine's own collector, nifi_flows.py for everything that comes from elsewhere).
+flow (direct.py for this machine's own collector, nifi.py for everything that comes from elsewhere).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Flows without NiFi: a collector's telemetry, what a bridge brings from a broker, and files that people drop.
 
 Belongs here: what such a flow is told (a file in the site's folder that its carrier reads) and whether it runs. Not
-here: flows through NiFi (nifi_flows.py).
+here: flows through NiFi (nifi.py).
 """
 
 from __future__ import annotations

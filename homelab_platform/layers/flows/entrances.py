@@ -1,7 +1,7 @@
 """Where senders reach the flows of a site: one port and, where it has one, one token for each stream.
 
 Belongs here: a file in the site's folder that outlives NiFi, so that an address once told to a sensor stays. Not here:
-what listens there (nifi_flows.py). The MQTT bridge reads the same file.
+what listens there (nifi.py). The MQTT bridge reads the same file.
 """
 
 from __future__ import annotations

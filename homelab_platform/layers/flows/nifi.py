@@ -1,7 +1,7 @@
 """Flows that come through NiFi: each stream's flow definition uploaded, kept as it is in git, drained before it goes.
 
 Belongs here: the flow of one stream as an asset. Not here: NiFi's interface (tools/nifi*.py), what a flow is told
-(nifi_parameters.py), where senders reach it (nifi_entrances.py).
+(parameters.py), where senders reach it (entrances.py).
 """
 
 from __future__ import annotations

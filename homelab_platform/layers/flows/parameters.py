@@ -1,7 +1,7 @@
 """What a stream's flow in NiFi is told: the values of the parameters that its definition declares.
 
 Belongs here: one function for each kind of source, from the resolved stream to parameters. Not here: definitions
-(nifi/flows/), giving the values to NiFi (nifi_flows.py). A secret is looked up here and nowhere earlier.
+(nifi/flows/), giving the values to NiFi (nifi.py). A secret is looked up here and nowhere earlier.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _http(given: Given) -> Values:
 
 
 SOURCES: dict[str, Callable[[Given], Values]] = {"http": _http, "mqtt": _http}
-"""By kind of source; those that NiFi itself fetches are in nifi_sources.py."""
+"""By kind of source; those that NiFi itself fetches are in sources.py."""
 
 
 def reveal(reference: str, root: Path) -> str:

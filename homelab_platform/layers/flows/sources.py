@@ -1,7 +1,7 @@
 """What the flows of files and of polled addresses are told: from what the lab file says to their parameters.
 
 Belongs here: one function for each of these sources, and making ready what its flow looks at. Not here: flows with an
-entrance (nifi_parameters.py), the definitions themselves (nifi/flows/).
+entrance (parameters.py), the definitions themselves (nifi/flows/).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How the platform reaches the hosts of a lab.
 
-Belongs here: settings. Not here: SSH itself (tools/ssh.py).
+Belongs here: settings. Not here: SSH itself (tools/ssh/client.py).
 """
 
 from __future__ import annotations

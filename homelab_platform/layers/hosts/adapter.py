@@ -1,7 +1,7 @@
 """`host/<name>`: look, compare, change under guard, health, confirm; the same for every kind of system.
 
 Belongs here: the order of a deploy, and which way a host goes. Not here: how one way looks and changes
-(host_debian.py, host_nixos.py), the guard (host_deploy.py), what differs (host_state.py).
+(debian.py, nixos.py), the guard (deploy.py), what differs (state.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Hosts with Debian or Raspberry Pi OS: looked at by a script, changed by the roles in ansible/.
 
-Belongs here: probe and change of this way. What both ways share is hosts.py.
+Belongs here: probe and change of this way. What both ways share is adapter.py.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class DebianWay:
         return roles_digest(paths.project_path("ansible"))
 
     def look(self, ssh: Ssh, *, fresh: bool = False, health: bool = False) -> HostLook:
-        """One round trip. Raises the errors of tools/ssh_errors.py, or HomelabError if the host lacks Python."""
+        """One round trip. Raises the errors of tools/ssh/errors.py, or HomelabError if the host lacks Python."""
         script = f"python3 -I -S - {'health' if health else ''}"
         done = ssh.run(script, data=_PROBE.read_bytes(), fresh=fresh, doing="looking at the host")
         try:

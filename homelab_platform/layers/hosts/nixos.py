@@ -1,6 +1,6 @@
 """NixOS hosts: looked at by a shell script, changed by copying a system and switching to it.
 
-Belongs here: probe and change of this way. What both ways share is hosts.py.
+Belongs here: probe and change of this way. What both ways share is adapter.py.
 
 The deploy only tests the new system: the boot loader keeps the old one until the guard confirms. So a restart or a
 rollback in between leads back to the generation that was confirmed last.

@@ -1,6 +1,6 @@
 """What a look at a host found, and how that differs from what was applied there.
 
-Belongs here: the value, and comparing. Not here: looking (host_debian.py, host_nixos.py).
+Belongs here: the value, and comparing. Not here: looking (debian.py, nixos.py).
 
 A host carries `applied.json`: the fingerprint that it was brought to, and the state of everything that is looked after
 there (files, packages, units, accounts, firewall) as it was when that was confirmed. A look takes the same state anew.

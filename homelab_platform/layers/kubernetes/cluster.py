@@ -1,6 +1,6 @@
 """The lab's Kubernetes cluster: its nodes with labels and taints, and what every cluster has before its workloads.
 
-Belongs here: comparing and applying it. Not here: which objects there are (cluster_objects.py), installing k3s on a
+Belongs here: comparing and applying it. Not here: which objects there are (objects.py), installing k3s on a
 host (a host's own layer), or workloads (workloads.py).
 """
 

@@ -41,7 +41,7 @@ def retention_day(lab: ResolvedLab, now: datetime) -> date | None:
 
 
 def upkeep(lab: ResolvedLab, lakehouse: Lakehouse, engines: Engines, task: str, say: Say) -> Iterator[Exhibit]:
-    """Do one task of upkeep on the tables of readings and say what it saved; UPKEEP of base.py lists them."""
+    """Do one task of upkeep on the tables of readings and say what it saved; UPKEEP of apply/adapter.py lists them."""
     began = time.monotonic()
     if task == "compact":
         yield from _compact(lakehouse, say)

@@ -1,7 +1,7 @@
 """Trino's configuration, rendered from the lab: the same text for the server on this machine and for the Helm chart.
 
 Belongs here: catalogs, access rules, groups, resource groups, session limits, server and JVM settings. Not here: the
-limits themselves (trino_limits.py), passwords and certificates (trino_people.py), or running it (servers/trino.py).
+limits themselves (limits.py), passwords and certificates (tools/trino/people.py), or running it (servers/trino.py).
 
 No text holds a secret: Trino's own `${ENV:NAME}` stands where one belongs (SECRETS), which the chart's pods fill from
 their environment and servers/trino.py when it writes the files. Settings are named as in the documentation of

@@ -1,7 +1,7 @@
 """Trino's vendor chart told the same as the server on this machine: catalogs, rules, groups and limits of one lab.
 
 Belongs here: which text goes under which key of the chart, and where the lab's workloads are found from a pod. Not
-here: the texts (trino_config.py). Passwords, keys and the certificate come from Secrets that are only named here:
+here: the texts (config.py). Passwords, keys and the certificate come from Secrets that are only named here:
 
 | Secret | holds |
 |---|---|

@@ -1,7 +1,7 @@
 """What Trino may use: its heap, and for each role how many queries at once, their memory, time and bytes read.
 
 Belongs here: the limits of a lab's Trino, their defaults (fit for a Pi) and reading them from the lab. Not here: how
-Trino is told (trino_config.py).
+Trino is told (config.py).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 and whatever a lab adds.
 
 `sql/` holds each mart's SQL and what its columns mean, `tables` reads them, `relations` says what their SQL may read,
-`refresh` computes the days that changed and commits them, `anomaly_rows` runs the detector of readings/anomalies.py,
-`checks` runs their tests, `lineage` says which columns a column is made from.
+`refresh` computes the days that changed and commits them, `anomaly_rows` runs the detector of
+readings/marts/anomalies.py, `checks` runs their tests, `lineage` says which columns a column is made from.
 """
 
 from homelab_platform.readings.marts.refresh import MartReport, ensure_mart_tables, refresh_mart, remove_mart

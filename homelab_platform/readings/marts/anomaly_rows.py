@@ -1,6 +1,6 @@
 """The rows of the mart `anomalies`: readings in steps of five minutes through the detector, series by series.
 
-Belongs here: what stands between DuckDB and readings/anomalies.py. Not here: the method itself.
+Belongs here: what stands between DuckDB and readings/marts/anomalies.py. Not here: the method itself.
 """
 
 from __future__ import annotations

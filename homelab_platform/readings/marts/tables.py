@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NAMESPACE = "marts"
 FOLDER = Path(__file__).parent / "sql"
 DETECTED = "anomalies"
-"""The mart whose SQL only prepares series, which the detector of readings/anomalies.py then goes through."""
+"""The mart whose SQL only prepares series, which the detector of readings/marts/anomalies.py then goes through."""
 
 
 @dataclass(frozen=True)

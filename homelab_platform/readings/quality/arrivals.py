@@ -1,6 +1,6 @@
 """What is unusual about how readings arrive: clocks that are wrong, streams that suddenly bring many times their usual.
 
-Belongs here: these two measurements and their verdicts. Not here: what the readings say (quality.py).
+Belongs here: these two measurements and their verdicts. Not here: what the readings say (verdicts.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whether the table of readings has its columns, and whether its producers still fill them.
 
 Belongs here: columns that another engine dropped, renamed or changed in type; fields that a producer no longer sends,
-sends under another name, or sends as another kind of value. Not here: values out of range (quality.py).
+sends under another name, or sends as another kind of value. Not here: values out of range (verdicts.py).
 """
 
 from __future__ import annotations

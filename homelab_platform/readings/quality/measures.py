@@ -1,6 +1,6 @@
-"""The measurements that the verdicts of quality.py judge: read from the lake, the ledger and the raw bucket.
+"""The measurements that the verdicts of verdicts.py judge: read from the lake, the ledger and the raw bucket.
 
-Belongs here: queries. Not here: what is good enough (quality.py).
+Belongs here: queries. Not here: what is good enough (verdicts.py).
 """
 
 from __future__ import annotations

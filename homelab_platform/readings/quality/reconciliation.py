@@ -1,7 +1,7 @@
 """Do bucket, ledger, tables and files agree with each other? Asked of what is there, not of what was once written down.
 
 Belongs here: recounting rows against the ledger, looking for readings that are there twice, and the verdicts on both.
-Files against metadata are reconciliation_files.py. Not here: shares, ranges and freshness (quality.py).
+Files against metadata are reconciliation_files.py. Not here: shares, ranges and freshness (verdicts.py).
 
 The usual look is at what changed since the last clean one, remembered in `check_progress`; days that were found wrong
 are looked at again until they are right. `everything` looks at all days.

@@ -1,7 +1,7 @@
 """Whether the readings are sound: fresh, in range, without gaps, few rejected, none lost on the way.
 
 Belongs here: the verdicts, as pure functions of measurements, each with one line for people. Not here: taking the
-measurements (quality_measures.py) or showing verdicts (graph/).
+measurements (measures.py) or showing verdicts (graph/).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A query's rows on a screen or in a pipe: aligned table, CSV, JSON. All of them stream; none holds the whole result.
 
-Belongs here: how a value of SQL is written in each form. Not here: running the query (query.py).
+Belongs here: how a value of SQL is written in each form. Not here: running the query (run.py).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Belongs here: `run_query`, the fallback from Trino's dialect, deadlines, and what an engine error means to a person.
 Not here: how DuckDB sees the lake (tools/duckdb.py), the same query by Trino
-(query_trino.py), or how rows are printed (query_output.py).
+(tools/trino/client.py), or how rows are printed (output.py).
 """
 
 from __future__ import annotations

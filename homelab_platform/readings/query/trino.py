@@ -1,6 +1,6 @@
 """The same query by Trino: what may be run, both dialects, and errors as the other engine words them.
 
-Belongs here: `run_on_trino`, the counterpart of query.run_query. Not here: the client (tools/trino.py).
+Belongs here: `run_on_trino`, the counterpart of query.run_query. Not here: the client (tools/trino/client.py).
 """
 
 from __future__ import annotations

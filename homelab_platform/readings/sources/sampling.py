@@ -1,7 +1,7 @@
 """The first rows of a file that somebody dropped: which format it is, its columns, some of its cells.
 
 Belongs here: looking into a file by its content, never by its name alone. Not here: what the columns mean (guess.py)
-or the whole file (readings/files.py reads it when it is ingested; the header is taken apart the same way).
+or the whole file (readings/decode/files.py reads it when it is ingested; the header is taken apart the same way).
 """
 
 from __future__ import annotations

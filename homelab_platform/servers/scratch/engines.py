@@ -1,7 +1,7 @@
 """The engines beyond PostgreSQL and S3 for a test session or a benchmark: each started once, when first asked for.
 
 Belongs here: for each engine a throw-away folder beside the scratch servers' own, shared by all processes of a session.
-Not here: how an engine is installed and set up (minio.py, trino.py, nifi.py, mosquitto.py).
+Not here: how an engine is installed and set up (minio.py, servers/trino.py, servers/nifi.py, mosquitto.py).
 """
 
 from __future__ import annotations

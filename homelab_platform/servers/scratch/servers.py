@@ -1,7 +1,7 @@
 """Real servers for a test session or a benchmark: started once, shared by all its processes, gone with the last.
 
 Belongs here: PostgreSQL and SeaweedFS in a throw-away folder, and a fresh lakehouse on them for each test. Not here:
-the engines beyond them (scratch_engines.py), the site that people use (site.py). These servers do not survive a power
+the engines beyond them (engines.py), the site that people use (site.py). These servers do not survive a power
 cut: fsync is off.
 """
 

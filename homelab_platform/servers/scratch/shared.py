@@ -1,7 +1,7 @@
 """Servers that several processes share for a while: started by the first that asks, gone with the last.
 
 Belongs here: who uses a supervised folder, attaching to what runs there, and its end. Not here: which servers
-(scratch.py, engines.py). What runs in such a folder does not survive a power cut, and need not.
+(servers.py, engines.py). What runs in such a folder does not survive a power cut, and need not.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The keys that a site's own processes use at its S3 server: each its own, with no more rights than the lab gives it.
 
 Belongs here: giving the rights before the first process asks, and finding a process's key. Not here: what a right means
-(tools/object_access.py), keeping rights as they should be afterwards (operations/adapters/buckets.py).
+(tools/objects/access.py), keeping rights as they should be afterwards (layers/buckets/adapter.py).
 """
 
 from __future__ import annotations

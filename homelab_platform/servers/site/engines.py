@@ -1,7 +1,7 @@
 """What a full site runs beyond PostgreSQL, S3 and the graph: NiFi, Trino, the broker and its bridge.
 
 Belongs here: their folders, ports, credentials and order within a site on this machine. Not here: any engine's own
-settings (nifi.py, trino.py, mosquitto.py) or installing them (engines.py).
+settings (servers/nifi.py, servers/trino.py, mosquitto.py) or installing them (engines.py).
 """
 
 from __future__ import annotations

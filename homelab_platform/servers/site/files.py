@@ -1,7 +1,7 @@
 """The data folder of an embedded site: where its files lie, and reading and writing the two that describe it.
 
-Belongs here: layout, `site.json`, `secrets.json`. Not here: processes (site_processes.py) or refusing a bad machine
-(site_checks.py).
+Belongs here: layout, `site.json`, `secrets.json`. Not here: processes (processes.py) or refusing a bad machine
+(checks.py).
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class SiteFile:
     """What `site.json` holds; `ports` by name of the server, `created` a Unix time.
 
     `profile` is one of PROFILES, `objects` (who serves S3) one of OBJECT_SERVERS. `reach` is how a site of profile lab
-    gets at its hosts and cluster: the names are those of operations/adapters/lab_reach.py.
+    gets at its hosts and cluster: the names are those of sites/reach.py.
     """
 
     lab: str

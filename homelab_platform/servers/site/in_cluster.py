@@ -2,7 +2,7 @@
 
 Belongs here: reading the environment that `helm/homelab-platform` gives each pod, and the step that its init containers
 run (`python -m homelab_platform.servers.site.in_cluster`): wait for PostgreSQL, make databases and, for who works with
-readings, buckets that are missing. Not here: what the graph does with them (operations/adapters/in_cluster.py).
+readings, buckets that are missing. Not here: what the graph does with them (sites/cluster.py).
 """
 
 from __future__ import annotations

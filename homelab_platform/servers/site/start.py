@@ -1,6 +1,6 @@
 """Bringing a site up: from whatever is there to servers that answer, with their databases and buckets.
 
-Belongs here: the steps of one `homelab up`. Not here: what others call (site.py), what is run (site_processes.py).
+Belongs here: the steps of one `homelab up`. Not here: what others call (site.py), what is run (processes.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Starting a supervisor and watching it until its processes answer.
 
 Belongs here: what every owner of a run folder needs (the embedded site, the scratch servers of tests and benchmarks).
-Not here: what to run (site.py, scratch.py) or how it is kept running (supervisor.py).
+Not here: what to run (site.py, servers/scratch/servers.py) or how it is kept running (supervisor.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a Debian or Raspberry Pi OS host is like, as one JSON object; runs on the host, from standard input.
 
 Belongs here: looking, with the standard library of Python 3.7 and the host's own commands. It imports nothing of ours
-and changes nothing. Not here: what that means (operations/adapters/host_state.py).
+and changes nothing. Not here: what that means (layers/hosts/state.py).
 """
 
 import hashlib

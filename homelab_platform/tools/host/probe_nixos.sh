@@ -1,5 +1,5 @@
 # What a NixOS host is like, one fact per line: kind, name, value, between them a tab. Runs on the host, from standard
-# input, with a POSIX shell, coreutils and systemd; changes nothing. Read by operations/adapters/host_nixos.py.
+# input, with a POSIX shell, coreutils and systemd; changes nothing. Read by layers/hosts/nixos.py.
 export LC_ALL=C PATH=/run/current-system/sw/bin:/usr/sbin:/usr/bin:/sbin:/bin
 STATE=/var/lib/homelab
 row() { printf '%s\t%s\t%s\n' "$1" "${2-}" "${3-}"; }

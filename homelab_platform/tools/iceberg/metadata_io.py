@@ -1,7 +1,7 @@
 """Iceberg's metadata files through our own S3 client: bounded retries, errors that name the server, a light import.
 
 Belongs here: PyIceberg's file interface on ObjectStore, whole small files at a time. Not here: data files (readings
-writes Parquet itself) or what the metadata means (iceberg.py). PyIceberg's own PyArrow interface costs two CPU-seconds
+writes Parquet itself) or what the metadata means (tables.py). PyIceberg's own PyArrow interface costs two CPU-seconds
 to import, more than a whole small ingest.
 """
 

@@ -1,7 +1,7 @@
 """Writing one new Iceberg snapshot: its manifests and its manifest list.
 
 Belongs here: how added and removed data files become manifests, and keeping their number small so that the thousandth
-commit costs what the first did. Not here: metadata files and the catalog's pointer (iceberg.py).
+commit costs what the first did. Not here: metadata files and the catalog's pointer (tables.py).
 """
 
 from __future__ import annotations

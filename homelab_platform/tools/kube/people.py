@@ -1,7 +1,7 @@
 """A person's own way into the cluster: a kubeconfig with a client certificate that says who they are and their role.
 
 Belongs here: asking the cluster to sign such a certificate. Not here: what a role may do (operations/adapters/
-cluster_objects.py), or who has which (the lab file).
+layers/kubernetes/objects.py), or who has which (the lab file).
 Source: https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/
 """
 

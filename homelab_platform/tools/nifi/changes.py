@@ -1,6 +1,6 @@
 """NiFi's flows changed: made, brought up to date in place, stopped, drained, taken away.
 
-Belongs here: every write to a NiFi. Not here: looking (nifi.py), the calls themselves (nifi_client.py). A change of one
+Belongs here: every write to a NiFi. Not here: looking (flows.py), the calls themselves (client.py). A change of one
 component's settings stops that component alone, so that senders notice nothing; queues always stay. Every change may
 be repeated.
 """

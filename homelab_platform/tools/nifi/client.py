@@ -1,7 +1,7 @@
 """The HTTP side of NiFi's REST interface: calls, sign-in, requests that take their time, errors that name the place.
 
-Belongs here: what every probe and change needs. Not here: what a flow is (nifi_definition.py) or looking at one and
-changing it (nifi.py). Bodies may hold secrets, so none is ever part of an error.
+Belongs here: what every probe and change needs. Not here: what a flow is (definition.py) or looking at one and
+changing it (flows.py). Bodies may hold secrets, so none is ever part of an error.
 
 Source: NiFi REST API 2.x (`/nifi-api`).
 """

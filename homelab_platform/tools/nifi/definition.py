@@ -1,7 +1,7 @@
 """Flow definitions: what lies in git, made ready for one stream, and compared with what runs.
 
 Belongs here: reading `nifi/flows/*.json` and saying how a running flow differs from one. Not here: NiFi's interface
-(nifi_client.py), looking and changing (nifi.py, nifi_changes.py). A definition is what NiFi itself exports and loads
+(client.py), looking and changing (flows.py, changes.py). A definition is what NiFi itself exports and loads
 ("Download flow definition"), so that anyone can load it by hand too.
 """
 

@@ -1,8 +1,8 @@
 """NiFi's flows as they are: probes over its REST interface.
 
 Belongs here: finding the flow of a stream, comparing it with its definition, its queues, bulletins and throughput.
-Nothing here changes anything but the lists that NiFi makes to be read. Not here: changes (nifi_changes.py), the calls
-themselves (nifi_client.py), definitions (nifi_definition.py).
+Nothing here changes anything but the lists that NiFi makes to be read. Not here: changes (changes.py), the calls
+themselves (client.py), definitions (definition.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """States of NiFi's components: enabled, started, stopped, each waited for and verified.
 
 Belongs here: what NiFi takes its time for. A service may stay ENABLING and a processor STARTING for ever: then the
-error names it. Not here: what components there should be (nifi_changes.py).
+error names it. Not here: what components there should be (changes.py).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Who may do what with which bucket: users of the S3 server, each with one key and the least rights that it needs.
 
 Belongs here: what a right means as a policy, the users' keys on disk, and what every S3 server with users can be asked.
-Not here: how a particular server is asked (object_access_minio.py, object_access_seaweedfs.py), or who gets which right
-(lab/resolve_data.py).
+Not here: how a particular server is asked (access_minio.py, access_seaweedfs.py), or who gets which right
+(lab/resolve/data.py).
 
 Policies are those of Amazon's IAM (version 2012-10-17), which MinIO and SeaweedFS both take.
 """

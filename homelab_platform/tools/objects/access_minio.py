@@ -1,6 +1,6 @@
 """Users, keys and policies of MinIO, through its admin interface.
 
-Belongs here: how MinIO is asked. Not here: what a right means (object_access.py). On MinIO a user's name is its access
+Belongs here: how MinIO is asked. Not here: what a right means (access.py). On MinIO a user's name is its access
 key, so the user of a role is found by the mark that its policies' names carry.
 """
 

@@ -1,6 +1,6 @@
 """Users, keys and policies of SeaweedFS, through the IAM interface on its S3 port.
 
-Belongs here: how SeaweedFS is asked. Not here: what a right means (object_access.py). Actions are those of Amazon's IAM
+Belongs here: how SeaweedFS is asked. Not here: what a right means (access.py). Actions are those of Amazon's IAM
 (API version 2010-05-08); that a caller may choose key and secret is SeaweedFS's own addition.
 """
 

@@ -1,6 +1,6 @@
 """The body of an object as a file that proves itself whole.
 
-Belongs here: reading with the checks of length, etag and pace. Not here: requests (objects.py).
+Belongs here: reading with the checks of length, etag and pace. Not here: requests (client.py).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Belongs here: the one client that the project uses for objects, on the `minio` library, with bounded retries and with
 errors that name endpoint, bucket and key. Not here: a bucket's own settings
-(objects_settings.py), what an object means (readings/) or starting a server (servers/).
+(settings.py), what an object means (readings/) or starting a server (servers/).
 """
 
 from __future__ import annotations

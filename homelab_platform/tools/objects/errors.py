@@ -1,6 +1,6 @@
 """What can go wrong between us and an S3 server, one type per cause.
 
-Belongs here: types that callers catch. Not here: how an answer is told apart (objects.py).
+Belongs here: types that callers catch. Not here: how an answer is told apart (client.py).
 """
 
 from __future__ import annotations

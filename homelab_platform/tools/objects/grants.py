@@ -1,7 +1,7 @@
 """Who may do what with a bucket: seen and put right, one user of the S3 server per producer and consumer.
 
 Belongs here: a bucket's grants against what the server knows of its users. Not here: how a server is asked
-(tools/object_access.py), the bucket's own settings (buckets.py).
+(tools/objects/access.py), the bucket's own settings (layers/buckets/adapter.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The HTTP side of the S3 client: bounded retries with jitter, and the conditional-write header.
 
-Belongs here: what the `minio` library leaves to its HTTP pool. Not here: meaning of answers (objects.py).
+Belongs here: what the `minio` library leaves to its HTTP pool. Not here: meaning of answers (client.py).
 
 The library cannot send If-None-Match; its pool can. A header that is not part of the signature is allowed by
 Signature Version 4, and conditional writes are defined on PutObject and CompleteMultipartUpload (S3 API reference).

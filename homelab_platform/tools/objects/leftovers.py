@@ -1,6 +1,6 @@
 """What a bucket keeps beside its objects: versions that were replaced or deleted, uploads that were never finished.
 
-Belongs here: listing and removing both. Not here: objects themselves (objects.py), when they go (operations/adapters).
+Belongs here: listing and removing both. Not here: objects themselves (client.py), when they go (operations/adapters).
 """
 
 from __future__ import annotations

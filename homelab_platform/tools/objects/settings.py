@@ -1,7 +1,7 @@
 """A bucket's own settings: tags, lifecycle, versioning, encryption, policy.
 
 Belongs here: what the S3 interface lets one read and set about a bucket as a whole, for every server. Not here: objects
-(objects.py), users and keys (object_access.py), or which settings a bucket should have (operations/adapters).
+(client.py), users and keys (access.py), or which settings a bucket should have (operations/adapters).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Commands on the lab's hosts over the system's own OpenSSH client.
 
 Belongs here: one connection per host that all commands share, its settings, time limits, becoming root. Not here: what
-is asked or changed there (hosts.py of the adapters, nix.py), or what a failure means (ssh_errors.py).
+is asked or changed there (layers/hosts/adapter.py of the adapters, nix.py), or what a failure means (errors.py).
 
 Host keys are strictly compared with the lab's own file of known hosts, where each host stands by its name in the lab:
 an address that another machine took over is found out, a host that moves to another address keeps its key.

@@ -1,7 +1,8 @@
 """Trino as a client sees it: one statement in, typed rows out as a stream, and errors that say what Trino says.
 
-Belongs here: connecting, running one statement, turning it off, the names of types, and what an error means. Not here:
-which statements a person may run and dialects (readings/query_trino.py), the server's configuration (trino_config.py).
+Belongs here: connecting, running one statement, turning it off, the names of types, and what an error means. Not
+here: which statements a person may run and dialects (readings/query/trino.py), the server's configuration
+(plan/trino/config.py).
 
 Types are named, and values given, as tools/duckdb.py's engine does it, so that one query looks the same from both.
 """
@@ -110,7 +111,7 @@ def execute(
 class TrinoResult:
     """The rows of one statement, fetched as they are asked for; they can be read once. Close it or use it with `with`.
 
-    The same shape as readings/query.py's QueryResult.
+    The same shape as readings/query/run.py's QueryResult.
     """
 
     def __init__(

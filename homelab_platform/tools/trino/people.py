@@ -1,7 +1,7 @@
 """How people prove themselves to Trino and Trino to them: the password file, and a certificate made by the platform.
 
 Belongs here: hashing passwords as Trino's file authenticator reads them, an authority of the site's own and the
-server's certificate. Not here: who has which rights (trino_config.py).
+server's certificate. Not here: who has which rights (plan/trino/config.py).
 """
 
 from __future__ import annotations

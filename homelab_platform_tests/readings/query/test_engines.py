@@ -33,15 +33,15 @@ from homelab_platform_tests.readings.marts.test_marts import STREAMS
 Engines = tuple[TrinoEndpoint, Lakehouse]
 TODAY = datetime.now(UTC).date()
 ENGINE_ONLY = {
-    "operations/adapters/marts.py": "SELECT * of a mart, as in the list",
-    "readings/compaction.py": "DuckDB's part of a rewrite: whole rows with a parameter",
-    "readings/spans.py": "DuckDB's part of a commit: the bounds of series, with parameters",
+    "layers/marts/adapter.py": "SELECT * of a mart, as in the list",
+    "readings/upkeep/compaction.py": "DuckDB's part of a rewrite: whole rows with a parameter",
+    "readings/commit/spans.py": "DuckDB's part of a commit: the bounds of series, with parameters",
     "readings/plots.py": "a picture's points, with parameters",
     "readings/marts/checks.py": "tests of marts, in the list as they are made of each mart",
-    "readings/quality_columns.py": "a verdict's measure over whatever columns there are, with parameters",
-    "readings/quality_arrivals.py": "a verdict's measure with parameters, and an example in a remedy",
-    "lab/model_marts.py": "an example in a description",
-    "readings/query_trino.py": "an example in an error",
+    "readings/quality/columns.py": "a verdict's measure over whatever columns there are, with parameters",
+    "readings/quality/arrivals.py": "a verdict's measure with parameters, and an example in a remedy",
+    "lab/model/marts.py": "an example in a description",
+    "readings/query/trino.py": "an example in an error",
     "tools/duckdb.py": "an example in an error",
 }
 """Where SQL over the lake stands that no person runs and one engine alone ever does, and why."""

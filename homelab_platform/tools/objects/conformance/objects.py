@@ -1,7 +1,7 @@
 """Questions about objects: reading, writing, listing, names, signatures.
 
 Belongs here: what the S3 API reference says of PutObject, GetObject, ListObjectsV2, DeleteObjects, multipart uploads
-and query authentication. Not here: conditions and checksums of writes (questions_writes.py).
+and query authentication. Not here: conditions and checksums of writes (writes.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Home Assistant's long-term statistics to readings: one line of JSON for each figure of each period.
 
 Belongs here: the rows' shape, which of them are final, how a figure is named. Not here: asking for them, or what a
-reading is (readings/record.py). Standard library only, Python 3.9 or later: NiFi runs this very file beside its
+reading is (readings/decode/record.py). Standard library only, Python 3.9 or later: NiFi runs this very file beside its
 processors (servers/nifi.py copies it, under a name that hides nothing of Python's).
 
 Source: Home Assistant's recorder. Its websocket command `recorder/statistics_during_period` answers with rows by

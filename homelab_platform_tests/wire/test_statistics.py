@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homelab_platform.readings.decode.record import ExtraColumns, read_line
-from homelab_platform.readings.sources import statistics
-from homelab_platform.readings.sources.statistics import HOUR_MS, NotStatistics
+from homelab_platform.wire import statistics
+from homelab_platform.wire.statistics import HOUR_MS, NotStatistics
 
 START = int(datetime(2026, 11, 20, 10, tzinfo=UTC).timestamp() * 1000)
 NOW = START + 3 * HOUR_MS

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homelab_platform.readings.decode.record import ExtraColumns, Row, read_line
-from homelab_platform.readings.sources import poll
-from homelab_platform.readings.sources.poll import NotAnAnswer
-from homelab_platform.wire import payload
+from homelab_platform.wire import payload, poll
 from homelab_platform.wire.payload import Shape
+from homelab_platform.wire.poll import NotAnAnswer
 
 AT = 1_790_000_000_000_000
 HOUSE = Shape({"temperature": "°C", "humidity": "%"}, {"temp_c": "temperature", "time": "ts", "ENERGY.Power": "power"})
