@@ -4,7 +4,7 @@ VENV := .venv
 HOMELAB := $(VENV)/bin/homelab
 LAB ?= examples/pi-cluster
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
-LINT := $(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+LINT := $(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-cache --no-logo
 PYTEST := $(VENV)/bin/pytest -q -n 2
 TEST_LAB := $(VENV)/bin/python -m homelab_platform_tests.testlab
 
@@ -22,7 +22,7 @@ up: setup ## Set up, start the site of LAB (examples/pi-cluster; PROFILE=full fo
 down: setup ## Stop the embedded site of LAB; its data stays
 	@$(HOMELAB) down $(LAB)
 
-lint: setup ## Style and types
+lint: setup ## Style, types and the order of the folders
 	@$(LINT)
 
 servers: setup ## Install the servers of the full profile for this user (once; NAMES="trino nifi" for some)
