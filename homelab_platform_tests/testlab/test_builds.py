@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from homelab_platform.servers.processes import wait_until
 
 PROGRAM = """

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from homelab_platform.servers.build_process import BuildStalled, run_build
+from homelab_platform.servers.install.build_process import BuildStalled, run_build
 
 SOON = {"stalled_after": 0.4, "look_every": 0.1}
 
