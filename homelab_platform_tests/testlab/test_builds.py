@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from homelab_platform.servers.processes import wait_until
+
+from homelab_platform.servers.supervise.processes import wait_until
 
 PROGRAM = """
 import sys
