@@ -49,11 +49,11 @@ def wait_until_applied(site: Site) -> None:
     from homelab_platform.apply.state_store import StateStore
     from homelab_platform.graph.labfile import read_lab
     from homelab_platform.plan.desired import desired_states
-    from homelab_platform.plan.layers import EMBEDDED
     from homelab_platform.plan.reconcile import differs
+    from homelab_platform.plan.sites import CAPABILITIES, SiteKind
 
     store = StateStore(site.lakehouse.postgres)
-    desired = [s for key, s in desired_states(read_lab(LAB)).items() if EMBEDDED.can(key, s.kinds)]
+    desired = [s for key, s in desired_states(read_lab(LAB)).items() if CAPABILITIES[SiteKind.SMALL].can(key, s.kinds)]
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         states = store.load()

@@ -4,8 +4,10 @@ Belongs here: nothing but the way from the lab file to the definitions. A broken
 its problems; it never leaves the UI blank.
 """
 
+import os
+
 from homelab_platform.graph.build import definitions_of_file
 from homelab_platform.graph.labfile import lab_path
-from homelab_platform.sites.choose import kind_here
+from homelab_platform.plan.sites import kind_here
 
-defs = definitions_of_file(lab_path(), site=kind_here())
+defs = definitions_of_file(lab_path(), site=kind_here(os.environ))

@@ -14,6 +14,7 @@ import typer
 
 from homelab_platform.cli import common, output
 from homelab_platform.errors import HomelabError
+from homelab_platform.plan.sites import SiteKind
 
 
 def register(app: typer.Typer) -> None:
@@ -37,15 +38,15 @@ def kubeconfig(
         listed = ", ".join(sorted(resolved.people)) or "nobody yet"
         raise HomelabError.of(f"person {person}", "the lab has nobody of this name", f"There are: {listed}.")
     site = common.running_site(path)
-    if site.profile != "lab":
+    if site.kind is not SiteKind.LAB:
         raise HomelabError.of(
-            "kubeconfig", f"a site of profile {site.profile} reaches no cluster", "Start it: homelab up --profile lab"
+            "kubeconfig", f"a site of kind {site.kind} reaches no cluster", "Start it: homelab up --profile lab"
         )
-    from homelab_platform.sites.lab import LabWorld
+    from homelab_platform.sites.lab import reach_of
     from homelab_platform.tools.kube.api import Cluster
     from homelab_platform.tools.kube.people import kubeconfig_for
 
-    reach = LabWorld(resolved, site.lakehouse, site.root, site).reach
+    reach = reach_of(resolved, site)
     text = kubeconfig_for(Cluster(reach.kubeconfig()), person, known.role, timedelta(days=days))
     if file is None:
         typer.echo(text, nl=False)

@@ -60,16 +60,16 @@ def plan(
 def current_plan(resolved: ResolvedLab, *, refresh: bool, only: list[str] | None) -> Plan:
     """The plan of the lab against its embedded site, running or not, cut down to the assets in `only`."""
     from homelab_platform.plan.desired import desired_states
-    from homelab_platform.plan.layers import PROFILES
     from homelab_platform.plan.plan import make_plan, with_elsewhere
     from homelab_platform.plan.plan import only as cut
+    from homelab_platform.plan.sites import CAPABILITIES
     from homelab_platform.servers.site.applied_lab import last_applied
-    from homelab_platform.servers.site.site import profile_of
+    from homelab_platform.servers.site.site import kind_of
 
     desired = desired_states(resolved)
     states = _states(resolved, desired, refresh)
     wanted = known_keys(only, [*desired, *states])
-    made = make_plan(desired, states, site=PROFILES[profile_of(resolved.name)], lab=resolved.name)
+    made = make_plan(desired, states, site=CAPABILITIES[kind_of(resolved.name)], lab=resolved.name)
     before = last_applied(resolved.name)
     if before is not None:
         made = with_elsewhere(made, desired, desired_states(before))

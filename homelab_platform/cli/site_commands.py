@@ -14,6 +14,7 @@ import typer
 
 from homelab_platform.cli import common, output, plan_commands
 from homelab_platform.errors import HomelabError
+from homelab_platform.plan.sites import SiteKind
 
 if TYPE_CHECKING:
     from homelab_platform.servers.site.site import Site, SiteStatus
@@ -79,7 +80,7 @@ def up(
             lab_name=resolved.name,
             progress=progress,
             dagster_port=port,
-            profile=profile,
+            profile=SiteKind(profile) if profile else None,
             objects=objects,
             reach=_reach(ssh_key, ssh_user, new_hosts, kubeconfig),
             lab=resolved,
@@ -123,7 +124,7 @@ def _say_up(site: Site, state: SiteStatus) -> None:
     for name, url in site.pages().items():
         output.say(f"  {name:<5} {url}")
     output.say(f"  data  {site.root}")
-    if site.profile == "full":
+    if site.kind is SiteKind.FULL:
         from homelab_platform.servers.engines import ENGINES
 
         limits = (f"{ENGINES[name].title} {ENGINES[name].memory}" for name in ("trino", "nifi", "mqtt"))

@@ -22,7 +22,7 @@ from homelab_platform.graph.tags import CONFIRMED_TAG, PURPOSE_TAG
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.plan.desired import DesiredState, desired_states
 from homelab_platform.plan.layers import rank
-from homelab_platform.sites.choose import SiteKind
+from homelab_platform.sites.choose import SiteChoice
 
 if TYPE_CHECKING:
     from homelab_platform.servers.site.site import Site
@@ -151,7 +151,7 @@ def _execute(
     progress: Progress,
     confirmed: bool,
 ) -> ApplyReport:
-    kind = SiteKind("here", world.capabilities, lambda _lab: world)
+    kind = SiteChoice("here", world.capabilities, lambda _lab: world)
     site = SiteResource(lab, kind.open, lambda key, text: progress(f"{key}: {text}"))
     job = build_definitions(lab, site=kind, resource_overrides={SITE: site}).resolve_job_def("apply")
     tags = {PURPOSE_TAG: "apply", CONFIRMED_TAG: "yes" if confirmed else "no", **nominal_for(lab, states)}

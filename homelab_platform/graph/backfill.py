@@ -19,7 +19,7 @@ from homelab_platform.graph.marts import RANGE_END, RANGE_START, days_of, rememb
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.tags import PURPOSE_TAG
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.sites.choose import SiteKind
+from homelab_platform.sites.choose import SiteChoice
 
 if TYPE_CHECKING:
     from homelab_platform.servers.site.site import Site
@@ -39,9 +39,9 @@ def backfill(
     """Compute the marts `keys` for the days `first` to `last` (None: the first and the newest day of readings); returns
     the run's id in the event log. Raises HomelabError for a range without days, or with the problem of the mart.
     """
-    from homelab_platform.sites.local import EmbeddedWorld
+    from homelab_platform.sites.local import world_of
 
-    world = EmbeddedWorld(lab, site.lakehouse, site.root, site)
+    world = world_of(lab, site)
     with instance_of(site) as instance:
         return run_backfill(world, instance, lab, keys, first=first, last=last, progress=progress)
 
@@ -62,7 +62,7 @@ def run_backfill(
         raise HomelabError.of("backfill", "there are no readings yet", "`homelab ingest` takes some in.")
     remember_first_day(lab.name, begins)
     wanted = _days(lab, first, last)
-    kind = SiteKind("here", world.capabilities, lambda _lab: world)
+    kind = SiteChoice("here", world.capabilities, lambda _lab: world)
     resource = SiteResource(lab, kind.open, lambda key, text: progress(f"{key}: {text}"))
     job = build_definitions(lab, site=kind, resource_overrides={SITE: resource}).resolve_job_def("marts")
     result = job.execute_in_process(

@@ -24,24 +24,25 @@ from homelab_platform.graph.sensors import build_sensors
 from homelab_platform.graph.upkeep import maintenance_assets, upkeep_jobs
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.plan.desired import desired_states
-from homelab_platform.sites.choose import SiteKind, site_kind
+from homelab_platform.plan.sites import SiteKind
+from homelab_platform.sites.choose import SiteChoice, site_choice
 
 
 def build_definitions(
     lab: ResolvedLab,
     *,
-    site: str | SiteKind = "embedded",
+    site: SiteKind | SiteChoice = SiteKind.SMALL,
     resource_overrides: Mapping[str, Any] | None = None,
     lab_file: Path | None = None,
     problems: tuple[Problem, ...] = (),
 ) -> dg.Definitions:
-    """The Dagster definitions of `lab` on a site, which is named or given as a SiteKind.
+    """The Dagster definitions of `lab` on a site, by its kind or given opened.
 
     `resource_overrides` replaces resources (the seam for tests). With `lab_file` the reconcile sensor reads that file
     at each tick; `problems` are shown by a failing check. Raises HomelabError if the lab's assets need each other in a
     circle.
     """
-    kind = site_kind(site) if isinstance(site, str) else site
+    kind = site_choice(site) if isinstance(site, SiteKind) else site
     desired = desired_states(lab)
     here = {key: state for key, state in desired.items() if kind.capabilities.can(key, state.kinds)}
     watch = LabWatch(lab_file) if lab_file is not None else None
@@ -72,7 +73,7 @@ def build_definitions(
     )
 
 
-def definitions_of_file(path: Path, *, site: str | SiteKind = "embedded") -> dg.Definitions:
+def definitions_of_file(path: Path, *, site: SiteKind | SiteChoice = SiteKind.SMALL) -> dg.Definitions:
     """The definitions of a lab file. If it is broken: of the last good lab, or of nothing but its failing check."""
     loaded = load_or_last_good(path)
     if loaded.lab is not None:

@@ -25,7 +25,7 @@ from homelab_platform.graph.tags import PURPOSE_TAG
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.plan.desired import DesiredState, desired_states
 from homelab_platform.plan.reconcile import Decision, decide
-from homelab_platform.sites.choose import SiteKind
+from homelab_platform.sites.choose import SiteChoice
 
 RECONCILE_EVERY = 5
 """Seconds between ticks of the reconcile sensor: the daemon's own rhythm."""
@@ -43,7 +43,7 @@ class Reconciler:
 
     lab: ResolvedLab
     built: Mapping[str, DesiredState]
-    kind: SiteKind
+    kind: SiteChoice
     watch: LabWatch | None
     _seen: ResolvedLab | None = field(default=None, repr=False)
     _desired: Mapping[str, DesiredState] | None = field(default=None, repr=False)
@@ -169,7 +169,7 @@ def _why_nothing(decision: Decision, problems: tuple[Problem, ...]) -> str:
 def build_sensors(
     lab: ResolvedLab,
     desired: Mapping[str, DesiredState],
-    kind: SiteKind,
+    kind: SiteChoice,
     jobs: Mapping[str, Any],
     watch: LabWatch | None,
 ) -> list[dg.SensorDefinition]:
@@ -180,7 +180,7 @@ def build_sensors(
 def _sensors(
     lab: ResolvedLab,
     desired: Mapping[str, DesiredState],
-    kind: SiteKind,
+    kind: SiteChoice,
     jobs: Mapping[str, Any],
     watch: LabWatch | None,
 ) -> Iterator[dg.SensorDefinition]:

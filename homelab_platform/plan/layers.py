@@ -81,30 +81,5 @@ class Capabilities:
         return _NEEDS.get(layer_of(key), "another site")
 
 
-EMBEDDED = Capabilities(
-    "embedded", frozenset({"bucket", "table", "mart"}), flow_sources=frozenset({"machine", "files"})
-)
-"""This machine alone: object store, tables and marts, and the flows that start on it."""
-
-FULL = Capabilities(
-    "full",
-    frozenset({"bucket", "table", "mart"}),
-    flow_sources=frozenset({"machine", "files", "http", "mqtt", "prometheus", "rest"}),
-)
-"""This machine with the engines of a lab: every flow ends here, through NiFi or the broker."""
-
-LAB = Capabilities(
-    "lab",
-    frozenset({"host", "cluster", "workload", "bucket", "table", "mart"}),
-    flow_sources=frozenset({"machine", "files", "mqtt"}),
-)
-"""This machine steers the lab: hosts over SSH, their cluster, what runs on it; readings come by the lab's broker."""
-
-CLUSTER = Capabilities("cluster", frozenset({"bucket", "table", "mart"}))
-"""The lab's own cluster, with the platform in its pods: what the servers there hold."""
-
-PROFILES = {"small": EMBEDDED, "full": FULL, "lab": LAB}
-"""What each profile of a site on this machine reaches."""
-
 EVERYTHING = Capabilities("everything", frozenset(LAYERS))
 """A site that reaches all of it, image builders and backup targets too."""

@@ -1,26 +1,23 @@
-"""The kinds of site that a graph can run on.
+"""How each kind of site is opened for a graph.
 
-Belongs here: for each kind what it can do and how it is opened. Opening imports the clients of its servers, so it
-happens only when a run or a sensor first needs it.
+Belongs here: what a graph needs to know of its site before it opens it. Opening imports the clients of its servers, so
+it happens only when a run or a sensor first needs it.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from homelab_platform.apply.adapter import World
-from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.plan.layers import CLUSTER, EMBEDDED, FULL, LAB, Capabilities
-
-PROFILE_VARIABLE = "HOMELAB_PROFILE"
+from homelab_platform.plan.layers import Capabilities
+from homelab_platform.plan.sites import CAPABILITIES, SiteKind
 
 
 @dataclass(frozen=True)
-class SiteKind:
-    """A kind of site: `open` gives the World of a lab, or raises HomelabError that says how to start it.
+class SiteChoice:
+    """The site of a graph: `open` gives the World of a lab, or raises HomelabError that says how to start it.
 
     `begins` says whether its daemon may make a lab real of which nothing was ever applied. Where the lab's own machines
     are in reach, a person does that; what is edited afterwards follows by itself.
@@ -32,10 +29,10 @@ class SiteKind:
     begins: bool = True
 
 
-def _embedded(lab: ResolvedLab) -> World:
-    from homelab_platform.sites.local import open_embedded
+def _local(lab: ResolvedLab) -> World:
+    from homelab_platform.sites.local import open_local
 
-    return open_embedded(lab)
+    return open_local(lab)
 
 
 def _cluster(lab: ResolvedLab) -> World:
@@ -44,22 +41,7 @@ def _cluster(lab: ResolvedLab) -> World:
     return open_cluster(lab)
 
 
-_KINDS = {
-    "embedded": SiteKind("embedded", EMBEDDED, _embedded),
-    "full": SiteKind("full", FULL, _embedded),
-    "lab": SiteKind("lab", LAB, _embedded, begins=False),
-    "cluster": SiteKind("cluster", CLUSTER, _cluster),
-}
-
-
-def kind_here() -> str:
-    """The kind of site that this process belongs to: the supervisor tells the graph's processes its profile."""
-    said = os.environ.get(PROFILE_VARIABLE, "")
-    return said if said in _KINDS else "embedded"
-
-
-def site_kind(name: str) -> SiteKind:
-    """The kind of site of this name. Raises HomelabError that lists the names there are."""
-    if name not in _KINDS:
-        raise HomelabError.of(name, "no such kind of site", f"There are: {', '.join(sorted(_KINDS))}.")
-    return _KINDS[name]
+def site_choice(kind: SiteKind) -> SiteChoice:
+    """The site of this kind, unopened."""
+    opening = _cluster if kind is SiteKind.CLUSTER else _local
+    return SiteChoice(kind.value, CAPABILITIES[kind], opening, begins=kind is not SiteKind.LAB)

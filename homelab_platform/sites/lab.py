@@ -1,101 +1,94 @@
-"""A site that steers a lab: its hosts over SSH, its cluster, what runs there; the readings in the site's own servers.
+"""What a site of kind lab reaches besides its own servers: the lab's hosts over SSH, its cluster, what runs there.
 
-Belongs here: which adapter serves which layer, opened when it is first needed. Not here: how each of them is reached
-(reach.py) or brought about.
+Belongs here: which adapter serves which of these layers, each opened when it is first needed. Not here: how hosts and
+cluster are reached (reach.py) or brought about (layers/).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from homelab_platform.apply.adapter import Adapter, Answering
 from homelab_platform.errors import HomelabError
 from homelab_platform.layers.flows.direct import FlowAdapter
-from homelab_platform.plan.layers import LAB, Capabilities
-from homelab_platform.sites.local import EmbeddedWorld
 from homelab_platform.sites.reach import Reach
 
 if TYPE_CHECKING:
+    from homelab_platform.apply.adapter import Adapter
     from homelab_platform.lab.resolved import ResolvedLab
     from homelab_platform.layers.hosts.adapter import HostAdapter
-    from homelab_platform.plan.desired import DesiredState
     from homelab_platform.servers.site.site import Site
-    from homelab_platform.tools.endpoints import Lakehouse
     from homelab_platform.tools.kube.api import Cluster
 
 BRIDGE = "bridge"
 
 
-class LabWorld(EmbeddedWorld):
-    """The lab of a site of profile lab."""
+@dataclass(frozen=True)
+class SteeredLayers:
+    """The adapters of a steered lab by layer, each opened once, and the one that asks hosts whether they are there."""
 
-    def __init__(self, lab: ResolvedLab, lakehouse: Lakehouse, root: Path, site: Site) -> None:
-        super().__init__(lab, lakehouse, root, site)
-        self._lab_folder = site.lab_path.parent
-        self._broker_secret = _broker_secret(root)
-        self.reach = Reach(lab, self._lab_folder, root, site.reach, self._broker_secret)
+    adapters: Mapping[str, Callable[[], Adapter]]
+    hosts: Callable[[], HostAdapter]
 
-    @property
-    def capabilities(self) -> Capabilities:
-        """What a site of this profile can do."""
-        return LAB
 
-    def adapter(self, layer: str) -> Adapter:
-        """The adapter of a layer. Raises HomelabError for a layer that this site cannot reach, or whatever reaching the
-        cluster raises.
-        """
-        if layer == "host":
-            return self._hosts
-        if layer == "cluster":
-            return self._cluster
-        return self._workloads if layer == "workload" else super().adapter(layer)
+def reach_of(lab: ResolvedLab, site: Site) -> Reach:
+    """How a running site of kind lab gets at hosts and cluster. Raises HomelabError if it lacks its broker's secret."""
+    return Reach(lab, site.lab_path.parent, site.root, site.reach, _broker_secret(site.root))
 
-    def answering(self, hosts: Iterable[DesiredState]) -> dict[str, Answering]:
-        """Ask hosts, side by side and within seconds, whether they are there; by key."""
-        return self._hosts.answering(hosts)
 
-    def _flows(self) -> Adapter:
-        return FlowAdapter(self.lab, self.lakehouse, self.root, carrier=BRIDGE)
+def steered_layers(lab: ResolvedLab, site: Site) -> SteeredLayers:
+    """The layers that a running site of kind lab steers. Raises HomelabError if it lacks its broker's secret."""
+    reach = reach_of(lab, site)
 
-    @cached_property
-    def _hosts(self) -> HostAdapter:
+    @cache
+    def hosts() -> HostAdapter:
         from homelab_platform.layers.hosts.adapter import HostAdapter
 
-        return HostAdapter(self.lab, self.reach.hosts())
+        return HostAdapter(lab, reach.hosts())
 
-    @cached_property
-    def _api(self) -> Cluster:
+    @cache
+    def api() -> Cluster:
         """One client for the cluster and its workloads: each of its own would ask anew what kinds there are."""
         from homelab_platform.tools.kube.api import Cluster
 
-        return Cluster(self.reach.kubeconfig())
+        return Cluster(reach.kubeconfig())
 
-    @cached_property
-    def _cluster(self) -> Adapter:
+    def cluster() -> Adapter:
         from homelab_platform.layers.kubernetes.cluster import ClusterAdapter
 
-        return ClusterAdapter(self._api)
+        return ClusterAdapter(api())
 
-    @cached_property
-    def _workloads(self) -> Adapter:
-        from homelab_platform.catalog.load import load_catalogue
-        from homelab_platform.layers.kubernetes.workloads import WorkloadAdapter
-        from homelab_platform.plan.broker_access import lab_secrets
-        from homelab_platform.servers.install.helm import helm_binary, kubectl_binary
-        from homelab_platform.tools.kube.releases import Helm
+    return SteeredLayers(
+        {
+            "host": hosts,
+            "cluster": cluster,
+            "workload": lambda: _workloads(lab, site, api()),
+            "flow": lambda: FlowAdapter(lab, site.lakehouse, site.root, carrier=BRIDGE),
+        },
+        hosts,
+    )
 
-        own = self._lab_folder / "helm"
-        return WorkloadAdapter(
-            self.lab,
-            load_catalogue(own if own.is_dir() else None),
-            Helm(helm_binary(), self._api),
-            kubectl_binary(),
-            self._lab_folder,
-            given=lab_secrets(self.lab, self._broker_secret),
-        )
+
+def _workloads(lab: ResolvedLab, site: Site, api: Cluster) -> Adapter:
+    from homelab_platform.catalog.load import load_catalogue
+    from homelab_platform.layers.kubernetes.workloads import WorkloadAdapter
+    from homelab_platform.plan.broker_access import lab_secrets
+    from homelab_platform.servers.install.helm import helm_binary, kubectl_binary
+    from homelab_platform.tools.kube.releases import Helm
+
+    folder = site.lab_path.parent
+    own = folder / "helm"
+    return WorkloadAdapter(
+        lab,
+        load_catalogue(own if own.is_dir() else None),
+        Helm(helm_binary(), api),
+        kubectl_binary(),
+        folder,
+        given=lab_secrets(lab, _broker_secret(site.root)),
+    )
 
 
 def _broker_secret(root: Path) -> str:

@@ -9,7 +9,7 @@ from homelab_platform.apply.adapter import Observation, World, observe_one
 from homelab_platform.apply.observation import refreshed_states
 from homelab_platform.errors import HomelabError
 from homelab_platform.plan.desired import DesiredState
-from homelab_platform.plan.layers import LAB
+from homelab_platform.plan.sites import CAPABILITIES, SiteKind
 from homelab_platform.tools.ssh.errors import SudoNeedsPassword
 from homelab_platform_tests.graph.world import MemoryStore
 
@@ -38,7 +38,9 @@ def test_one_host_that_lets_nobody_in_is_recorded_with_its_way_out_and_the_other
     for state in HOSTS.values():
         store.applied(state.key, state.fingerprint, state.document, turn=store.turn())
     adapter = SimpleNamespace(probe=_probe, probe_all=_probe_all)
-    world = cast("World", SimpleNamespace(store=store, capabilities=LAB, adapter=lambda _layer: adapter))
+    world = cast(
+        "World", SimpleNamespace(store=store, capabilities=CAPABILITIES[SiteKind.LAB], adapter=lambda _layer: adapter)
+    )
     known = refreshed_states(world, HOSTS)
     assert (known["host/pi-1"].status, known["host/pi-2"].status) == ("unreachable", "ok")
     assert known["host/pi-1"].reason == "sudo asks ada for a password. Add NOPASSWD."

@@ -15,7 +15,7 @@ from homelab_platform.graph.upkeep import MAINTENANCE
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.plan.desired import desired_states
 from homelab_platform.plan.layers import EVERYTHING
-from homelab_platform.sites.choose import SiteKind
+from homelab_platform.sites.choose import SiteChoice
 from homelab_platform_tests.graph.world import FolderWorld
 from homelab_platform_tests.plan.labs import small_lab, with_values
 
@@ -26,7 +26,7 @@ def world(tmp_path: Path) -> FolderWorld:
 
 
 def build(lab: ResolvedLab, world: FolderWorld) -> dg.Definitions:
-    return build_definitions(lab, site=SiteKind("folder", EVERYTHING, lambda _lab: world))
+    return build_definitions(lab, site=SiteChoice("folder", EVERYTHING, lambda _lab: world))
 
 
 def run(

@@ -12,7 +12,7 @@ from homelab_platform.graph.build import definitions_of_file
 from homelab_platform.graph.tags import REQUEST_TAG, UP_TO_TAG
 from homelab_platform.paths import data_home
 from homelab_platform.plan.layers import EVERYTHING
-from homelab_platform.sites.choose import SiteKind
+from homelab_platform.sites.choose import SiteChoice
 from homelab_platform_tests.graph.test_build import build
 from homelab_platform_tests.graph.test_sensors import evaluate
 from homelab_platform_tests.graph.world import FolderWorld
@@ -44,7 +44,7 @@ def lab_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def definitions(path: Path, world: FolderWorld) -> dg.Definitions:
-    return definitions_of_file(path, site=SiteKind("folder", EVERYTHING, lambda _lab: world))
+    return definitions_of_file(path, site=SiteChoice("folder", EVERYTHING, lambda _lab: world))
 
 
 def keys(defs: dg.Definitions) -> set[str]:

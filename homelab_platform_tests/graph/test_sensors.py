@@ -17,7 +17,8 @@ from homelab_platform.graph.runs import process_identity, runs_under_way
 from homelab_platform.graph.tags import PROCESS_TAG
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.plan.layers import EVERYTHING
-from homelab_platform.sites.choose import SiteKind, site_kind
+from homelab_platform.plan.sites import SiteKind
+from homelab_platform.sites.choose import SiteChoice, site_choice
 from homelab_platform_tests.graph.test_build import run
 from homelab_platform_tests.graph.world import FolderWorld
 from homelab_platform_tests.plan.labs import small_lab, with_values
@@ -39,7 +40,7 @@ def evaluate(
 
 
 def tick(lab: ResolvedLab, world: FolderWorld, instance: DagsterInstance) -> SensorExecutionData:
-    defs = build_definitions(lab, site=SiteKind("folder", EVERYTHING, lambda _lab: world))
+    defs = build_definitions(lab, site=SiteChoice("folder", EVERYTHING, lambda _lab: world))
     return evaluate(defs, "reconcile", world, instance)
 
 
@@ -58,8 +59,8 @@ def test_on_an_empty_site_one_run_is_asked_for_with_everything_in_it(
 def test_where_hosts_are_in_reach_a_person_begins_and_edits_follow_by_themselves(
     world: FolderWorld, instance: DagsterInstance
 ) -> None:
-    kind = SiteKind("lab", EVERYTHING, lambda _lab: world, begins=False)
-    assert not site_kind("lab").begins
+    kind = SiteChoice("lab", EVERYTHING, lambda _lab: world, begins=False)
+    assert not site_choice(SiteKind.LAB).begins
     result = evaluate(build_definitions(small_lab(), site=kind), "reconcile", world, instance)
     assert asked(result) == set()
     assert "`homelab apply` begins" in str(result.skip_message)
@@ -83,7 +84,7 @@ def test_an_edit_asks_for_exactly_the_edited_workload(world: FolderWorld, instan
 def test_what_a_run_is_applying_is_not_asked_for_again(world: FolderWorld, instance: DagsterInstance) -> None:
     run(small_lab(), world, instance)
     edited = with_values(small_lab(), "trino", replicas=2)
-    defs = build_definitions(edited, site=SiteKind("folder", EVERYTHING, lambda _lab: world))
+    defs = build_definitions(edited, site=SiteChoice("folder", EVERYTHING, lambda _lab: world))
     instance.create_run_for_job(
         defs.resolve_job_def("apply"),
         asset_selection=frozenset({dg.AssetKey(["workload", "trino"])}),
@@ -98,7 +99,7 @@ def test_a_run_whose_process_was_killed_is_reported_as_failed_and_asked_for_agai
 ) -> None:
     run(small_lab(), world, instance)
     edited = with_values(small_lab(), "trino", replicas=2)
-    defs = build_definitions(edited, site=SiteKind("folder", EVERYTHING, lambda _lab: world))
+    defs = build_definitions(edited, site=SiteChoice("folder", EVERYTHING, lambda _lab: world))
     host = process_identity().partition(":")[0]
     dead = instance.create_run_for_job(
         defs.resolve_job_def("apply"),

@@ -11,9 +11,10 @@ import pytest
 
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.plan.desired import DesiredState, desired_states
-from homelab_platform.plan.layers import EMBEDDED, EVERYTHING
+from homelab_platform.plan.layers import EVERYTHING
 from homelab_platform.plan.plan import Plan, judge, make_plan, only, with_elsewhere
 from homelab_platform.plan.render import render
+from homelab_platform.plan.sites import CAPABILITIES, SiteKind
 from homelab_platform.plan.state import AppliedState, Status
 from homelab_platform_tests.plan.labs import small_lab, with_values
 
@@ -34,7 +35,7 @@ def plan_of(lab: ResolvedLab, states: dict[str, AppliedState]) -> Plan:
 
 
 def test_on_an_empty_site_everything_within_reach_is_created_and_the_rest_is_listed_apart() -> None:
-    plan = make_plan(desired_states(small_lab()), {}, site=EMBEDDED, now=NOW)
+    plan = make_plan(desired_states(small_lab()), {}, site=CAPABILITIES[SiteKind.SMALL], now=NOW)
     assert {step.key for step in plan.pending} == {
         "flow/machine", "bucket/lake", "bucket/readings-raw", "table/sensor_data", "mart/hourly", "mart/daily",
     }  # fmt: skip
@@ -163,7 +164,7 @@ def test_a_plan_can_be_cut_down_to_some_assets() -> None:
 def test_an_edit_beyond_the_sites_reach_is_shown_but_never_pending() -> None:
     old = with_values(small_lab(), "trino", heap="1G")
     new = with_values(old, "trino", heap="2G")
-    made = make_plan(desired_states(new), applied(new), site=EMBEDDED)
+    made = make_plan(desired_states(new), applied(new), site=CAPABILITIES[SiteKind.SMALL])
     shown = with_elsewhere(made, desired_states(new), desired_states(old))
     assert [step.key for step in shown.elsewhere] == ["workload/trino"]
     assert shown.pending == made.pending

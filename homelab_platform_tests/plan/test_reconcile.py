@@ -12,8 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from homelab_platform.lab.resolved import ResolvedBucket, ResolvedLab
 from homelab_platform.plan.desired import DesiredState, desired_states
-from homelab_platform.plan.layers import EMBEDDED, EVERYTHING
+from homelab_platform.plan.layers import EVERYTHING
 from homelab_platform.plan.reconcile import LONGEST_RETRY, Decision, back_off, decide
+from homelab_platform.plan.sites import CAPABILITIES, SiteKind
 from homelab_platform.plan.state import AppliedState, Status
 from homelab_platform_tests.lab.strategies import EXAMPLES
 from homelab_platform_tests.plan.labs import small_lab, with_values
@@ -94,7 +95,7 @@ def test_a_change_that_loses_data_waits_for_a_person() -> None:
 
 
 def test_what_the_site_cannot_reach_is_never_asked_for() -> None:
-    found = decide(desired_states(small_lab()), {}, NOW, frozenset(), EMBEDDED)
+    found = decide(desired_states(small_lab()), {}, NOW, frozenset(), CAPABILITIES[SiteKind.SMALL])
     assert {key.partition("/")[0] for key in found.request} == {"flow", "bucket", "table", "mart"}
     assert "flow/environment" not in found.request
 

@@ -25,6 +25,7 @@ from typing import Any, Protocol
 
 from homelab_platform.agents.bridge.settings import ENTRANCES
 from homelab_platform.errors import HomelabError
+from homelab_platform.plan.sites import SiteKind
 from homelab_platform.servers.site.engines import USERS_FILE
 from homelab_platform.servers.site.files import Layout
 from homelab_platform.servers.site.site import Site
@@ -378,7 +379,7 @@ def full_site(home: Path, name: str, *, objects: str = "seaweedfs", say: Callabl
     lab_file.parent.mkdir(parents=True, exist_ok=True)
     lab_file.write_text(LAB.format(name=name))
     lab = load_resolved(lab_file, load_catalogue())
-    up(lab_file, lab_name=name, profile="full", objects=objects, lab=lab, progress=say)
+    up(lab_file, lab_name=name, profile=SiteKind.FULL, objects=objects, lab=lab, progress=say)
     try:
         site = open_site(name)
         keys = [key for key in desired_states(lab) if key.startswith(("bucket/", "table/", "flow/"))]

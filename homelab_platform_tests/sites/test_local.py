@@ -15,7 +15,8 @@ from homelab_platform.lab.resolved import ResolvedLab, ResolvedMart
 from homelab_platform.layers.tables.upkeep import retention_day
 from homelab_platform.plan.desired import DesiredState, desired_states
 from homelab_platform.plan.documents import TABLE_CHECKS
-from homelab_platform.sites.local import EmbeddedWorld
+from homelab_platform.sites.local import folder_world
+from homelab_platform.sites.world import SiteWorld
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.objects.client import ObjectStore
 from homelab_platform.wire.reading import Reading, object_key, pack
@@ -31,8 +32,8 @@ def the_lab() -> ResolvedLab:
 
 
 @pytest.fixture
-def world(lakehouse: Lakehouse, tmp_path: Path) -> EmbeddedWorld:
-    return EmbeddedWorld(the_lab(), lakehouse, tmp_path)
+def world(lakehouse: Lakehouse, tmp_path: Path) -> SiteWorld:
+    return folder_world(the_lab(), lakehouse, tmp_path)
 
 
 def desired(key: str, lab: ResolvedLab | None = None) -> DesiredState:
@@ -48,7 +49,7 @@ def drop(lakehouse: Lakehouse, name: str, count: int = 20) -> str:
     return key
 
 
-def test_a_bucket_is_set_up_and_its_tag_says_so(world: EmbeddedWorld) -> None:
+def test_a_bucket_is_set_up_and_its_tag_says_so(world: SiteWorld) -> None:
     state = desired("bucket/readings-raw")
     assert apply_one(world, state).wrote
     found = world.adapter("bucket").probe(state)
@@ -57,7 +58,7 @@ def test_a_bucket_is_set_up_and_its_tag_says_so(world: EmbeddedWorld) -> None:
     assert not apply_one(world, state).wrote
 
 
-def test_a_bucket_that_somebody_changed_is_seen_and_put_back(world: EmbeddedWorld) -> None:
+def test_a_bucket_that_somebody_changed_is_seen_and_put_back(world: SiteWorld) -> None:
     state = desired("bucket/readings-raw")
     apply_one(world, state)
     with ObjectStore(world.lakehouse.objects) as store:
@@ -68,7 +69,7 @@ def test_a_bucket_that_somebody_changed_is_seen_and_put_back(world: EmbeddedWorl
     assert world.store.load()[state.key].status == "ok"
 
 
-def test_a_table_has_its_columns_its_fingerprint_and_its_readings(world: EmbeddedWorld) -> None:
+def test_a_table_has_its_columns_its_fingerprint_and_its_readings(world: SiteWorld) -> None:
     lab = the_lab()
     table = lab.tables["default.sensor_data"].model_copy(update={"columns": {"battery": "double"}})
     wider = lab.model_copy(update={"tables": {"default.sensor_data": table}})
@@ -85,7 +86,7 @@ def test_a_table_has_its_columns_its_fingerprint_and_its_readings(world: Embedde
 
 
 @pytest.mark.slow
-def test_a_mart_is_computed_and_says_by_which_recipe(world: EmbeddedWorld) -> None:
+def test_a_mart_is_computed_and_says_by_which_recipe(world: SiteWorld) -> None:
     apply_one(world, desired("table/sensor_data"))
     drop(world.lakehouse, "a")
     list(world.adapter("table").work(desired("table/sensor_data"), {}, lambda _text: None))
@@ -96,7 +97,7 @@ def test_a_mart_is_computed_and_says_by_which_recipe(world: EmbeddedWorld) -> No
     assert world.adapter("mart").probe(state).matches(state)
 
 
-def test_losing_the_state_store_loses_nothing(world: EmbeddedWorld) -> None:
+def test_losing_the_state_store_loses_nothing(world: SiteWorld) -> None:
     states = [desired(key) for key in ("bucket/lake", "table/sensor_data", "mart/readings_hourly")]
     for state in states:
         apply_one(world, state)
@@ -106,7 +107,7 @@ def test_losing_the_state_store_loses_nothing(world: EmbeddedWorld) -> None:
     assert {k: s.fingerprint for k, s in world.store.load().items()} == {s.key: s.fingerprint for s in states}
 
 
-def test_a_mart_that_left_the_lab_is_taken_away(world: EmbeddedWorld) -> None:
+def test_a_mart_that_left_the_lab_is_taken_away(world: SiteWorld) -> None:
     apply_one(world, desired("table/sensor_data"))
     apply_one(world, desired("mart/readings_hourly"))
     delete_one(world, "mart/readings_hourly")
@@ -114,20 +115,20 @@ def test_a_mart_that_left_the_lab_is_taken_away(world: EmbeddedWorld) -> None:
     assert "mart/readings_hourly" not in world.store.load()
 
 
-def test_a_flow_of_this_machine_gives_the_collector_its_lab(world: EmbeddedWorld) -> None:
+def test_a_flow_of_this_machine_gives_the_collector_its_lab(world: SiteWorld, tmp_path: Path) -> None:
     apply_one(world, desired("flow/machine"))
-    assert (world.root / "lab.json").read_bytes() == the_lab().to_json()
+    assert (tmp_path / "lab.json").read_bytes() == the_lab().to_json()
     assert world.adapter("flow").probe(desired("flow/machine")).facts == {"collector": "not part of this site"}
 
 
-def test_a_mart_that_nobody_knows_is_refused_with_the_names_there_are(world: EmbeddedWorld) -> None:
+def test_a_mart_that_nobody_knows_is_refused_with_the_names_there_are(world: SiteWorld) -> None:
     lab = small_lab()
     with pytest.raises(HomelabError, match="readings_hourly"):
         apply_one(world, desired("mart/hourly", lab))
     assert world.store.load()["mart/hourly"].status == "failed"
 
 
-def test_the_inbox_holds_what_no_ingest_took(world: EmbeddedWorld) -> None:
+def test_the_inbox_holds_what_no_ingest_took(world: SiteWorld) -> None:
     apply_one(world, desired("table/sensor_data"))
     key = drop(world.lakehouse, "a")
     found = look(world, InboxCursor(), 0)
@@ -141,7 +142,7 @@ def test_the_inbox_holds_what_no_ingest_took(world: EmbeddedWorld) -> None:
     assert world.changed_dates(0)[0] == (NOW.date(),)
 
 
-def test_upkeep_merges_files_keeps_every_row_and_says_what_it_saved(world: EmbeddedWorld) -> None:
+def test_upkeep_merges_files_keeps_every_row_and_says_what_it_saved(world: SiteWorld) -> None:
     apply_one(world, desired("table/sensor_data"))
     for name in "abc":
         drop(world.lakehouse, name, 5 + ord(name))
@@ -157,7 +158,7 @@ def test_upkeep_merges_files_keeps_every_row_and_says_what_it_saved(world: Embed
     assert shown["dagster/row_count"] == 5 + ord("c")
 
 
-def test_the_checks_on_real_state_see_a_site_that_is_sound(world: EmbeddedWorld) -> None:
+def test_the_checks_on_real_state_see_a_site_that_is_sound(world: SiteWorld) -> None:
     apply_one(world, desired("table/sensor_data"))
     drop(world.lakehouse, "a")
     list(world.adapter("table").work(desired("table/sensor_data"), {}, lambda _text: None))

@@ -26,13 +26,12 @@ from homelab_platform.agents.bridge.outlets import BucketOutlet, EntranceOutlet,
 from homelab_platform.agents.bridge.settings import FOLDER, streams_of
 from homelab_platform.agents.bridge.stream import BridgeStream, StreamBridge
 from homelab_platform.errors import HomelabError
+from homelab_platform.plan.sites import SiteKind, kind_here
 from homelab_platform.tools.endpoints import Lakehouse
 
 LOOK_EVERY = 2.0
 """Seconds between looks at what the lab says."""
 STOP_WITHIN = 12.0
-PROFILE_VARIABLE, LAB_PROFILE = "HOMELAB_PROFILE", "lab"
-"""The supervisor tells each process of a site its profile; one of this profile has no broker of its own."""
 
 
 @dataclass
@@ -123,7 +122,7 @@ def _asking(root: Path) -> Callable[[], dict[str, BridgeStream]]:
     """What says which streams to carry: those at the site's own broker, or at that of the lab which it steers."""
     from homelab_platform.servers.site.site import open_site
 
-    if os.environ.get(PROFILE_VARIABLE) == LAB_PROFILE:
+    if kind_here(os.environ) is SiteKind.LAB:  # such a site has no broker of its own
         return LabStreams(root)
     return lambda: streams_of(root, open_site(root).engines.mqtt)
 

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.plan.sites import ON_THIS_MACHINE, SiteKind
 from homelab_platform.servers.supervise.spec import write_json
 
 FORMAT = 2
-PROFILES = ("small", "full", "lab")
 """What a site runs: PostgreSQL and SeaweedFS with the graph; the engines of a lab besides; or it steers the lab's own
 hosts and cluster."""
 OBJECT_SERVERS = ("seaweedfs", "minio")
@@ -120,8 +120,8 @@ class Layout:
 class SiteFile:
     """What `site.json` holds; `ports` by name of the server, `created` a Unix time.
 
-    `profile` is one of PROFILES, `objects` (who serves S3) one of OBJECT_SERVERS. `reach` is how a site of profile lab
-    gets at its hosts and cluster: the names are those of sites/reach.py.
+    `profile` is one of ON_THIS_MACHINE, `objects` (who serves S3) one of OBJECT_SERVERS. `reach` is how a site of
+    kind lab gets at its hosts and cluster: the names are those of sites/reach.py.
     """
 
     lab: str
@@ -130,14 +130,14 @@ class SiteFile:
     versions: dict[str, str] = field(default_factory=dict)
     created: float = field(default_factory=time.time)
     format: int = FORMAT
-    profile: str = "small"
+    profile: SiteKind = SiteKind.SMALL
     objects: str = "seaweedfs"
     reach: dict[str, str] = field(default_factory=dict)
 
     @property
     def full(self) -> bool:
         """Whether the site runs the engines of a lab."""
-        return self.profile == "full"
+        return self.profile is SiteKind.FULL
 
     def save(self, layout: Layout) -> None:
         """Write it, at once or not at all."""
@@ -151,8 +151,9 @@ def load_site_file(layout: Layout) -> SiteFile | None:
         found = SiteFile(**raw)
         if not isinstance(found.ports, dict) or not all(isinstance(p, int) for p in found.ports.values()):
             raise ValueError("ports are no numbers")
-        if found.profile not in PROFILES or found.objects not in OBJECT_SERVERS:
+        if found.profile not in ON_THIS_MACHINE or found.objects not in OBJECT_SERVERS:
             raise ValueError(f"no such profile or S3 server: {found.profile}, {found.objects}")
+        found.profile = SiteKind(found.profile)
     except FileNotFoundError:
         return None
     except PermissionError:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
+from homelab_platform.plan.sites import PROFILE_VARIABLE, SiteKind
 from homelab_platform.servers import minio, postgres, seaweedfs
 from homelab_platform.servers.site import engines
 from homelab_platform.servers.site.files import Layout, SiteFile
@@ -36,7 +37,7 @@ def make_plan(layout: Layout, site: SiteFile, *, dagster: bool, collector: bool)
         specs += engines.engine_processes(layout, site, graph_environment(layout, site))
     if dagster:
         specs += _dagster(layout, site)
-    if site.profile == "lab":
+    if site.profile is SiteKind.LAB:
         specs.append(engines.bridge_process(layout, graph_environment(layout, site)))
     elif collector and importlib.util.find_spec(COLLECTOR) is not None:
         specs.append(_collector(layout, site))
@@ -59,7 +60,7 @@ def graph_environment(layout: Layout, site: SiteFile) -> dict[str, str]:
         "HOMELAB_DATA": str(layout.root.parent),
         "HOMELAB_SITE": str(layout.root),
         "HOMELAB_LAB": site.lab_path,
-        "HOMELAB_PROFILE": site.profile,
+        PROFILE_VARIABLE: site.profile,
         "HOMELAB_PG_HOST": HOST,
         "HOMELAB_PG_PORT": str(site.ports["postgres"]),
         "HOMELAB_PG_USER": postgres.SUPERUSER,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
+from homelab_platform.plan.sites import SiteKind
 from homelab_platform.servers.site import access, checks
 from homelab_platform.servers.site import engines as site_engines
 from homelab_platform.servers.site import processes as site_processes
@@ -77,7 +78,7 @@ class Site:
     lakehouse: Lakehouse
     dagster_url: str
     dagster_home: Path
-    profile: str = "small"
+    kind: SiteKind = SiteKind.SMALL
     objects: str = "seaweedfs"
     engines: Engines = NO_ENGINES
     reach: Mapping[str, str] = field(default_factory=dict)
@@ -118,7 +119,7 @@ def up(
     dagster_port: int | None = None,
     dagster: bool = True,
     collector: bool = True,
-    profile: str | None = None,
+    profile: SiteKind | None = None,
     objects: str | None = None,
     reach: Mapping[str, str] | None = None,
     lab: ResolvedLab | None = None,
@@ -250,10 +251,10 @@ def renew_broker(site_root: Path, lab: ResolvedLab) -> None:
         site_engines.prepare_broker(layout, site, credentials, lab)
 
 
-def profile_of(lab: str | Path) -> str:
-    """The profile of a lab's site, running or not; `small` when there is none yet."""
+def kind_of(lab: str | Path) -> SiteKind:
+    """The kind of a lab's site, running or not; `small` when there is none yet."""
     site = load_site_file(_layout(lab))
-    return site.profile if site else "small"
+    return site.profile if site else SiteKind.SMALL
 
 
 def _layout(lab: str | Path) -> Layout:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.paths import LAB_JSON
+from homelab_platform.plan.sites import SiteKind
 from homelab_platform.servers import engines, minio, postgres, seaweedfs, trino
 from homelab_platform.servers.site import access, checks, processes
 from homelab_platform.servers.site import engines as site_engines
@@ -44,7 +45,7 @@ class Start:
     dagster: bool
     collector: bool
     say: Say
-    profile: str | None = None
+    profile: SiteKind | None = None
     objects: str | None = None
     reach: Mapping[str, str] = field(default_factory=dict)
     lab: ResolvedLab | None = None
@@ -119,7 +120,7 @@ class Start:
         launch.start_supervisor(self.layout.run, plan)
 
     def _prepare_engines(self, site: SiteFile) -> None:
-        if site.profile == "lab" and not (self.layout.root / LAB_JSON).exists():
+        if site.profile is SiteKind.LAB and not (self.layout.root / LAB_JSON).exists():
             # the bridge reads it from its first second; flows write it anew when they are applied
             (self.layout.root / LAB_JSON).write_bytes((self.lab or _lab_of(self.lab_path)).to_json())
         if site.full:

@@ -12,9 +12,10 @@ from homelab_platform.agents import pulse
 from homelab_platform.apply.adapter import apply_one
 from homelab_platform.errors import HomelabError
 from homelab_platform.plan.desired import desired_states
+from homelab_platform.plan.sites import SiteKind, kind_here
 from homelab_platform.servers.scratch.servers import ScratchServers
 from homelab_platform.servers.site import in_cluster
-from homelab_platform.sites.choose import kind_here, site_kind
+from homelab_platform.sites.choose import site_choice
 from homelab_platform.sites.cluster import open_cluster
 from homelab_platform.tools import postgres
 from homelab_platform.tools.objects.client import ObjectStore
@@ -84,8 +85,8 @@ def test_the_graph_works_on_the_servers_that_the_pod_was_told_of(
         monkeypatch.setenv(name, value)
     in_cluster.prepare(environment)
     lab = small_lab()
-    assert kind_here() == "cluster"
-    kind = site_kind("cluster")
+    assert kind_here(environment) is SiteKind.CLUSTER
+    kind = site_choice(SiteKind.CLUSTER)
     world = open_cluster(lab)
     table = desired_states(lab)["table/sensor_data"]
     assert kind.capabilities.can(table.key)

@@ -1,0 +1,150 @@
+"""A site as the graph sees it, put together: which adapter serves which layer, and the lake that every site has.
+
+Belongs here: the one class of sites. Not here: what a kind of site is made of (local.py, lab.py, cluster.py), or what
+an adapter does (layers/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING
+
+from homelab_platform.apply.adapter import Adapter, Answering, Exhibit, Say
+from homelab_platform.apply.state_store import StateStore
+from homelab_platform.errors import HomelabError
+from homelab_platform.layers.tables.readings import Inbox, pictures, take_in
+from homelab_platform.layers.tables.upkeep import upkeep
+from homelab_platform.plan.layers import Capabilities
+from homelab_platform.plan.sites import CAPABILITIES, SiteKind
+from homelab_platform.tools.endpoints import Engines, Lakehouse
+
+if TYPE_CHECKING:
+    from homelab_platform.lab.resolved import ResolvedLab
+    from homelab_platform.layers.buckets.adapter import BucketAdapter
+    from homelab_platform.layers.hosts.adapter import HostAdapter
+    from homelab_platform.plan.desired import DesiredState
+    from homelab_platform.readings.quality.verdicts import CheckResult
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a kind of site is made of.
+
+    `adapters` opens the adapter of each layer when it is first needed: opening one may import clients or connect.
+    `hosts` opens the one that can ask hosts whether they are there. `reload` has the UI load the lab anew, at once.
+    """
+
+    kind: SiteKind
+    buckets: BucketAdapter
+    adapters: Mapping[str, Callable[[], Adapter]]
+    reload: Callable[[], None]
+    engines: Engines = field(default_factory=Engines)
+    hosts: Callable[[], HostAdapter] | None = None
+
+
+class SiteWorld:
+    """The site of a lab, of whatever kind."""
+
+    def __init__(self, lab: ResolvedLab, lakehouse: Lakehouse, parts: Parts) -> None:
+        self.lab = lab
+        self.lakehouse = lakehouse
+        self._parts = parts
+        self._opened: dict[str, Adapter] = {}
+        self._store = StateStore(lakehouse.postgres)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What a site of this kind can do."""
+        return CAPABILITIES[self._parts.kind]
+
+    @property
+    def store(self) -> StateStore:
+        """The applied states, in the lake's database."""
+        return self._store
+
+    @property
+    def engines(self) -> Engines:
+        """The servers that the site has beyond PostgreSQL and S3."""
+        return self._parts.engines
+
+    def adapter(self, layer: str) -> Adapter:
+        """The adapter of a layer. Raises HomelabError for a layer that this site cannot reach, or whatever opening it
+        raises.
+        """
+        if layer not in self._opened:
+            opening = self._parts.adapters.get(layer)
+            if opening is None:
+                fault = f"a site of kind {self._parts.kind} cannot reach this layer"
+                raise HomelabError.of(layer, fault, f"It takes {self.capabilities.lacks(layer)}.")
+            self._opened[layer] = opening()
+        return self._opened[layer]
+
+    def reload_code(self) -> None:
+        """Have the servers of the UI and of the sensors load the lab anew; returns at once."""
+        self._parts.reload()
+
+    def answering(self, hosts: Iterable[DesiredState]) -> dict[str, Answering]:
+        """Ask hosts, side by side and within seconds, whether they are there; by key. Empty where none is in reach."""
+        return self._parts.hosts().answering(hosts) if self._parts.hosts else {}
+
+    def upkeep(self, task: str, desired: Mapping[str, DesiredState], say: Say) -> Iterable[Exhibit]:
+        """Tend the tables of readings, and let go what the buckets hold for too long."""
+        yield from upkeep(self.lab, self.lakehouse, self.engines, task, say)
+        if task == "expire":
+            yield from self._parts.buckets.expire((s for s in desired.values() if s.layer == "bucket"), say)
+
+    def take_in(self, keys: Iterable[str]) -> list[Exhibit]:
+        """Ingest these objects here and now."""
+        return take_in(self.lab, self.lakehouse, keys)
+
+    def changed_dates(self, since: int) -> tuple[tuple[date, ...], int]:
+        """The days whose readings changed after the commit number `since`, and the newest commit's number."""
+        from homelab_platform.readings.ledger import dates_changed_since
+
+        return dates_changed_since(self.lakehouse, since)
+
+    def first_day(self) -> date | None:
+        """The first day that ever had readings; None before there are any."""
+        from homelab_platform.readings.ledger import first_day
+
+        return first_day(self.lakehouse)
+
+    def inbox(self) -> Inbox:
+        """The raw bucket as the sensor on new objects sees it."""
+        return Inbox(self.lakehouse)
+
+    def quality(self) -> list[CheckResult]:
+        """The verdicts on the readings of the lab's streams."""
+        from homelab_platform.readings.quality.measures import check_readings
+
+        return check_readings(self.lakehouse, self.lab.streams)
+
+    def integrity(self, everything: bool) -> Iterator[CheckResult]:
+        """The verdicts on real state, of what changed since the last look or of everything."""
+        from homelab_platform.readings.quality import reconciliation, reconciliation_files
+
+        yield reconciliation.rows_agree(self.lakehouse, everything=everything)
+        yield reconciliation.no_duplicates(self.lakehouse, everything=everything)
+        yield reconciliation_files.files_exist(self.lakehouse)
+
+    def foundations(self) -> Iterator[CheckResult]:
+        """The verdicts on what every reading rests on: servers that answer, columns that are there."""
+        from homelab_platform.readings.quality.columns import check_columns
+        from homelab_platform.readings.quality.servers import check_servers
+
+        yield check_servers(self.lakehouse, self.engines)
+        yield check_columns(self.lakehouse, self.lab.streams)
+
+    def flow_health(self, stream: str) -> CheckResult:
+        """The verdict on a stream's way through NiFi. Raises HomelabError if the site has no NiFi."""
+        from homelab_platform.readings.quality.servers import check_flow
+
+        if self.engines.nifi is None:
+            raise HomelabError.of(f"flow/{stream}", "this site has no NiFi", "`homelab up --profile full` starts it.")
+        return check_flow(self.engines.nifi, stream)
+
+    def pictures(self) -> Iterable[Exhibit]:
+        """The last day of each sensor, as a picture."""
+        return pictures(self.lab, self.lakehouse)
