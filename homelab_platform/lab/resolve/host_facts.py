@@ -29,6 +29,7 @@ def with_host_facts(lab: ResolvedLab) -> ResolvedLab:
 
 
 def _told(lab: ResolvedLab, host: ResolvedHost) -> ResolvedHost:
+    host = host.model_copy(update={"firewall": (*host.firewall, *exposure_rules(lab, host))})
     words = sorted({str(word) for rule in host.firewall for word in rule.get("from", ("any",))} - {"any"})
     return host.model_copy(
         update={
@@ -37,6 +38,25 @@ def _told(lab: ResolvedLab, host: ResolvedHost) -> ResolvedHost:
             "telemetry": {} if host.name in collected_in_cluster(lab) else telemetry_facts(lab, host),
         }
     )
+
+
+def exposure_rules(lab: ResolvedLab, host: ResolvedHost) -> Iterator[dict[str, Any]]:
+    """What nodes let through to workloads: the firewall stands ahead of the translation to pods, so a workload that the
+    lab shows to the LAN needs a rule there. Who else may come (the internet) is for the lab's own rules to say.
+    """
+    if host.k3s is None:
+        return
+    entrances: set[str] = set()
+    for name, workload in sorted(lab.workloads.items()):
+        if workload.kind == "host":
+            continue
+        if workload.exposure in ("ingress", "vpn"):
+            entrances.update(("lan", "vpn") if workload.exposure == "ingress" else ("vpn",))
+        elif workload.exposure == "lan" and workload.ports:
+            ports = sorted({f"{port.protocol}/{port.port}" for port in workload.ports.values()})
+            yield {"name": name, "allow": ports, "from": ["lan", "vpn"], "to": ["any"]}
+    if entrances:
+        yield {"name": "ingress", "allow": ["tcp/443", "tcp/80"], "from": sorted(entrances), "to": ["any"]}
 
 
 def networks_of(lab: ResolvedLab, word: str) -> tuple[str, ...]:
