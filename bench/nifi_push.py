@@ -26,7 +26,7 @@ from ingest_data import write_files
 
 from homelab_platform.lab.resolved import ResolvedBucket, ResolvedLab, ResolvedNetwork, ResolvedStream
 from homelab_platform.layers.flows.nifi import NifiFlowAdapter
-from homelab_platform.plan.desired import desired_states
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.readings import contract
 from homelab_platform.servers.scratch.engines import scratch_nifi
 from homelab_platform.servers.scratch.servers import fresh_lakehouse, scratch_servers

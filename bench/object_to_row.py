@@ -48,7 +48,7 @@ def wait_until_applied(site: Site) -> None:
     """Return once the reconcile sensor has applied everything within reach."""
     from homelab_platform.apply.state_store import StateStore
     from homelab_platform.graph.labfile import read_lab
-    from homelab_platform.plan.desired import desired_states
+    from homelab_platform.plan.gather import desired_states
     from homelab_platform.plan.reconcile import differs
     from homelab_platform.plan.sites import CAPABILITIES, SiteKind
 

@@ -39,6 +39,7 @@ from homelab_platform.tools import duckdb
 from homelab_platform.tools.endpoints import Lakehouse, TrinoEndpoint
 from homelab_platform.tools.iceberg import tables as iceberg
 from homelab_platform.tools.iceberg.metadata_io import split_location
+from homelab_platform.tools.iceberg.snapshot import Change
 
 LAST = date(2026, 11, 20)
 WINDOW = 7
@@ -135,7 +136,7 @@ def load(lake: Lakehouse, files: list[tuple[date, Path]]) -> list[str]:
             )
             if day > LAST - timedelta(days=WINDOW):
                 window.append(path)
-        staged = iceberg.stage(state, iceberg.Change(added=described), session.io)
+        staged = iceberg.stage(state, Change(added=described), session.io)
         with session.connection.transaction():
             iceberg.swap(session.connection, staged)
     return window

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import re
 
@@ -34,3 +35,30 @@ def test_the_architecture_page_says_the_order_that_lint_holds() -> None:
     said = [set(storey.split(", ")) for storey in line.split(" → ")]
     assert said == [storey & folders() for storey in contract() if storey & folders()]
     assert set(_ROW.findall(page)) == folders()
+
+
+def imports() -> dict[str, set[str]]:
+    """What each module of the package imports of it, wherever in the file that stands."""
+    files = {
+        ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (PROJECT / "homelab_platform").rglob("*.py")
+    }
+
+    def module(name: str) -> str:
+        while name and name not in files:
+            name = name.rpartition(".")[0]
+        return name
+
+    found: dict[str, set[str]] = {name: set() for name in files}
+    for name, path in files.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                found[name] |= {module(f"{node.module}.{alias.name}") for alias in node.names} - {"", name}
+    return found
+
+
+def test_no_two_files_import_each_other_directly_or_in_a_circle() -> None:
+    waiting = imports()
+    while free := {name for name, needed in waiting.items() if not needed & waiting.keys()}:
+        waiting = {name: needed for name, needed in waiting.items() if name not in free}
+    assert not waiting, f"these import each other in circles: {sorted(waiting)}"

@@ -59,7 +59,7 @@ def plan(
 
 def current_plan(resolved: ResolvedLab, *, refresh: bool, only: list[str] | None) -> Plan:
     """The plan of the lab against its embedded site, running or not, cut down to the assets in `only`."""
-    from homelab_platform.plan.desired import desired_states
+    from homelab_platform.plan.gather import desired_states
     from homelab_platform.plan.plan import make_plan, with_elsewhere
     from homelab_platform.plan.plan import only as cut
     from homelab_platform.plan.sites import CAPABILITIES

@@ -196,7 +196,7 @@ def _how_to_have(what: str) -> str:
 
 
 def _asset_keys(site: Site) -> list[str]:
-    from homelab_platform.plan.desired import desired_states
+    from homelab_platform.plan.gather import desired_states
 
     states: dict[str, Any] = dict(desired_states(common.resolved_lab(site.lab_path)))
     return sorted(states)

@@ -20,7 +20,8 @@ from homelab_platform.graph.marts import nominal_for
 from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.tags import CONFIRMED_TAG, PURPOSE_TAG
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.plan.desired import DesiredState, desired_states
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.plan.layers import rank
 from homelab_platform.sites.choose import SiteChoice
 

@@ -23,7 +23,7 @@ from homelab_platform.graph.schedules import build_schedules
 from homelab_platform.graph.sensors import build_sensors
 from homelab_platform.graph.upkeep import maintenance_assets, upkeep_jobs
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.plan.desired import desired_states
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.plan.sites import SiteKind
 from homelab_platform.sites.choose import SiteChoice, site_choice
 

@@ -23,7 +23,8 @@ from homelab_platform.graph.resources import SITE, SiteResource
 from homelab_platform.graph.runs import assets_under_way
 from homelab_platform.graph.tags import PURPOSE_TAG
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.plan.desired import DesiredState, desired_states
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.plan.reconcile import Decision, decide
 from homelab_platform.sites.choose import SiteChoice
 

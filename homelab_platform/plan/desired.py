@@ -18,7 +18,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.plan.layers import rank
 
 if TYPE_CHECKING:
-    from homelab_platform.lab.resolved import ResolvedLab
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +51,6 @@ def fingerprint_of(document: Mapping[str, Any], followed: Mapping[str, str] | No
     """
     content: Any = {"document": document, "follows": followed} if followed else document
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def desired_states(lab: ResolvedLab) -> dict[str, DesiredState]:
-    """The desired state of every asset of `lab`, in an order in which each comes after what it depends on.
-
-    Raises HomelabError that names the assets of a circle, if hosts or workloads need each other in one.
-    """
-    from homelab_platform.plan.documents import all_states
-
-    states = {state.key: state for state in all_states(lab)}
-    known = states.keys()
-    for key, state in states.items():
-        deps = tuple(sorted({d for d in (*state.deps, *state.follows) if d in known and d != key}, key=rank))
-        follows = tuple(f for f in state.follows if f in known)
-        if deps != state.deps or follows != state.follows:
-            states[key] = replace(state, deps=deps, follows=follows)
-    return with_fingerprints(in_order(states))
 
 
 def with_fingerprints(states: Mapping[str, DesiredState]) -> dict[str, DesiredState]:

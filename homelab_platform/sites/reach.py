@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.layers.hosts.access import HostAccess
-from homelab_platform.tools.ssh.client import Ssh, SshAccess
+from homelab_platform.tools.ssh.client import Ssh
+from homelab_platform.tools.ssh.target import SshAccess
 
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab

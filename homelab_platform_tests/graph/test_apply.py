@@ -9,7 +9,7 @@ from dagster import DagsterInstance
 
 from homelab_platform.graph.apply import apply_to
 from homelab_platform.graph.assets import asset_key
-from homelab_platform.plan.desired import desired_states
+from homelab_platform.plan.gather import desired_states
 from homelab_platform_tests.graph.world import FolderWorld
 from homelab_platform_tests.plan.labs import small_lab, with_values
 

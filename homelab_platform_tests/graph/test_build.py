@@ -13,7 +13,7 @@ from homelab_platform.graph.build import build_definitions
 from homelab_platform.graph.tags import PURPOSE_TAG
 from homelab_platform.graph.upkeep import MAINTENANCE
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.plan.desired import desired_states
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.plan.layers import EVERYTHING
 from homelab_platform.sites.choose import SiteChoice
 from homelab_platform_tests.graph.world import FolderWorld

@@ -12,7 +12,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from homelab_platform.graph import reading_sensors
 from homelab_platform.graph.tags import PURPOSE_TAG
-from homelab_platform.plan.desired import desired_states
+from homelab_platform.plan.gather import desired_states
 from homelab_platform_tests.graph.test_build import build
 from homelab_platform_tests.graph.test_sensors import evaluate
 from homelab_platform_tests.graph.world import FolderWorld

@@ -24,10 +24,10 @@ from homelab_platform.plan.broker_access import (
     password_of,
     senders,
 )
-from homelab_platform.plan.desired import desired_states
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.servers import mosquitto
 from homelab_platform.servers.install import apt
-from homelab_platform.tools.ssh.client import SshAccess
+from homelab_platform.tools.ssh.target import SshAccess
 from homelab_platform_tests.agents.bridge.lab_broker import SECRET, LabBroker, lab_of
 
 

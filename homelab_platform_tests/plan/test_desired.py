@@ -9,7 +9,8 @@ import pytest
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedLab, ScrapeTarget
-from homelab_platform.plan.desired import DesiredState, desired_states
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.plan.layers import LAYERS
 from homelab_platform_tests.plan.labs import host, small_lab, with_values, workload
 

@@ -11,7 +11,7 @@ from homelab_platform.catalog.load import load_catalogue
 from homelab_platform.lab.check import load_resolved
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.paths import project_path
-from homelab_platform.plan.desired import desired_states
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.plan.layers import EVERYTHING
 from homelab_platform.plan.reconcile import decide
 from homelab_platform.plan.state import AppliedState

@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.plan.desired import DesiredState, desired_states
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.plan.layers import EVERYTHING
 from homelab_platform.plan.plan import Plan, judge, make_plan, only, with_elsewhere
 from homelab_platform.plan.render import render

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from homelab_platform.lab.resolved import ResolvedBucket, ResolvedLab
-from homelab_platform.plan.desired import DesiredState, desired_states
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.plan.layers import EVERYTHING
 from homelab_platform.plan.reconcile import LONGEST_RETRY, Decision, back_off, decide
 from homelab_platform.plan.sites import CAPABILITIES, SiteKind

@@ -372,7 +372,7 @@ def full_site(home: Path, name: str, *, objects: str = "seaweedfs", say: Callabl
     from homelab_platform.catalog.load import load_catalogue
     from homelab_platform.graph.apply import apply_assets
     from homelab_platform.lab.check import load_resolved
-    from homelab_platform.plan.desired import desired_states
+    from homelab_platform.plan.gather import desired_states
     from homelab_platform.servers.site.site import down, open_site, up
 
     lab_file = home / "lab" / "lab.yaml"

@@ -13,8 +13,9 @@ from homelab_platform.graph.cursors import InboxCursor, recent_from
 from homelab_platform.graph.reading_sensors import look
 from homelab_platform.lab.resolved import ResolvedLab, ResolvedMart
 from homelab_platform.layers.tables.upkeep import retention_day
-from homelab_platform.plan.desired import DesiredState, desired_states
+from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.documents import TABLE_CHECKS
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.sites.local import folder_world
 from homelab_platform.sites.world import SiteWorld
 from homelab_platform.tools.endpoints import Lakehouse

@@ -17,16 +17,8 @@ from homelab_platform.apply.adapter import Exhibit, Observation, Say
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.layers.flows.entrances import Entrance, Entrances
-from homelab_platform.layers.flows.parameters import (
-    LOOPBACK,
-    Given,
-    Values,
-    definition_of,
-    has_entrance,
-    parameters,
-    path_of,
-    reveal,
-)
+from homelab_platform.layers.flows.parameters import LOOPBACK, definition_of, has_entrance, parameters, path_of
+from homelab_platform.layers.flows.values import Given, Values, reveal
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.tools.endpoints import Engines, Lakehouse, NifiEndpoint, ObjectsEndpoint
 

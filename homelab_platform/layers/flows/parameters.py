@@ -6,56 +6,21 @@ Belongs here: one function for each kind of source, from the resolved stream to 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.layers.flows.entrances import Entrance
-from homelab_platform.tools.endpoints import NifiEndpoint, ObjectsEndpoint
+from homelab_platform.layers.flows.sources import POLLED
+from homelab_platform.layers.flows.values import Given, Values
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 USUAL_PATH = "/readings"
 
 
-@dataclass(frozen=True)
-class Given:
-    """What the parameters of one stream are made from.
-
-    `document` is the stream as the lab resolves it, `objects` the S3 server with the key that NiFi writes with,
-    `bucket` the raw bucket's name there, `root` the site's folder, `entrance` where senders reach the flow, if they do.
-    """
-
-    stream: str
-    document: Mapping[str, Any]
-    objects: ObjectsEndpoint
-    bucket: str
-    nifi: NifiEndpoint
-    root: Path
-    entrance: Entrance | None = None
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """What the lab file says about the source."""
-        return dict(self.document.get("source_settings") or {})
-
-
-@dataclass(frozen=True)
-class Values:
-    """Parameters by name: plain ones, and those that are secret."""
-
-    plain: Mapping[str, str]
-    secret: Mapping[str, str]
-
-
 def parameters(given: Given) -> Values:
     """The values for a stream. Raises HomelabError for a source that comes another way, or a missing secret."""
-    from homelab_platform.layers.flows.sources import POLLED
-
     source, known = str(given.document["source"]), {**SOURCES, **POLLED}
     if source not in known:
         raise HomelabError.of(
@@ -104,10 +69,3 @@ def _http(given: Given) -> Values:
 
 SOURCES: dict[str, Callable[[Given], Values]] = {"http": _http, "mqtt": _http}
 """By kind of source; those that NiFi itself fetches are in sources.py."""
-
-
-def reveal(reference: str, root: Path) -> str:
-    """The secret behind a reference of the lab file. Raises HomelabError, without the secret, if it cannot be had."""
-    from homelab_platform.agents.bridge.settings import reveal as look_up
-
-    return look_up(reference, Path(os.environ.get("HOMELAB_LAB") or root / "lab.yaml").parent)

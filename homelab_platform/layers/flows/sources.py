@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.layers.flows.parameters import Given, Values, reveal
+from homelab_platform.layers.flows.values import Given, Values, reveal
 from homelab_platform.wire.exposition import selectors
 
 DAY = 86_400.0

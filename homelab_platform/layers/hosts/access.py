@@ -13,7 +13,7 @@ from pathlib import Path
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
 from homelab_platform.plan.broker_access import password_of
-from homelab_platform.tools.ssh.client import SshAccess, Target
+from homelab_platform.tools.ssh.target import SshAccess, Target
 
 CONFIRM_WITHIN = 90
 """Seconds within which a deploy must be confirmed over a new connection, else the host undoes it."""

@@ -24,7 +24,8 @@ from homelab_platform.layers.hosts.state import HostLook, State, unhealthy
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import name_of
 from homelab_platform.tools import who
-from homelab_platform.tools.ssh.client import Ssh, Target, knock, opened
+from homelab_platform.tools.ssh.client import Ssh, knock, opened
+from homelab_platform.tools.ssh.target import Target
 
 SIDE_BY_SIDE = 32
 """Hosts that are looked at at once."""

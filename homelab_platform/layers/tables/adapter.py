@@ -17,6 +17,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.readings.contract import CATALOG, REJECTED
 from homelab_platform.tools.endpoints import Lakehouse
+from homelab_platform.tools.iceberg.snapshot import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +110,7 @@ def _update(
         wanted = updates(state)
         if not wanted:
             return
-        staged = iceberg.stage(state, iceberg.Change(updates=wanted), io)
+        staged = iceberg.stage(state, Change(updates=wanted), io)
         iceberg.swap(connection, staged)
         if name == READINGS:
             seq = ledger.record_change(connection, "settings", staged.after.snapshot_id, [])

@@ -20,10 +20,10 @@ from homelab_platform.readings.commit.rejects import RejectBuffer
 from homelab_platform.readings.commit.session import Session
 from homelab_platform.readings.commit.transaction import Committed, ObjectResult, add_columns, commit, extra_kinds
 from homelab_platform.readings.contract import READINGS
-from homelab_platform.readings.decode.columns import Chunk, Codes, RowBuffer, empty_extra
+from homelab_platform.readings.decode.columns import Chunk, Codes, Decoded, RowBuffer, empty_extra
 from homelab_platform.readings.decode.lines import PARQUET_MAGIC, BrokenObject, plain
 from homelab_platform.readings.decode.mapping import METADATA_KEY, Mapping
-from homelab_platform.readings.decode.ndjson import Decoded, Decoder
+from homelab_platform.readings.decode.ndjson import Decoder
 from homelab_platform.readings.decode.record import ExtraColumns, Rejected
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from homelab_platform.readings.contract import CATALOG, READINGS, REJECTED
 from homelab_platform.readings.decode.record import ExtraColumns
 from homelab_platform.tools.iceberg import tables as iceberg
 from homelab_platform.tools.iceberg.metadata_io import split_location
-from homelab_platform.tools.iceberg.tables import Change, Staged, TableMoved, TableState
+from homelab_platform.tools.iceberg.snapshot import Change
+from homelab_platform.tools.iceberg.tables import Staged, TableMoved, TableState
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from homelab_platform.readings.contract import TEXT_COLUMNS
-from homelab_platform.readings.decode.record import Row
+from homelab_platform.readings.decode.record import Rejected, Row
 
 Ints = NDArray[np.int64]
 Codes = NDArray[np.int32]
@@ -165,3 +165,11 @@ def chunk_of_rows(rows: Sequence[Row], buffer: RowBuffer) -> Chunk:
         codes,
         extras,
     )
+
+
+@dataclass
+class Decoded:
+    """What one step of decoding gave: readings as columns, and refused lines."""
+
+    chunk: Chunk | None = None
+    rejected: list[Rejected] = field(default_factory=list)

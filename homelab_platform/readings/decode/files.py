@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from homelab_platform.readings.contract import MAX_LINE
-from homelab_platform.readings.decode.columns import chunk_of_rows
+from homelab_platform.readings.decode.columns import Decoded, chunk_of_rows
 from homelab_platform.readings.decode.lines import BrokenObject, LongLine, blocks
 from homelab_platform.readings.decode.mapping import Mapping
-from homelab_platform.readings.decode.ndjson import ROWS_PER_CHUNK, Decoded, Decoder
+from homelab_platform.readings.decode.ndjson import ROWS_PER_CHUNK, Decoder
 from homelab_platform.readings.decode.record import Rejected, Row, cut
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ Not here: what a reading is (record), the scanner itself (kernel), other file fo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 import orjson
 
-from homelab_platform.readings.decode.columns import Chunk, RowBuffer, chunk_of_rows
+from homelab_platform.readings.decode.columns import Decoded, RowBuffer, chunk_of_rows
 from homelab_platform.readings.decode.lines import Block, LongLine, blocks
 from homelab_platform.readings.decode.mapping import Mapping
 from homelab_platform.readings.decode.record import ExtraColumns, Rejected, Row, cut, read_line, read_record
@@ -21,14 +21,6 @@ if TYPE_CHECKING:
     from homelab_platform.readings.decode.scanner import Scanner
 
 ROWS_PER_CHUNK = 20_000
-
-
-@dataclass
-class Decoded:
-    """What one step of decoding gave: readings as columns, and refused lines."""
-
-    chunk: Chunk | None = None
-    rejected: list[Rejected] = field(default_factory=list)
 
 
 @dataclass

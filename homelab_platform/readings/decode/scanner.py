@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 
 from homelab_platform.readings.contract import MAX_TEXT, QUALITY_OK, TEXT_COLUMNS
-from homelab_platform.readings.decode.columns import Chunk, RowBuffer, empty_extra
+from homelab_platform.readings.decode.columns import Chunk, Decoded, RowBuffer, empty_extra
 from homelab_platform.readings.decode.kernel import (
     DONE,
     FULL_ENTRIES,
@@ -28,7 +28,6 @@ from homelab_platform.readings.decode.kernel import (
     scan,
 )
 from homelab_platform.readings.decode.lines import Block
-from homelab_platform.readings.decode.ndjson import Decoded
 from homelab_platform.readings.decode.record import ExtraColumns, Rejected, Row, cut, read_line
 
 ROWS = 1 << 17

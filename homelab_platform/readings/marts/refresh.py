@@ -33,6 +33,7 @@ from homelab_platform.tools import duckdb as engine
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.iceberg import tables as iceberg
 from homelab_platform.tools.iceberg.metadata_io import split_location
+from homelab_platform.tools.iceberg.snapshot import Change
 
 if TYPE_CHECKING:
     import psycopg
@@ -201,7 +202,7 @@ def _set_property(lakehouse: Lakehouse, mart: Mart, name: str, value: str) -> No
             state = iceberg.load_table(connection, lakehouse, mart.identifier)
             if state.metadata.properties.get(name) == value:
                 return
-            staged = iceberg.stage(state, iceberg.Change(updates=(SetPropertiesUpdate(updates={name: value}),)), io)
+            staged = iceberg.stage(state, Change(updates=(SetPropertiesUpdate(updates={name: value}),)), io)
             try:
                 with connection.transaction():
                     iceberg.swap(connection, staged)
@@ -377,7 +378,7 @@ def _commit(
 
 def _change(
     state: iceberg.TableState, dates: Sequence[date], tables: Mapping[date, pa.Table], io: StoreFileIO
-) -> tuple[iceberg.Change, tuple[date, ...]]:
+) -> tuple[Change, tuple[date, ...]]:
     """What turns the table's days into the computed ones. A file's name begins with the hash of its content."""
     standing: dict[date, list[str]] = {}
     for entry in iceberg.live_entries(state, io):
@@ -400,4 +401,4 @@ def _change(
             spec = state.metadata.default_spec_id
             added.append(parquet.describe(path, footer, state.schema(), size=len(data), partition=day, spec_id=spec))
     operation = "append" if not removed else "overwrite" if added else "delete"
-    return iceberg.Change(added=added, removed=frozenset(removed), operation=operation), tuple(changed)
+    return Change(added=added, removed=frozenset(removed), operation=operation), tuple(changed)

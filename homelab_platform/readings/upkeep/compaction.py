@@ -18,7 +18,8 @@ from homelab_platform.readings.commit.session import Session
 from homelab_platform.readings.contract import READINGS
 from homelab_platform.tools.iceberg import tables as iceberg
 from homelab_platform.tools.iceberg.metadata_io import split_location
-from homelab_platform.tools.iceberg.tables import Change, TableMoved, TableState
+from homelab_platform.tools.iceberg.snapshot import Change
+from homelab_platform.tools.iceberg.tables import TableMoved, TableState
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,7 +14,8 @@ from homelab_platform.readings.commit.session import Session
 from homelab_platform.readings.contract import REJECTED
 from homelab_platform.readings.upkeep import compaction
 from homelab_platform.tools.iceberg import tables as iceberg
-from homelab_platform.tools.iceberg.tables import Change, TableMoved, TableState
+from homelab_platform.tools.iceberg.snapshot import Change
+from homelab_platform.tools.iceberg.tables import TableMoved, TableState
 
 if TYPE_CHECKING:
     import pyarrow as pa

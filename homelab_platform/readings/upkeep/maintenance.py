@@ -20,7 +20,8 @@ from homelab_platform.readings.upkeep.compaction_rejected import RejectedReport,
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.iceberg import tables as iceberg
 from homelab_platform.tools.iceberg.metadata_io import split_location
-from homelab_platform.tools.iceberg.tables import Change, TableMoved, TableState
+from homelab_platform.tools.iceberg.snapshot import Change
+from homelab_platform.tools.iceberg.tables import TableMoved, TableState
 
 if TYPE_CHECKING:
     from homelab_platform.tools.objects.client import ObjectInfo

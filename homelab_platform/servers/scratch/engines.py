@@ -111,8 +111,9 @@ def scratch_trino(folder: Path, servers: ScratchServers) -> Iterator[TrinoEndpoi
 def _with_own_key(folder: Path, lakehouse: Lakehouse) -> Lakehouse:
     """The lakehouse with the key that Trino has on a site: its tests then show that its rights suffice."""
     from homelab_platform.tools.objects import access as object_access
+    from homelab_platform.tools.objects.users import open_access
 
-    access, keys = object_access.open_access(lakehouse.objects), object_access.KeyFile(folder)
+    access, keys = open_access(lakehouse.objects), object_access.KeyFile(folder)
     user = object_access.user_of(lakehouse.raw_bucket, "trino")
     access.ensure(user, keys.get(user))
     policy = object_access.policy_document(lakehouse.lake_bucket, "change", [""])

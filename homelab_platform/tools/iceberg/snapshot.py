@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from pyiceberg.table.update import TableUpdate
 
     from homelab_platform.tools.iceberg.metadata_io import StoreFileIO
-    from homelab_platform.tools.iceberg.tables import Change
 
 MERGE_AT = 16  # manifests of few files are merged into one when there are this many
 FULL_MANIFEST = 256  # a manifest with this many files is left alone, so that a merge costs the same for ever
@@ -29,6 +29,19 @@ _TOTALS = (
     ("total-position-deletes", "", "removed-position-deletes"),
     ("total-equality-deletes", "", ""),
 )
+
+
+@dataclass
+class Change:
+    """What shall become true of a table: data files added, data and delete files removed (by path), other updates,
+    properties of the snapshot.
+    """
+
+    added: Sequence[DataFile] = ()
+    removed: frozenset[str] = frozenset()
+    updates: Sequence[TableUpdate] = ()
+    operation: str = "append"
+    summary: Mapping[str, str] = field(default_factory=dict)
 
 
 class MissingFile(Exception):

@@ -12,16 +12,17 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.tools.endpoints import Lakehouse
+from homelab_platform.tools.iceberg.snapshot import Change, MissingFile, SnapshotWriter
 
 if TYPE_CHECKING:
     import psycopg
     from pyiceberg.catalog.sql import SqlCatalog
-    from pyiceberg.manifest import DataFile, ManifestEntry, ManifestFile
+    from pyiceberg.manifest import ManifestEntry, ManifestFile
     from pyiceberg.schema import Schema
     from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.table.update import TableUpdate
@@ -53,19 +54,6 @@ class TableState:
     def snapshot_id(self) -> int | None:
         """The current snapshot, None before the first."""
         return self.metadata.current_snapshot_id
-
-
-@dataclass
-class Change:
-    """What shall become true of a table: data files added, data and delete files removed (by path), other updates,
-    properties of the snapshot.
-    """
-
-    added: Sequence[DataFile] = ()
-    removed: frozenset[str] = frozenset()
-    updates: Sequence[TableUpdate] = ()
-    operation: str = "append"
-    summary: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -224,8 +212,6 @@ def stage(state: TableState, change: Change, io: StoreFileIO) -> Staged:
     """Write down `change` on top of `state`: manifests, manifest list, metadata file. Nothing is true before `swap`."""
     from pyiceberg.serializers import ToOutputFile
     from pyiceberg.table.update import update_table_metadata
-
-    from homelab_platform.tools.iceberg.snapshot import MissingFile, SnapshotWriter
 
     writer = SnapshotWriter(state.metadata, manifests(state, io), change, io)
     try:

@@ -179,25 +179,3 @@ def endpoint_for(site: ObjectsEndpoint, keys: KeyFile, user: str) -> ObjectsEndp
     """The same server, with the key of one user."""
     key = keys.get(user)
     return replace(site, access_key=key.access_key, secret_key=key.secret_key)
-
-
-def open_access(endpoint: ObjectsEndpoint) -> ObjectAccess:
-    """The users of the server at this endpoint, whose key must be its administrator's.
-
-    Raises HomelabError when nothing answers, and NoUsers for a server that is neither MinIO nor SeaweedFS.
-    """
-    from homelab_platform.tools.objects.access_minio import MinioAccess
-    from homelab_platform.tools.objects.access_seaweedfs import SeaweedAccess
-    from homelab_platform.tools.objects.client import ObjectStore
-
-    with ObjectStore(endpoint, retries=2, timeout=10) as store:
-        kind = store.server()
-    if kind.startswith("minio"):
-        return MinioAccess(endpoint)
-    if kind.startswith("seaweedfs"):
-        return SeaweedAccess(endpoint)
-    raise NoUsers.of(
-        endpoint.url,
-        f"users and keys cannot be made on this S3 server ({kind or 'it does not say what it is'})",
-        "Use MinIO or SeaweedFS, or leave the rights to that server's own administration.",
-    )

@@ -15,12 +15,12 @@ from homelab_platform.tools.objects.access import (
     NoUsers,
     ObjectAccess,
     endpoint_for,
-    open_access,
     policy_document,
     same_policy,
     user_of,
 )
 from homelab_platform.tools.objects.errors import CredentialsRefused
+from homelab_platform.tools.objects.users import open_access
 
 Grants = Mapping[str, Mapping[str, Any]]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from homelab_platform.errors import HomelabError, Unreachable
 
 if TYPE_CHECKING:
-    from homelab_platform.tools.ssh.client import SshAccess, Target
+    from homelab_platform.tools.ssh.target import SshAccess, Target
 
 
 class NoAnswer(Unreachable):

@@ -18,13 +18,15 @@ from homelab_platform.layers.buckets import adapter as buckets
 from homelab_platform.layers.buckets.adapter import BucketAdapter
 from homelab_platform.layers.buckets.expiry import sweep
 from homelab_platform.paths import project_path
-from homelab_platform.plan.desired import DesiredState, desired_states
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.readings import ledger
 from homelab_platform.readings.contract import ensure_tables
 from homelab_platform.readings.ingest import ingest_pending
 from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint
-from homelab_platform.tools.objects.access import KeyFile, endpoint_for, open_access, policy_document, user_of
+from homelab_platform.tools.objects.access import KeyFile, endpoint_for, policy_document, user_of
 from homelab_platform.tools.objects.client import CredentialsRefused, ExpiryRule, ObjectStore
+from homelab_platform.tools.objects.users import open_access
 from homelab_platform.wire.reading import Reading, object_key, pack
 
 DAY = 86_400

@@ -17,7 +17,8 @@ from typing import Any
 
 from homelab_platform.lab.resolved import ResolvedBucket, ResolvedGrant, ResolvedLab
 from homelab_platform.layers.flows.nifi import NifiFlowAdapter
-from homelab_platform.plan.desired import DesiredState, desired_states
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.servers.supervise import ports
 from homelab_platform.tools.endpoints import Engines, Lakehouse, NifiEndpoint
 from homelab_platform.tools.objects.client import ObjectStore

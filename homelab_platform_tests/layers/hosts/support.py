@@ -19,8 +19,10 @@ from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.layers.hosts.access import HostAccess, Task
 from homelab_platform.layers.hosts.adapter import HostAdapter
 from homelab_platform.layers.hosts.debian import DebianWay
-from homelab_platform.plan.desired import DesiredState, desired_states
-from homelab_platform.tools.ssh.client import Ssh, SshAccess
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.gather import desired_states
+from homelab_platform.tools.ssh.client import Ssh
+from homelab_platform.tools.ssh.target import SshAccess
 from homelab_platform_tests.testlab.host import TestHost
 from homelab_platform_tests.testlab.lab import TestLab
 

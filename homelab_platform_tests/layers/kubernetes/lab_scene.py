@@ -21,7 +21,8 @@ from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.layers.kubernetes.cluster import ClusterAdapter
 from homelab_platform.layers.kubernetes.workloads import WorkloadAdapter
 from homelab_platform.plan.broker_access import lab_secrets
-from homelab_platform.plan.desired import DesiredState, desired_states
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.servers.install.helm import helm_binary, kubectl_binary
 from homelab_platform.tools.kube import health
 from homelab_platform.tools.kube.api import Cluster

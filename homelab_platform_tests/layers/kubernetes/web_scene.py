@@ -14,7 +14,8 @@ from homelab_platform.apply.adapter import Observation
 from homelab_platform.catalog.load import load_catalogue
 from homelab_platform.lab.check import load_resolved
 from homelab_platform.layers.kubernetes.workloads import WorkloadAdapter
-from homelab_platform.plan.desired import DesiredState, desired_states
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.servers.install.helm import helm_binary, kubectl_binary
 from homelab_platform.tools.kube import records
 from homelab_platform.tools.kube.api import Cluster

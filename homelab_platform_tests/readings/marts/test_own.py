@@ -13,7 +13,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.lab.check import load_resolved
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.layers.marts.adapter import MartAdapter, from_where
-from homelab_platform.plan.desired import desired_states
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.readings.marts import MARTS, ensure_mart_tables, marts_of, refresh_mart
 from homelab_platform.readings.marts.checks import check_mart
 from homelab_platform.readings.marts.lineage import column_lineage

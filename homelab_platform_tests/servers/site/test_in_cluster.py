@@ -11,7 +11,7 @@ import pytest
 from homelab_platform.agents import pulse
 from homelab_platform.apply.adapter import apply_one
 from homelab_platform.errors import HomelabError
-from homelab_platform.plan.desired import desired_states
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.plan.sites import SiteKind, kind_here
 from homelab_platform.servers.scratch.servers import ScratchServers
 from homelab_platform.servers.site import in_cluster

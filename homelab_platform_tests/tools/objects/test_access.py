@@ -19,12 +19,12 @@ from homelab_platform.tools.objects.access import (
     NoUsers,
     ObjectAccess,
     endpoint_for,
-    open_access,
     policy_document,
     same_policy,
     user_of,
 )
 from homelab_platform.tools.objects.client import CredentialsRefused, ExpiryRule, ObjectStore
+from homelab_platform.tools.objects.users import open_access
 
 SERVERS = [
     pytest.param("seaweedfs", marks=pytest.mark.servers),

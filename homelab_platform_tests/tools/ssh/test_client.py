@@ -13,7 +13,8 @@ import pytest
 
 from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.tools.ssh import errors as ssh_errors
-from homelab_platform.tools.ssh.client import Ssh, SshAccess, Target, opened
+from homelab_platform.tools.ssh.client import Ssh, opened
+from homelab_platform.tools.ssh.target import SshAccess, Target
 from homelab_platform_tests.testlab import lab as testlab
 from homelab_platform_tests.testlab.hosts import HostSpec
 from homelab_platform_tests.testlab.lab import TestLab

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from homelab_platform.tools.ssh.client import Target
 from homelab_platform.tools.ssh.errors import of_command
+from homelab_platform.tools.ssh.target import Target
 
 
 @pytest.mark.parametrize(

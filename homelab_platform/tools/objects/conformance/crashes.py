@@ -10,7 +10,7 @@ import os
 import threading
 import time
 
-from homelab_platform.tools.objects.conformance.suite import Bench, NotTried, demand, question
+from homelab_platform.tools.objects.conformance.questions import Bench, NotTried, demand, question
 
 MIB = 1 << 20
 LENGTH = 16 * MIB

@@ -12,8 +12,8 @@ import os
 import time
 from xml.sax.saxutils import escape
 
+from homelab_platform.tools.objects.conformance.questions import Bench, demand, question
 from homelab_platform.tools.objects.conformance.requests import UNSIGNED, Reply
-from homelab_platform.tools.objects.conformance.suite import Bench, demand, question
 
 MIB = 1 << 20
 PART = 5 * MIB  # the smallest part that is not the last one

@@ -11,7 +11,7 @@ import json
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.tools.objects.client import ExpiryRule, ObjectStore
-from homelab_platform.tools.objects.conformance.suite import Bench, demand, question
+from homelab_platform.tools.objects.conformance.questions import Bench, demand, question
 
 
 def client(bench: Bench) -> ObjectStore:

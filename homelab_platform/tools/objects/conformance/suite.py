@@ -9,74 +9,17 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Literal
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.tools.endpoints import ObjectsEndpoint
-from homelab_platform.tools.objects.conformance.requests import Reply, Wire
+from homelab_platform.tools.objects.conformance import crashes, objects, settings, writes
+from homelab_platform.tools.objects.conformance.questions import QUESTIONS, Bench, Control, NotTried, Question, Refuted
+from homelab_platform.tools.objects.conformance.requests import Wire
 
 Verdict = Literal["yes", "no", "not tried"]
 Say = Callable[[str], None]
-
-
-class Control(Protocol):
-    """Power over the server's process, for the questions about crashes."""
-
-    def kill(self) -> None:
-        """End it with SIGKILL."""
-        ...
-
-    def start(self) -> None:
-        """Start it again on the same data and port, and wait until it answers."""
-        ...
-
-
-class Refuted(Exception):
-    """The server did not do what the question asks for; the text says what it did."""
-
-
-class NotTried(Exception):
-    """The question could not be asked here; the text says why."""
-
-
-@dataclass
-class Bench:
-    """Where questions are asked: a server, a bucket of this run's own, and perhaps power over the process."""
-
-    wire: Wire
-    bucket: str
-    control: Control | None = None
-    made: list[str] = field(default_factory=list)
-
-    def put(self, key: str, body: bytes = b"x", **headers: str) -> Reply:
-        """Write an object, which must succeed."""
-        found = self.wire.ask("PUT", self.bucket, key, body=body, headers=headers)
-        demand(found.ok, f"a plain PUT of {key!r} gives {found.code}")
-        return found
-
-    def get(self, key: str) -> bytes:
-        """An object's body, which must be there."""
-        found = self.wire.ask("GET", self.bucket, key)
-        demand(found.ok, f"GET of {key!r} gives {found.code}")
-        return found.body
-
-    def another_bucket(self) -> str:
-        """One more bucket, for settings that the others must not notice."""
-        name = f"{self.bucket}-{len(self.made)}"
-        found = self.wire.ask("PUT", name)
-        demand(found.ok, f"a bucket cannot be made: {found.code}")
-        self.made.append(name)
-        return name
-
-
-@dataclass(frozen=True)
-class Question:
-    """One thing that a server may or may not do. `needed` says that this project cannot do without it."""
-
-    name: str
-    needed: bool
-    ask: Callable[[Bench], None]
 
 
 @dataclass(frozen=True)
@@ -88,31 +31,9 @@ class Outcome:
     detail: str = ""
 
 
-QUESTIONS: list[Question] = []
-
-
-def question(name: str, *, needed: bool = True) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
-    """Add a function to the questions; it raises Refuted where the server falls short."""
-
-    def add(function: Callable[[Bench], None]) -> Callable[[Bench], None]:
-        QUESTIONS.append(Question(name, needed, function))
-        return function
-
-    return add
-
-
-def demand(holds: bool, otherwise: str) -> None:
-    """Raise Refuted with this text unless it holds."""
-    if not holds:
-        raise Refuted(otherwise)
-
-
 def questions() -> Sequence[Question]:
     """All questions, in the order of the table."""
-    from homelab_platform.tools.objects.conformance import crashes, objects, writes
-    from homelab_platform.tools.objects.conformance import settings as questions_settings
-
-    modules = (objects, writes, questions_settings, crashes)
+    modules = (objects, writes, settings, crashes)
     order = {module.__name__: number for number, module in enumerate(modules)}
     return sorted(QUESTIONS, key=lambda asked: order[asked.ask.__module__])
 

@@ -12,7 +12,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 from homelab_platform.tools.objects.conformance.objects import begin, complete, part
-from homelab_platform.tools.objects.conformance.suite import Bench, NotTried, demand, question
+from homelab_platform.tools.objects.conformance.questions import Bench, NotTried, demand, question
 
 RACERS = 16
 

@@ -1,0 +1,52 @@
+"""What the flow of one stream is made from, and the parameters that come of it.
+
+Belongs here: the values that parameters.py and sources.py share.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from homelab_platform.layers.flows.entrances import Entrance
+from homelab_platform.tools.endpoints import NifiEndpoint, ObjectsEndpoint
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the parameters of one stream are made from.
+
+    `document` is the stream as the lab resolves it, `objects` the S3 server with the key that NiFi writes with,
+    `bucket` the raw bucket's name there, `root` the site's folder, `entrance` where senders reach the flow, if they do.
+    """
+
+    stream: str
+    document: Mapping[str, Any]
+    objects: ObjectsEndpoint
+    bucket: str
+    nifi: NifiEndpoint
+    root: Path
+    entrance: Entrance | None = None
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What the lab file says about the source."""
+        return dict(self.document.get("source_settings") or {})
+
+
+@dataclass(frozen=True)
+class Values:
+    """Parameters by name: plain ones, and those that are secret."""
+
+    plain: Mapping[str, str]
+    secret: Mapping[str, str]
+
+
+def reveal(reference: str, root: Path) -> str:
+    """The secret behind a reference of the lab file. Raises HomelabError, without the secret, if it cannot be had."""
+    from homelab_platform.agents.bridge.settings import reveal as look_up
+
+    return look_up(reference, Path(os.environ.get("HOMELAB_LAB") or root / "lab.yaml").parent)
