@@ -1,13 +1,13 @@
 """Fixtures for all tests: real servers, started once for the whole session and shared by all workers.
 
 A test that uses them is marked `servers`. `lakehouse` is a fresh one for each test: nothing of another test is in it.
-The engines (`minio`, `trino`, `nifi`, `mqtt`) start when the first test asks and are installed first if need be; tests
-that need one come last, so that installing goes on meanwhile (`make servers`).
+The engines (`minio`, `trino`, `nifi`, `mqtt`) start when the first test asks and are installed first if need be.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import tempfile
 import threading
@@ -41,29 +41,18 @@ from homelab_platform.tools.objects.client import ObjectStore
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# the compiler that makes long runs cheap makes starts dear: a site's NiFi starts with half of the processor time so
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+
 # how long an example takes says how busy the machine is, and nothing of the code
 settings.register_profile("homelab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("homelab")
 
-pytest_plugins = ["homelab_platform_tests.testlab.fixtures"]
-
-ENGINES = ("mqtt", "trino", "nifi", "minio")
-"""In the order in which `make servers` has them ready on a fresh machine."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests that need an engine last; what it takes to install and start one is not their own time."""
-    for item in items:
-        if _engine_rank(item):
-            known = item.get_closest_marker("timeout")
-            seconds = known.args[0] if known and known.args else item.config.getini("timeout")
-            item.add_marker(pytest.mark.timeout(float(seconds), func_only=True), append=False)
-    items.sort(key=_engine_rank)
-
-
-def _engine_rank(item: pytest.Item) -> int:
-    names = getattr(item, "fixturenames", ())
-    return max((rank for rank, engine in enumerate(ENGINES, 1) if engine in names), default=0)
+pytest_plugins = [
+    "homelab_platform_tests.suite.order",
+    "homelab_platform_tests.suite.budget",
+    "homelab_platform_tests.testlab.fixtures",
+]
 
 
 @pytest.fixture(scope="session")

@@ -26,22 +26,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{MARK}: needs real hosts or a real cluster; only as root, on Linux")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put these tests last: what a lab takes may be built meanwhile, and that is not the first test's own time."""
-    for item in items:
-        if _rank(item):
-            known = item.get_closest_marker("timeout")
-            seconds = known.args[0] if known and known.args else item.config.getini("timeout")
-            item.add_marker(pytest.mark.timeout(float(seconds or 0), func_only=True), append=False)
-    items.sort(key=_rank)
-
-
-def _rank(item: pytest.Item) -> int:
-    names = getattr(item, "fixturenames", ())
-    return 2 if "test_cluster" in names else 1 if item.get_closest_marker(MARK) else 0
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave a test of the lab out where there can be no lab; in CI that is a failure."""
     if item.get_closest_marker(MARK) is None:

@@ -50,6 +50,7 @@ class Guardian:
                 env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": "/root"},
                 preexec_fn=lambda: cgroups.join(f"{group}/lab"),  # noqa: PLW1509  (this process has one thread)
             )
+        cgroups.prefer(self._place.id)
         while not self._ending and inside.poll() is None and store.used(self._place.folder):
             time.sleep(LOOK)
         if inside.poll() is None:

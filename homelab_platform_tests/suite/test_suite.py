@@ -1,0 +1,71 @@
+"""The suite itself: which tests run together, and that a broken budget is red."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from homelab_platform_tests.suite.budget import Budget, Test
+
+PLUGINS = 'pytest_plugins = ["homelab_platform_tests.suite.order", "homelab_platform_tests.suite.budget"]\n'
+FILES = {
+    "test_quick.py": "def test_one(): pass\ndef test_two(): pass\n",
+    "test_slow.py": "import pytest\n@pytest.mark.slow\ndef test_long(): pass\n",
+    "test_longest.py": "import pytest\n@pytest.mark.slow\n@pytest.mark.timeout(900)\ndef test_longest(): pass\n",
+    "test_hosts.py": "import pytest\n@pytest.mark.testlab\ndef test_host(): pass\n\ndef test_beside(): pass\n",
+    "test_cluster.py": "import pytest\n@pytest.mark.testlab\ndef test_pods(): pass\n",
+}
+
+
+def session(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """A run of pytest over FILES."""
+    (folder / "conftest.py").write_text(PLUGINS)
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n  slow: long\n  testlab: hosts\n")
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words, str(folder)]
+    return subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_the_lab_runs_first_on_one_worker_and_the_longest_before_the_quick(tmp_path: Path) -> None:
+    done = session(tmp_path, "-n", "2", "-v")
+    ran = [line.split() for line in done.stdout.splitlines() if line.startswith("[gw")]
+    workers: dict[str, list[str]] = {}
+    for worker, *_, test in ran:
+        workers.setdefault(worker, []).append(test.rpartition("::")[2])
+    [lab] = [tests for tests in workers.values() if "test_pods" in tests]
+    assert lab[:2] == ["test_pods", "test_host"]
+    others = [test for tests in workers.values() for test in tests if test not in {"test_pods", "test_host"}]
+    assert sorted(others) == ["test_beside", "test_long", "test_longest", "test_one", "test_two"]
+    assert done.returncode == 0
+    alone = session(tmp_path, "--collect-only", "-q").stdout.split()
+    names = [line.rpartition("::")[2] for line in alone if "::" in line]
+    assert names[:4] == ["test_pods", "test_host", "test_longest", "test_long"]
+
+
+@pytest.mark.slow
+def test_a_run_over_its_budget_is_red_and_says_what_it_took(tmp_path: Path) -> None:
+    began = time.time() - 3600 * 24
+    done = session(tmp_path, "-q", "--budget", "5", "--began", f"{began:.0f}")
+    assert done.returncode == 1
+    assert "BUDGET BROKEN: the run took 1440." in done.stdout
+    assert "the 10 dearest tests" in done.stdout
+    assert session(tmp_path, "-q", "--budget", "5").returncode == 0
+
+
+def test_a_quick_test_may_take_what_it_takes_and_a_busy_machine_stretches_the_limit() -> None:
+    budget = Budget(None, time.time())
+    budget.tests["marked"] = Test(quick=False, whole=60, body=60)
+    budget.tests["with dear fixtures"] = Test(whole=60, body=0.1)
+    budget.tests["on a busy machine"] = Test(whole=6, body=6, slowness=2)
+    assert budget.broken() == []
+    budget.tests["too long"] = Test(whole=6, body=6)
+    [line] = budget.broken()
+    assert line.startswith("too long took 6.0 s and is not marked slow (limit 4.0 s)")
