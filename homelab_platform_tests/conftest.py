@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -40,6 +41,10 @@ from homelab_platform.tools.objects.client import ObjectStore
 # what a shell starts in the background ignores Ctrl-C, and so would all that the tests start and press it for
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# where this is set, each of the hundreds of processes that tests start would compile its libraries anew: half its time
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # the compiler that makes long runs cheap makes starts dear: a site's NiFi starts with half of the processor time so
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers import installs
+from homelab_platform.servers.install.shared import find
 
 DEAREST = 10
 QUICK_LIMIT_SECONDS = 4.0
@@ -52,7 +52,7 @@ class Test:
     slowness: float = 1.0
 
 
-@dataclass
+@dataclass(eq=False)  # a plugin is looked up by what it is
 class Budget:
     """The times of a run."""
 
@@ -131,11 +131,12 @@ def _load_per_processor() -> float:
 
 def _all_installed() -> bool:
     """Whether everything that takes minutes to install is there."""
-    from homelab_platform.servers import minio, nifi_install, trino_install
+    from homelab_platform.servers import minio
+    from homelab_platform.servers.install import nifi, trino
     from homelab_platform_tests.testlab import debian, programs
 
     try:
-        recipes = (minio.RECIPE, nifi_install.recipe(), trino_install.RECIPE, programs.KUBE, debian.recipe())
+        recipes = (minio.RECIPE, nifi.recipe(), trino.RECIPE, programs.KUBE, debian.recipe())
     except HomelabError:
         return False
-    return all(installs.find(recipe) is not None for recipe in recipes)
+    return all(find(recipe) is not None for recipe in recipes)
