@@ -35,8 +35,8 @@ import orjson
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.layers.hosts.access import HostAccess
 from homelab_platform.layers.hosts.adapter import HostAdapter
-from homelab_platform.plan.desired import desired_states
-from homelab_platform.tools.ssh.client import SshAccess
+from homelab_platform.plan.gather import desired_states
+from homelab_platform.tools.ssh.target import SshAccess
 folder, known, key, user = map(Path, sys.argv[1:])
 lab = ResolvedLab.model_validate(orjson.loads((folder / "lab.json").read_bytes()))
 access = HostAccess(SshAccess(known, key, sockets=folder / "s"), folder / "state", user=str(user))

@@ -113,7 +113,7 @@ def test_workloads_that_need_each_other_in_a_circle_are_named() -> None:
 def test_fingerprints_are_the_same_in_another_process() -> None:
     code = (
         "from homelab_platform_tests.plan.labs import small_lab\n"
-        "from homelab_platform.plan.desired import desired_states\n"
+        "from homelab_platform.plan.gather import desired_states\n"
         "print(*(s.fingerprint for s in desired_states(small_lab()).values()))"
     )
     elsewhere = subprocess.run(
