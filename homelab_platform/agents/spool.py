@@ -9,7 +9,6 @@ its bytes, and with them the object's key, are the same at every retry, after a 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.files import lock_or_none
 
 SUFFIX = ".ndjson"
 MOST_BYTES = 64 * 1024 * 1024  # about a day of one machine
@@ -38,16 +38,11 @@ class Spool:
         self.dropped = 0  # files deleted unsent because the spool was full
 
     def __enter__(self) -> Spool:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = (self.folder / ".lock").open("ab")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
+        self._lock = lock_or_none(self.folder / ".lock")
+        if self._lock is None:
             raise HomelabError.of(
                 str(self.folder), "another collector writes into this spool", "Stop it first, or name another folder."
-            ) from None
-        self._lock = lock
+            )
         return self
 
     def __exit__(self, *_: object) -> None:

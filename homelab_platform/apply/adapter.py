@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from homelab_platform.errors import HomelabError, Unreachable
+from homelab_platform.names import Say
 from homelab_platform.plan.danger import judge_delete, moves
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.diff import Change
@@ -24,7 +25,6 @@ from homelab_platform.plan.state import AppliedState
 if TYPE_CHECKING:
     from homelab_platform.readings.quality.verdicts import CheckResult
 
-Say = Callable[[str], None]
 
 UPKEEP = ("compact", "expire", "clean", "analyze")
 """Upkeep of tables: rewrite small files, drop old snapshots and rows, remove files that no snapshot knows, write

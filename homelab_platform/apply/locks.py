@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.tools import postgres, who
+from homelab_platform.tools import advisory_locks, postgres, who
 from homelab_platform.tools.endpoints import PostgresEndpoint
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ LAB = ""
 """The key under which a person's whole apply is locked."""
 WAIT = 600.0
 """Seconds that a change waits for another one of the same asset."""
-_SPACE = 0x6C6F636B
 _PREFIX = "homelab: "
 _LONGEST = 63  # bytes of an application name that PostgreSQL keeps
 _ALIVE = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
@@ -78,7 +77,7 @@ def held(
             yield
         finally:
             with suppress(Exception):  # a database that went away took the lock with it
-                connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", (_SPACE, key))
+                connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", (advisory_locks.ASSET, key))
 
 
 def holder(endpoint: PostgresEndpoint, key: str = LAB) -> Holder | None:
@@ -90,7 +89,9 @@ def holder(endpoint: PostgresEndpoint, key: str = LAB) -> Holder | None:
 def _take(connection: psycopg.Connection[Any], key: str, wait: float, waiting: Callable[[str], None]) -> None:
     deadline, told, pause = time.monotonic() + wait, False, 0.05
     while True:
-        row = connection.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", (_SPACE, key)).fetchone()
+        row = connection.execute(
+            "SELECT pg_try_advisory_lock(%s, hashtext(%s))", (advisory_locks.ASSET, key)
+        ).fetchone()
         if row is not None and row[0]:
             return
         other = _holder(connection, key)
@@ -108,5 +109,5 @@ def _take(connection: psycopg.Connection[Any], key: str, wait: float, waiting: C
 
 
 def _holder(connection: psycopg.Connection[Any], key: str) -> Holder | None:
-    row = connection.execute(_HOLDER, (_SPACE, key)).fetchone()
+    row = connection.execute(_HOLDER, (advisory_locks.ASSET, key)).fetchone()
     return None if row is None else Holder(str(row[0]), row[1], str(row[2] or "this machine"))

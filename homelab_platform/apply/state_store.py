@@ -16,7 +16,7 @@ import orjson
 from homelab_platform.apply import locks
 from homelab_platform.plan.reconcile import back_off
 from homelab_platform.plan.state import AppliedState
-from homelab_platform.tools import postgres
+from homelab_platform.tools import advisory_locks, postgres
 from homelab_platform.tools.endpoints import PostgresEndpoint
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ DO $$ BEGIN  -- a table made before hosts could be unreachable
     END IF;
 END $$;
 """
-_LOCK = 0x686F6D65  # an advisory lock of its own, so that two processes do not make the table at once
 
 _COLUMNS = (
     "key, fingerprint, document, applied_at, observed_at, status, failures, next_retry_at, attempted, reason, run_id"
@@ -108,7 +107,7 @@ class StateStore:
         with closing(postgres.connect(self.endpoint, application="homelab state")) as connection:
             with connection.transaction():
                 if not self._ready:
-                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (advisory_locks.STATE_TABLE,))
                     connection.execute(_SCHEMA)
                 yield connection
             self._ready = True

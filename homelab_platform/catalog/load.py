@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from pydantic import TypeAdapter
 from homelab_platform.catalog.model import Bundle, CatalogueEntry
 from homelab_platform.catalog.read import FILE, ReadEntries, read_entries
 from homelab_platform.errors import HomelabError, Problem
+from homelab_platform.files import write_whole
 from homelab_platform.lab.quantities import nearest
 from homelab_platform.paths import cache_home, project_path
 
@@ -158,15 +158,7 @@ def _write_cache(slot: Path, key: str, read: ReadEntries) -> None:
     bundles = {name: read.trees[name] for name in read.bundles}
     text = b"\n".join((key.encode(), orjson.dumps(entries), orjson.dumps(bundles)))
     with contextlib.suppress(OSError):
-        slot.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=slot.parent, prefix=slot.name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(text)
-            Path(temporary).replace(slot)
-        except OSError:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole(slot, text, durable=False)
         _prune(slot.parent)
 
 

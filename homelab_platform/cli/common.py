@@ -68,10 +68,9 @@ def _short(path: Path) -> Path:
 
 def catalogue_for(lab_file: Path) -> Catalogue:
     """The project's catalogue with the workloads that lie beside the lab file added."""
-    from homelab_platform.catalog.load import load_catalogue
+    from homelab_platform.catalog.lab import catalogue_of
 
-    extra = lab_file.parent / "helm"
-    return load_catalogue(extra if extra.is_dir() else None)
+    return catalogue_of(lab_file)
 
 
 def resolved_lab(lab_file: Path) -> ResolvedLab:

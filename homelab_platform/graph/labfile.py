@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError, Problem
+from homelab_platform.files import write_whole
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.paths import data_home, project_path, site_path
 
@@ -28,11 +29,9 @@ def lab_path() -> Path:
 
 def read_lab(path: Path) -> ResolvedLab:
     """The lab of a file, checked and resolved. Raises HomelabError with every problem."""
-    from homelab_platform.catalog.load import load_catalogue
-    from homelab_platform.lab.check import load_resolved
+    from homelab_platform.catalog.lab import read_lab as read
 
-    own = path.parent / "helm"
-    return load_resolved(path, load_catalogue(own if own.is_dir() else None))
+    return read(path)
 
 
 def keep_good(lab: ResolvedLab, path: Path) -> None:
@@ -41,11 +40,8 @@ def keep_good(lab: ResolvedLab, path: Path) -> None:
     if not root.is_dir():
         return
     target, text = root / GOOD_LAB, lab.to_json()
-    if target.exists() and target.read_bytes() == text:
+    if not write_whole(target, text):
         return
-    scratch = root / f".{GOOD_LAB}.{os.getpid()}"
-    scratch.write_bytes(text)
-    scratch.replace(target)
     (root / f"{GOOD_LAB}.source").write_text(str(path), encoding="utf-8")
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import CATALOG
 from homelab_platform.tools.endpoints import Lakehouse
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from homelab_platform.tools.iceberg.tables import TableState
 
-CATALOG = "hive"
 NAMESPACE = "default"
 READINGS = "default.sensor_data"
 REJECTED = "default.sensor_data_rejected"

@@ -15,15 +15,12 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.tools import postgres
+from homelab_platform.tools import advisory_locks, postgres
 from homelab_platform.tools.endpoints import Lakehouse
 
 if TYPE_CHECKING:
     import psycopg
 
-LOCK_CLASS = 0x48_4C_41  # advisory locks of this platform; the object number says which
-COMMIT_LOCK, SCHEMA_LOCK, CLAIM_LOCK = 1, 2, 3
-WORKER_CLASS = 0x48_4C_57  # one lock per living worker, object number = the worker's id
 LOCK_TIMEOUT = "180s"
 
 _TABLES = """
@@ -112,7 +109,7 @@ def ensure_ledger(connection: psycopg.Connection[Any]) -> None:
     if connection.execute("SELECT to_regclass('lake_garbage')").fetchone() == ("lake_garbage",):
         return
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK_CLASS, SCHEMA_LOCK))
+        connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (advisory_locks.LAKE, advisory_locks.LAKE_SCHEMA))
         connection.execute(_TABLES)
 
 
@@ -121,7 +118,7 @@ def commit_lock(connection: psycopg.Connection[Any]) -> Iterator[None]:
     """A transaction in which nobody else changes the tables. Whatever is written inside becomes true together."""
     with connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-        connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK_CLASS, COMMIT_LOCK))
+        connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (advisory_locks.LAKE, advisory_locks.LAKE_COMMIT))
         yield
 
 
@@ -142,12 +139,14 @@ class Worker:
         self._connection = connection
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.id = _number(connection.execute("INSERT INTO ingest_worker (name) VALUES (%s) RETURNING id", (self.name,)))
-        connection.execute("SELECT pg_advisory_lock(%s, %s)", (WORKER_CLASS, self.id))
+        connection.execute("SELECT pg_advisory_lock(%s, %s)", (advisory_locks.INGEST_WORKER, self.id))
 
     def claim(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that are now ours: not held by a living worker."""
         with self._connection.transaction():
-            self._connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK_CLASS, CLAIM_LOCK))
+            self._connection.execute(
+                "SELECT pg_advisory_xact_lock(%s, %s)", (advisory_locks.LAKE, advisory_locks.LAKE_CLAIM)
+            )
             self._connection.execute(
                 "DELETE FROM ingest_claim WHERE bucket = %s AND key = ANY(%s) AND worker <> ALL(%s)",
                 (self._bucket, list(keys), [*living_workers(self._connection), self.id]),
@@ -167,7 +166,7 @@ class Worker:
     def close(self) -> None:
         """Give up claims and the name; dead workers that left nothing behind are forgotten too."""
         self.release()
-        self._connection.execute("SELECT pg_advisory_unlock(%s, %s)", (WORKER_CLASS, self.id))
+        self._connection.execute("SELECT pg_advisory_unlock(%s, %s)", (advisory_locks.INGEST_WORKER, self.id))
         self._connection.execute("DELETE FROM ingest_worker WHERE id = %s", (self.id,))
 
 
@@ -176,7 +175,7 @@ def living_workers(connection: psycopg.Connection[Any]) -> list[int]:
     rows = connection.execute(
         "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND granted"
         " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-        (WORKER_CLASS,),
+        (advisory_locks.INGEST_WORKER,),
     ).fetchall()
     return [int(row[0]) for row in rows]
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from homelab_platform.errors import HomelabError, Problem
+from homelab_platform.names import Say
 from homelab_platform.servers.install import shared
-from homelab_platform.servers.install.shared import Say
 
 
 @dataclass(frozen=True)

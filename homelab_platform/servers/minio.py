@@ -18,11 +18,13 @@ import subprocess
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.files import write_whole
+from homelab_platform.names import LOOPBACK, Say
 from homelab_platform.servers.install import shared
 from homelab_platform.servers.install.build_process import BuildStalled, run_build
 from homelab_platform.servers.supervise.spec import Answer, Health, ProcessSpec
 
-ADDRESS = "127.0.0.1"
+ADDRESS = LOOPBACK
 MODULE = "github.com/minio/minio"
 VERSION = "2026-02-12T20:18:48Z"
 COMMIT = "7aac2a2c5b7c"
@@ -44,7 +46,7 @@ def _recipe() -> shared.Recipe:
 RECIPE = _recipe()
 
 
-def installed(progress: shared.Say = lambda _text: None) -> Path:
+def installed(progress: Say = lambda _text: None) -> Path:
     """The program, built first if need be (5 CPU-minutes, once for this user).
 
     Raises HomelabError when there is no Go, when a module is not the locked one, or when the build fails.
@@ -52,7 +54,7 @@ def installed(progress: shared.Say = lambda _text: None) -> Path:
     return shared.install(RECIPE, _build, progress) / PROGRAM
 
 
-def _build(folder: Path, progress: shared.Say) -> None:
+def _build(folder: Path, progress: Say) -> None:
     go = _go()
     progress(f"building MinIO of {VERSION[:10]} from its source (some minutes, once)")
     work = folder / "build"
@@ -108,24 +110,13 @@ def prepare(folder: Path, access_key: str, secret_key: str) -> None:
                 "Put the file back from a backup of this folder. Only to give up what is encrypted: empty the folder "
                 f"{folder}.",
             )
-        _keep(key, f"site:{base64.b64encode(secrets.token_bytes(32)).decode()}\n")
+        write_whole(key, f"site:{base64.b64encode(secrets.token_bytes(32)).decode()}\n")
     lines = {
         "MINIO_ROOT_USER": access_key,
         "MINIO_ROOT_PASSWORD": secret_key,
         "MINIO_KMS_SECRET_KEY": key.read_text().strip(),
     }
-    _keep(folder / ENVIRONMENT_FILE, "".join(f"{name}={value}\n" for name, value in lines.items()))
-
-
-def _keep(file: Path, text: str) -> None:
-    """Write a file for the owner's eyes only, whole or not at all, and have it survive a power cut."""
-    temporary = file.with_name(f".{file.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
+    write_whole(folder / ENVIRONMENT_FILE, "".join(f"{name}={value}\n" for name, value in lines.items()))
 
 
 def process(folder: Path, port: int, console: int | None = None) -> ProcessSpec:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import LOOPBACK, Say
 from homelab_platform.servers.install import apt, shared
 from homelab_platform.servers.supervise.spec import Answer, Health, ProcessSpec
 
-HOST = "127.0.0.1"
+HOST = LOOPBACK
 PACKAGE = "mosquitto"
 PROGRAMS = ("usr/sbin/mosquitto", "usr/bin/mosquitto_passwd")
 RECIPE = shared.Recipe("mosquitto", "2", f"the distribution's package {PACKAGE} and libraries that it lacks; 1")
@@ -35,7 +36,7 @@ class MqttUser:
     reads: tuple[str, ...] = ()
 
 
-def installed(progress: shared.Say = lambda _text: None) -> Path:
+def installed(progress: Say = lambda _text: None) -> Path:
     """The folder below which `usr/sbin/mosquitto` lies: `/` when this system has it, else our own, filled if need be.
 
     Raises HomelabError when there is neither Mosquitto 2 nor a way to fetch its package.
@@ -48,7 +49,7 @@ def of_this_system() -> bool:
     return all((Path("/") / program).exists() for program in PROGRAMS)
 
 
-def _build(folder: Path, progress: shared.Say) -> None:
+def _build(folder: Path, progress: Say) -> None:
     apt.unpack(PACKAGE, [folder / program for program in PROGRAMS], folder, progress)
 
 

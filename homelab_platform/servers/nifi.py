@@ -18,13 +18,13 @@ from pathlib import Path
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import LOOPBACK, Say
 from homelab_platform.servers.install import nifi
 from homelab_platform.servers.install.nifi import Places
-from homelab_platform.servers.install.shared import Say
 from homelab_platform.servers.supervise import ports
 from homelab_platform.servers.supervise.spec import Answer, Health, ProcessSpec
 
-ADDRESS = "127.0.0.1"
+ADDRESS = LOOPBACK
 VERSION = nifi.VERSION
 HEAP = "1g"
 HEALTH_PATH = "/nifi-api/flow/about"

@@ -16,13 +16,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.files import write_whole
+from homelab_platform.names import LOOPBACK
 from homelab_platform.servers.supervise import ports
 from homelab_platform.servers.supervise.spec import Answer, Health, ProcessSpec
 
 GRPC_OFFSET = 10000  # SeaweedFS derives each gRPC port from the HTTP port
 VOLUME_MIB = 1024
 SECURITY_FILE = "security.toml"
-ADDRESS = "127.0.0.1"
+ADDRESS = LOOPBACK
 SIGNING = (
     "WEED_JWT_SIGNING_KEY",
     "WEED_JWT_SIGNING_READ_KEY",
@@ -85,13 +87,7 @@ def _keep_encryption_key(file: Path) -> None:
     """The key of SSE-S3 in SeaweedFS's own settings file (`s3.sse.kek`, 256 bits in hexadecimal digits)."""
     if file.exists():
         return
-    temporary = file.with_name(f".{file.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(f'[s3.sse]\nkek = "{secrets.token_hex(32)}"\n')
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
+    write_whole(file, f'[s3.sse]\nkek = "{secrets.token_hex(32)}"\n')
 
 
 def process(folder: Path, chosen: SeaweedPorts, *, signing_key: str | None = None) -> ProcessSpec:

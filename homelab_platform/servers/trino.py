@@ -11,7 +11,6 @@ gives (accounts in PostgreSQL, first passwords of people) is made here once and 
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.files import write_whole
+from homelab_platform.names import LOOPBACK
 from homelab_platform.plan.trino import config as trino_config
 from homelab_platform.plan.trino.config import PLATFORM_USER, TrinoPlaces, TrinoSources
 from homelab_platform.servers.install import trino
@@ -31,7 +32,7 @@ from homelab_platform.tools.endpoints import Lakehouse, TrinoEndpoint
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
 
-ADDRESS = "127.0.0.1"
+ADDRESS = LOOPBACK
 VERSION = trino.VERSION
 RECIPE = trino.RECIPE
 HEAP = 1 << 30
@@ -100,14 +101,14 @@ def prepare(
     known = _kept(folder / PEOPLE, [a.name for a in config.accounts if a.name != PLATFORM_USER])
     logins = {**known, **{n: p for n, p in (passwords or {}).items() if n in known}, PLATFORM_USER: password}
     hashes = etc / "password.db"
-    _write(hashes, people.password_file(logins, hashes.read_text() if hashes.exists() else ""))
+    write_whole(hashes, people.password_file(logins, hashes.read_text() if hashes.exists() else ""))
     values = secret_values(folder, lakehouse, shared_secret)
     files = trino_config.render(config, TrinoPlaces(str(etc), str(folder / "data"), chosen.http, chosen.https))
     for stale in (etc / "catalog").glob("*.properties"):
         if f"catalog/{stale.name}" not in files:
             stale.unlink()
     for name, text in files.items():
-        _write(etc / name, _filled(text, values))
+        write_whole(etc / name, _filled(text, values))
 
 
 def secret_values(folder: Path, lakehouse: Lakehouse, shared_secret: str) -> dict[str, str]:
@@ -134,22 +135,8 @@ def _kept(file: Path, names: list[str]) -> dict[str, str]:
         known = {}
     wanted = {name: str(known.get(name) or secrets.token_urlsafe(18)) for name in names}
     if wanted != known:
-        _write(file, json.dumps(wanted, indent=1) + "\n")
+        write_whole(file, json.dumps(wanted, indent=1) + "\n")
     return wanted
-
-
-def _write(file: Path, text: str) -> None:
-    """Write a file for the owner's eyes only, whole or not at all; one that says the same is left alone."""
-    if file.exists() and file.read_text() == text:
-        return
-    file.parent.mkdir(exist_ok=True, mode=0o700)
-    temporary = file.with_name(f".{file.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
 
 
 def person_password(folder: Path, name: str) -> str:

@@ -73,17 +73,16 @@ def steered_layers(lab: ResolvedLab, site: Site) -> SteeredLayers:
 
 
 def _workloads(lab: ResolvedLab, site: Site, api: Cluster) -> Adapter:
-    from homelab_platform.catalog.load import load_catalogue
+    from homelab_platform.catalog.lab import catalogue_of
     from homelab_platform.layers.kubernetes.workloads import WorkloadAdapter
     from homelab_platform.plan.broker_access import lab_secrets
     from homelab_platform.servers.install.helm import helm_binary, kubectl_binary
     from homelab_platform.tools.kube.releases import Helm
 
     folder = site.lab_path.parent
-    own = folder / "helm"
     return WorkloadAdapter(
         lab,
-        load_catalogue(own if own.is_dir() else None),
+        catalogue_of(site.lab_path),
         Helm(helm_binary(), api),
         kubectl_binary(),
         folder,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError, Unreachable
+from homelab_platform.files import write_whole
 from homelab_platform.layers.hosts.access import HostAccess
 from homelab_platform.tools.ssh.client import Ssh
 from homelab_platform.tools.ssh.target import SshAccess
@@ -90,10 +91,7 @@ class Reach:
                 problem.remedy or f"Start k3s on {server.name}, or name a kubeconfig: homelab up --kubeconfig FILE."
             )
             raise Unreachable.of(target.where, problem.what, remedy) from None
-        scratch = file.with_name(f".{file.name}.{os.getpid()}")
-        scratch.touch(mode=0o600)
-        scratch.write_text(_LOOPBACK.sub(rf"\g<1>{target.address}\g<3>", found.text))
-        scratch.replace(file)
+        write_whole(file, _LOOPBACK.sub(rf"\g<1>{target.address}\g<3>", found.text))
 
     def _server(self) -> ResolvedHost:
         servers = [host for _, host in sorted(self.lab.hosts.items()) if host.k3s == "server"]

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
 
-from homelab_platform.apply.adapter import Adapter, Answering, Exhibit, Say
+from homelab_platform.apply.adapter import Adapter, Answering, Exhibit
 from homelab_platform.apply.state_store import StateStore
 from homelab_platform.errors import HomelabError
 from homelab_platform.layers.tables.readings import Inbox, pictures, take_in
 from homelab_platform.layers.tables.upkeep import upkeep
+from homelab_platform.names import Say
 from homelab_platform.plan.layers import Capabilities
 from homelab_platform.plan.sites import CAPABILITIES, SiteKind
 from homelab_platform.tools.endpoints import Engines, Lakehouse

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import CATALOG
 from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-CATALOG = "hive"
 EXTENSIONS = ("avro", "httpfs", "iceberg")
 MEMORY_LIMIT = "512MB"
 _VERIFIED: set[str] = set()  # extensions whose signature DuckDB has checked in this process

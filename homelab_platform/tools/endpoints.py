@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
+from homelab_platform.names import CATALOG, LAKE_BUCKET, RAW_BUCKET
+
 
 @dataclass(frozen=True)
 class PostgresEndpoint:
@@ -53,8 +55,8 @@ class Lakehouse:
 
     postgres: PostgresEndpoint
     objects: ObjectsEndpoint
-    raw_bucket: str = "readings-raw"
-    lake_bucket: str = "lake"
+    raw_bucket: str = RAW_BUCKET
+    lake_bucket: str = LAKE_BUCKET
     objects_folder: Path | None = None
 
 
@@ -69,7 +71,7 @@ class TrinoEndpoint:
     user: str
     password: str | None = field(default=None, repr=False)
     ca: Path | None = None
-    catalog: str = "hive"
+    catalog: str = CATALOG
 
 
 @dataclass(frozen=True)

@@ -13,19 +13,19 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.names import Say
 from homelab_platform.tools.ssh.client import Ssh
 
 FEATURES = ("--extra-experimental-features", "nix-command flakes", "--accept-flake-config")
 KEPT = ("flake.lock", "lab.json")
 """What a flake's folder has of its lab, not of the checkout."""
 LONGEST_BUILD = 4 * 3600.0
-Say = Callable[[str], None]
 
 
 def find_nix() -> str:

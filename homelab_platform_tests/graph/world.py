@@ -10,16 +10,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from homelab_platform.apply.adapter import (
-    FOUNDATIONS,
-    INTEGRITY,
-    Answering,
-    Exhibit,
-    Inbox,
-    Observation,
-    Say,
-)
+from homelab_platform.apply.adapter import FOUNDATIONS, INTEGRITY, Answering, Exhibit, Inbox, Observation
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import Say
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.documents import TABLE_CHECKS
 from homelab_platform.plan.layers import EVERYTHING, Capabilities

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from homelab_platform.names import Say
 from homelab_platform.paths import project_path
 from homelab_platform.servers.install import shared
 from homelab_platform_tests.testlab.debian_images import debian_image
@@ -38,7 +39,7 @@ COPIED = ("homelab_platform", "helm")
 USER = "10001:10001"
 
 
-def platform_image(progress: shared.Say = lambda _text: None) -> Image:
+def platform_image(progress: Say = lambda _text: None) -> Image:
     """The image; what of it is not in the cache is made first. Raises HomelabError when that fails."""
     python = debian_image(NAME, ("python3",), entrypoint=(), user=USER, progress=progress)
     libraries = python.layers[1]
@@ -74,7 +75,7 @@ def _project_files() -> Iterator[Path]:
                 yield file.relative_to(project_path())
 
 
-def _make_packages(folder: Path, libraries: Path, progress: shared.Say) -> None:
+def _make_packages(folder: Path, libraries: Path, progress: Say) -> None:
     progress("copying the environment for the platform's image")
     root = folder / "root"
     for source, name in _distributed_files():
@@ -105,7 +106,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _make_project(folder: Path, progress: shared.Say) -> None:
+def _make_project(folder: Path, progress: Say) -> None:
     root = folder / "root"
     for file in _project_files():
         target = root / PROJECT / file

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from homelab_platform.names import Say
 from homelab_platform.servers.install import apt, shared
 from homelab_platform_tests.testlab.images import Image
 
@@ -17,12 +18,12 @@ PACKAGE = "busybox"  # not the static one: that one cannot ask for names
 RECIPE = shared.Recipe("test-image-busybox", "2", PACKAGE)
 
 
-def busybox_image(progress: shared.Say = lambda _text: None) -> Image:
+def busybox_image(progress: Say = lambda _text: None) -> Image:
     """The image; its package is fetched first if need be. Raises HomelabError when it cannot be had."""
     return Image(NAME, (shared.install(RECIPE, _make, progress) / "root",), command=("sh",))
 
 
-def _make(folder: Path, progress: shared.Say) -> None:
+def _make(folder: Path, progress: Say) -> None:
     package, programs = folder / "package", folder / "root" / "bin"
     apt.unpack(PACKAGE, [package / "bin" / "busybox"], package, progress)
     programs.mkdir(parents=True)

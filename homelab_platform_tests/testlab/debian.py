@@ -15,6 +15,7 @@ import subprocess
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import Say
 from homelab_platform.servers.install import shared
 from homelab_platform_tests.testlab.space import CONTAINED
 
@@ -43,12 +44,12 @@ def recipe() -> shared.Recipe:
     return shared.Recipe("debian-host", SUITE, "\n".join((lists, *(inspect.getsource(step) for step in steps))))
 
 
-def installed(progress: shared.Say = lambda _text: None) -> Path:
+def installed(progress: Say = lambda _text: None) -> Path:
     """The root folder of the base, made first if need be (a minute or two, once). Raises HomelabError without apt."""
     return shared.install(recipe(), _make, progress) / "root"
 
 
-def _make(folder: Path, progress: shared.Say) -> None:
+def _make(folder: Path, progress: Say) -> None:
     progress(f"making a Debian {SUITE} for the test lab's hosts")
     root = folder / "root"
     wanted = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(root)]

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import Say
 from homelab_platform.servers.install import shared
 from homelab_platform_tests.testlab.debian import SUITE
 from homelab_platform_tests.testlab.images import Files, Image
@@ -37,7 +38,7 @@ def debian_image(
     without: Sequence[str] = (),
     user: str = "",
     files: Files | None = None,
-    progress: shared.Say = lambda _text: None,
+    progress: Say = lambda _text: None,
 ) -> Image:
     """An image `name` with these packages, whose layers are made first if need be (a minute each, once).
 
@@ -53,7 +54,7 @@ def debian_image(
     return image if files is None else replace(image, layers=(*image.layers, files))
 
 
-def base_image(name: str, layers: tuple[Files, ...], progress: shared.Say = lambda _text: None) -> Image:
+def base_image(name: str, layers: tuple[Files, ...], progress: Say = lambda _text: None) -> Image:
     """An image `name` with nothing but these layers above the small Debian, which is made first if need be.
 
     Raises HomelabError when it cannot be had.
@@ -71,7 +72,7 @@ def _packages_recipe(packages: tuple[str, ...], left: str) -> shared.Recipe:
     return shared.Recipe(name, SUITE, "\n".join((*packages, left, steps, _base_recipe().folder.name)))
 
 
-def _make_base(folder: Path, progress: shared.Say) -> None:
+def _make_base(folder: Path, progress: Say) -> None:
     progress("making the Debian that images of the test lab begin with")
     root = folder / "root"
     options = ("--mode=root", "--variant=minbase", f"--include={','.join(BASE)}")
@@ -85,7 +86,7 @@ def _make_base(folder: Path, progress: shared.Say) -> None:
     _run(["sh", "-ec", f"cd {shlex.quote(str(root))}; {CLEAN}"], "cleaning the base")
 
 
-def _make_packages(base: Path, packages: Sequence[str], left: str, folder: Path, progress: shared.Say) -> None:
+def _make_packages(base: Path, packages: Sequence[str], left: str, folder: Path, progress: Say) -> None:
     progress(f"making a layer with {', '.join(packages)}")
     for name in ("upper", "work", "merged"):
         (folder / name).mkdir()

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import Say
 from homelab_platform.paths import project_path
-from homelab_platform.servers.install import shared
 from homelab_platform.servers.supervise import launch, processes
 from homelab_platform_tests.testlab import addresses, debian, guardian, hosts, requirements, store, watches
 from homelab_platform_tests.testlab.host import TestHost
@@ -88,7 +88,7 @@ def start(
     specs: Sequence[HostSpec] = hosts.DEFAULT,
     number: int | None = None,
     keep: bool = False,
-    progress: shared.Say = lambda _text: None,
+    progress: Say = lambda _text: None,
 ) -> TestLab:
     """A running lab with these hosts, which let root in by SSH.
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from homelab_platform.names import Say
 from homelab_platform.servers import seaweedfs
-from homelab_platform.servers.install import shared
 from homelab_platform_tests.testlab.debian_images import base_image, debian_image
 from homelab_platform_tests.testlab.images import Files, Image
 
@@ -23,37 +23,37 @@ POSTGRES = "/usr/lib/postgresql/15/bin"
 LIBRARY = "usr/lib/postgresql/15/lib"
 
 
-def _postgresql(say: shared.Say) -> Image:
+def _postgresql(say: Say) -> Image:
     compiler = ("usr/lib/*/libLLVM*", "usr/lib/*/libz3*", f"{LIBRARY}/bitcode", f"{LIBRARY}/llvmjit*")
     left = (*compiler, "var/lib/postgresql/15")
     image = debian_image("localhost/postgresql:15", ("postgresql-15",), without=left, entrypoint=(), progress=say)
     return replace(image, environment={"PATH": f"{POSTGRES}:/usr/sbin:/usr/bin:/sbin:/bin"})
 
 
-def _seaweedfs(say: shared.Say) -> Image:
+def _seaweedfs(say: Say) -> Image:
     program = Files({"usr/bin/weed": seaweedfs.binary()})
     return base_image("localhost/seaweedfs:4", (program,), say)
 
 
-def _mosquitto(say: shared.Say) -> Image:
+def _mosquitto(say: Say) -> Image:
     return debian_image("localhost/mosquitto:2", ("mosquitto",), entrypoint=(), progress=say)
 
 
-def _python(say: shared.Say) -> Image:
+def _python(say: Say) -> Image:
     return debian_image("localhost/python:3", ("python3",), entrypoint=(), progress=say)
 
 
-def _prometheus(say: shared.Say) -> Image:
+def _prometheus(say: Say) -> Image:
     left = ("usr/bin/promtool", "usr/share/javascript/moment-timezone/data/unpacked")
     return debian_image("localhost/prometheus:2", ("prometheus",), without=left, entrypoint=(), progress=say)
 
 
-def _nginx(say: shared.Say) -> Image:
+def _nginx(say: Say) -> Image:
     start = ("nginx", "-g", "daemon off;")
     return debian_image("localhost/nginx:1", ("nginx-light",), entrypoint=start, progress=say)
 
 
-WORKLOADS: Mapping[str, Callable[[shared.Say], Image]] = {
+WORKLOADS: Mapping[str, Callable[[Say], Image]] = {
     "postgresql": _postgresql,
     "seaweedfs": _seaweedfs,
     "mosquitto": _mosquitto,
@@ -64,7 +64,7 @@ WORKLOADS: Mapping[str, Callable[[shared.Say], Image]] = {
 """How the image of each workload of the example is made."""
 
 
-def lab_images(say: shared.Say = lambda _text: None) -> list[Image]:
+def lab_images(say: Say = lambda _text: None) -> list[Image]:
     """The images of all workloads of examples/test-lab; their layers are made first if need be (minutes, once).
 
     Raises HomelabError when a package cannot be had.
@@ -72,7 +72,7 @@ def lab_images(say: shared.Say = lambda _text: None) -> list[Image]:
     return [make(say) for make in WORKLOADS.values()]
 
 
-def bring_images(cluster: TestCluster, say: shared.Say = lambda _text: None) -> None:
+def bring_images(cluster: TestCluster, say: Say = lambda _text: None) -> None:
     """Make these images and bring them to every node of the cluster; one that a node has already costs little.
 
     Raises HomelabError when one cannot be made.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers.install import shared
+from homelab_platform.names import Say
 
 PROGRAMS = {
     "ip": "iproute2",
@@ -47,7 +47,7 @@ def why_not() -> str | None:
     return None
 
 
-def require(progress: shared.Say = lambda _text: None, *, cluster: bool = False) -> None:
+def require(progress: Say = lambda _text: None, *, cluster: bool = False) -> None:
     """Install the missing programs. Raises HomelabError when this machine cannot run a lab, or they cannot be had."""
     reason = why_not()
     if reason:
@@ -58,7 +58,7 @@ def require(progress: shared.Say = lambda _text: None, *, cluster: bool = False)
         _install(missing, progress)
 
 
-def _install(packages: list[str], progress: shared.Say) -> None:
+def _install(packages: list[str], progress: Say) -> None:
     apt = shutil.which("apt-get")
     if apt is None:
         raise HomelabError.of("test lab", f"needs {', '.join(packages)}", "Install them by the means of this system.")

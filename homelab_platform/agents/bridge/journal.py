@@ -19,6 +19,8 @@ from typing import Any
 
 import orjson
 
+from homelab_platform.files import write_whole
+
 MOST = 4096
 """Entries that are kept: several times what a broker may have on the way to us at once."""
 
@@ -100,18 +102,7 @@ class Journal:
             self._entries.pop(next(iter(self._entries)))
 
     def _rewrite(self) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        scratch = self._file.with_suffix(".new")
-        with scratch.open("wb") as file:
-            file.write(b"".join(_line(entry) for entry in self._entries.values()))
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(self._file)
-        folder = os.open(self._file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(self._file, b"".join(_line(entry) for entry in self._entries.values()))
         self._written = len(self._entries)
 
 

@@ -17,6 +17,7 @@ import orjson
 
 from homelab_platform.agents.bridge.outlets import BucketOutlet, Outlet
 from homelab_platform.agents.bridge.stream import BridgeStream, Log, Message, StreamBridge
+from homelab_platform.files import write_whole
 from homelab_platform.wire import payload
 
 MOST = 20_000
@@ -95,7 +96,7 @@ class Batch(NamedTuple):
     def save(self, file: Path) -> None:
         """Put it on the disk, whole or not at all. Raises OSError."""
         head = orjson.dumps({"key": self.key, "digests": self.digests}, option=orjson.OPT_APPEND_NEWLINE)
-        _write_whole(file, head + self.lines)
+        write_whole(file, head + self.lines)
 
     @classmethod
     def load(cls, file: Path) -> Batch | None:
@@ -127,7 +128,7 @@ class Stored:
         while len(known) > MOST:
             del known[next(iter(known))]
         if self._written + len(fresh) > 2 * MOST or not self._file.exists():
-            _write_whole(self._file, _text(known))
+            write_whole(self._file, _text(known))
             self._written = len(known)
         else:
             before, self._written = self._written, 2 * MOST  # a write that fails may leave half a line
@@ -141,19 +142,3 @@ class Stored:
 
 def _text(digests: Iterable[str]) -> bytes:
     return "".join(f"{digest}\n" for digest in digests).encode()
-
-
-def _write_whole(file: Path, content: bytes) -> None:
-    """Write a file in one step that survives a power cut."""
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    scratch = file.with_name(f"{file.name}.new")
-    with scratch.open("wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    scratch.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

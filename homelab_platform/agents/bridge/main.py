@@ -8,7 +8,6 @@ they acknowledge a message once NiFi has it, not once the bucket has.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import signal
 import sys
@@ -26,6 +25,7 @@ from homelab_platform.agents.bridge.outlets import BucketOutlet, EntranceOutlet,
 from homelab_platform.agents.bridge.settings import FOLDER, streams_of
 from homelab_platform.agents.bridge.stream import BridgeStream, StreamBridge
 from homelab_platform.errors import HomelabError
+from homelab_platform.files import lock_or_none
 from homelab_platform.plan.sites import SiteKind, kind_here
 from homelab_platform.tools.endpoints import Lakehouse
 
@@ -108,13 +108,9 @@ def log(text: str) -> None:
 
 def _only_one(folder: Path) -> IO[bytes]:
     """The lock that keeps a second bridge from this site's sessions. Raises HomelabError when another holds it."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = (folder / ".lock").open("ab")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise HomelabError.of(str(folder), "another bridge carries this site's streams", "Stop it first.") from None
+    lock = lock_or_none(folder / ".lock")
+    if lock is None:
+        raise HomelabError.of(str(folder), "another bridge carries this site's streams", "Stop it first.")
     return lock
 
 

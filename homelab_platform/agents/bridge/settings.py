@@ -18,6 +18,7 @@ import orjson
 
 from homelab_platform.agents.bridge.stream import BridgeStream
 from homelab_platform.errors import HomelabError
+from homelab_platform.files import write_whole
 from homelab_platform.paths import LAB_JSON
 from homelab_platform.tools.endpoints import MqttEndpoint
 from homelab_platform.wire.payload import Shape
@@ -80,10 +81,7 @@ def client_id(folder: Path, lab: str, stream: str) -> str:
     """
     file = folder / "site_id"
     if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        scratch = file.with_name(f".site_id.{os.getpid()}")
-        scratch.write_text(secrets.token_hex(4))
-        scratch.replace(file)
+        write_whole(file, secrets.token_hex(4))
     return f"homelab-{safe_name(lab, most=40)}-{safe_name(stream, most=60)}-{file.read_text().strip()}"
 
 

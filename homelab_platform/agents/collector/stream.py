@@ -85,13 +85,11 @@ def _ask_child() -> MachineStream | None:
 
 def main(lab: Path) -> int:
     """Resolve a lab file and print its machine stream as JSON; 1 if the lab has errors."""
-    from homelab_platform.catalog.load import load_catalogue
+    from homelab_platform.catalog.lab import read_lab
     from homelab_platform.errors import HomelabError
-    from homelab_platform.lab.check import load_resolved
 
-    own = lab.parent / "helm"
     try:
-        resolved = load_resolved(lab, load_catalogue(own if own.is_dir() else None))
+        resolved = read_lab(lab)
     except HomelabError:
         return 1
     sys.stdout.buffer.write(orjson.dumps(machine_stream(resolved.model_dump(mode="json"))))

@@ -23,8 +23,8 @@ from homelab_platform.lab.resolved import (
     ResolvedTable,
     ResolvedWorkload,
 )
+from homelab_platform.names import LAKE_BUCKET, RAW_BUCKET
 
-RAW_BUCKET, LAKE_BUCKET = "readings-raw", "lake"  # the names that tools/endpoints.py gives the embedded site
 OLD_VERSIONS, UNFINISHED = 30 * 86_400, 2 * 86_400  # seconds that replaced objects and broken-off uploads stay
 _LAKE_ACCESS = {
     "guest": ResolvedGrant(right="read", under=("marts/",)),

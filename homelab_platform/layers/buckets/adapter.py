@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from homelab_platform.apply.adapter import Exhibit, Observation, Say
+from homelab_platform.apply.adapter import Exhibit, Observation
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import LAKE_BUCKET, RAW_BUCKET, Say
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.tools.endpoints import Lakehouse
 
@@ -38,7 +39,7 @@ class BucketAdapter:
     def __init__(self, lakehouse: Lakehouse, keys: KeyFile | None = None) -> None:
         self._lakehouse = lakehouse
         self._keys = keys
-        self._names = {"readings-raw": lakehouse.raw_bucket, "lake": lakehouse.lake_bucket}
+        self._names = {RAW_BUCKET: lakehouse.raw_bucket, LAKE_BUCKET: lakehouse.lake_bucket}
 
     def _open(self) -> ObjectStore:
         from homelab_platform.tools.objects.client import ObjectStore

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from homelab_platform.apply.adapter import Adapter, Exhibit, Observation, Say
+from homelab_platform.apply.adapter import Adapter, Exhibit, Observation
+from homelab_platform.files import write_whole
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.layers.flows.direct import FlowAdapter, write_whole
+from homelab_platform.layers.flows.direct import FlowAdapter
+from homelab_platform.names import Say
 from homelab_platform.paths import LAB_JSON
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.tools.endpoints import Lakehouse

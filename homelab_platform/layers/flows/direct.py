@@ -6,15 +6,16 @@ here: flows through NiFi (nifi.py).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from homelab_platform.apply.adapter import Exhibit, Observation, Say
+from homelab_platform.apply.adapter import Exhibit, Observation
+from homelab_platform.files import write_whole
 from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.names import Say
 from homelab_platform.paths import LAB_JSON
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.tools.endpoints import Lakehouse
@@ -24,16 +25,6 @@ if TYPE_CHECKING:
 
 COLLECTOR = "collector"
 FLOWS = "flows"
-
-
-def write_whole(file: Path, content: bytes) -> None:
-    """Write a file in one step, so that nobody ever reads half of it; nothing happens if it is as it should be."""
-    if file.exists() and file.read_bytes() == content:
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_name(f".{file.name}.{os.getpid()}")
-    scratch.write_bytes(content)
-    scratch.replace(file)
 
 
 class FlowAdapter:

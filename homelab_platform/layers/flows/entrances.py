@@ -6,15 +6,14 @@ what listens there (nifi.py). The MQTT bridge reads the same file.
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.files import locked
 from homelab_platform.servers.supervise.spec import write_json
 
 FILE = "entrances.json"
@@ -52,7 +51,7 @@ class Entrances:
 
     def put(self, stream: str, entrance: Entrance) -> None:
         """Remember an entrance."""
-        with self._alone():
+        with locked(self._file.with_suffix(".lock")):
             found = dict(self._load())
             entry = {"url": entrance.url} | ({"token": entrance.token} if entrance.token else {})
             if found.get(stream) != entry:
@@ -60,7 +59,7 @@ class Entrances:
 
     def forget(self, stream: str) -> None:
         """Drop an entrance; its port may be given to another stream then."""
-        with self._alone():
+        with locked(self._file.with_suffix(".lock")):
             found = dict(self._load())
             if found.pop(stream, None) is not None:
                 write_json(self._file, found)
@@ -79,10 +78,3 @@ class Entrances:
             raise HomelabError.of(
                 str(self._file), f"cannot be read: {error}", "Move it away; flows then get new addresses."
             ) from None
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._file.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it when this process dies
-            yield

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from homelab_platform.apply.adapter import Exhibit, Observation, Say
+from homelab_platform.apply.adapter import Exhibit, Observation
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.layers.flows.entrances import Entrance, Entrances
 from homelab_platform.layers.flows.parameters import LOOPBACK, definition_of, has_entrance, parameters, path_of
 from homelab_platform.layers.flows.values import Given, Values, reveal
+from homelab_platform.names import RAW_BUCKET, Say
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.tools.endpoints import Engines, Lakehouse, NifiEndpoint, ObjectsEndpoint
 
@@ -142,7 +143,7 @@ class NifiFlowAdapter:
     def _given(self, document: Mapping[str, Any], entrance: Entrance | None, *, make_key: bool = False) -> Given:
         stream = str(document["name"])
         bucket = str(document["bucket"])
-        name = self._lakehouse.raw_bucket if bucket == "readings-raw" else bucket
+        name = self._lakehouse.raw_bucket if bucket == RAW_BUCKET else bucket
         if entrance is not None and document["source"] == "http":
             entrance = Entrance(entrance.url, self._token(document, entrance))
         objects = self._objects(bucket, name, make_key)

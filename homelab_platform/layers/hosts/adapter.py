@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from homelab_platform.apply.adapter import Answering, Exhibit, Observation, Say
+from homelab_platform.apply.adapter import Answering, Exhibit, Observation
 from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
 from homelab_platform.layers.hosts.access import HostAccess, Task
@@ -21,6 +21,7 @@ from homelab_platform.layers.hosts.debian import DebianWay
 from homelab_platform.layers.hosts.deploy import Deploy
 from homelab_platform.layers.hosts.nixos import NixosWay
 from homelab_platform.layers.hosts.state import HostLook, State, unhealthy
+from homelab_platform.names import Say
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import name_of
 from homelab_platform.tools import who

@@ -10,9 +10,10 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from homelab_platform.apply.adapter import Exhibit, Observation, Say
+from homelab_platform.apply.adapter import Exhibit, Observation
 from homelab_platform.errors import HomelabError
 from homelab_platform.layers.kubernetes.objects import PART_OF, objects_of
+from homelab_platform.names import Say
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.tools.kube import drift
 from homelab_platform.tools.kube.api import Cluster, Object, name_of

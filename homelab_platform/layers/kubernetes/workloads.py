@@ -13,9 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from homelab_platform.apply.adapter import Exhibit, Observation, Say
+from homelab_platform.apply.adapter import Exhibit, Observation
 from homelab_platform.errors import HomelabError
 from homelab_platform.layers.kubernetes.objects import flow_policy
+from homelab_platform.names import Say
 from homelab_platform.paths import project_path
 from homelab_platform.plan.values import values_of
 from homelab_platform.tools.kube import drift, health, pods, releases, volumes

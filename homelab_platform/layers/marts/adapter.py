@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from homelab_platform.apply.adapter import ALL_DATES, Exhibit, Observation, Say
+from homelab_platform.apply.adapter import ALL_DATES, Exhibit, Observation
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.layers.tables.adapter import (
     FINGERPRINT_PROPERTY,
@@ -17,6 +17,7 @@ from homelab_platform.layers.tables.adapter import (
     load,
     set_properties,
 )
+from homelab_platform.names import Say
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.documents import table_key
 from homelab_platform.readings.contract import READINGS

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from homelab_platform.apply.adapter import Exhibit, Observation, Say
+from homelab_platform.apply.adapter import Exhibit, Observation
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import CATALOG, Say
 from homelab_platform.plan.desired import DesiredState
-from homelab_platform.readings.contract import CATALOG, REJECTED
+from homelab_platform.readings.contract import REJECTED
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.iceberg.snapshot import Change
 

@@ -11,9 +11,10 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from homelab_platform.apply.adapter import Exhibit, Say
+from homelab_platform.apply.adapter import Exhibit
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.layers.tables.adapter import TableAdapter, exhibits, load
+from homelab_platform.names import Say
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.readings.contract import READINGS
 from homelab_platform.tools.endpoints import Lakehouse

@@ -16,9 +16,10 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from homelab_platform.apply.adapter import Exhibit, Say
+from homelab_platform.apply.adapter import Exhibit
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.readings.contract import CATALOG, READINGS, REJECTED
+from homelab_platform.names import CATALOG, Say
+from homelab_platform.readings.contract import READINGS, REJECTED
 from homelab_platform.tools.endpoints import Engines, Lakehouse, TrinoEndpoint
 
 if TYPE_CHECKING:

@@ -16,12 +16,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from homelab_platform.names import CATALOG, LOOPBACK
 from homelab_platform.plan.trino.limits import MI, ROLES, TrinoLimits, limits_of
 
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
 
-CATALOG, STATE_CATALOG = "hive", "postgresql"
+STATE_CATALOG = "postgresql"
 MARTS, STATE_SCHEMA = "marts", "public"
 PLATFORM_USER = "homelab"
 """The platform's own account, an admin."""
@@ -67,7 +68,7 @@ class TrinoPlaces:
     data: str
     http: int
     https: int
-    bind: str | None = "127.0.0.1"
+    bind: str | None = LOOPBACK
 
 
 @dataclass(frozen=True)

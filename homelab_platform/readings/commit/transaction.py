@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import CATALOG
 from homelab_platform.readings import ledger
 from homelab_platform.readings.commit import spans
 from homelab_platform.readings.commit.parts import Part
 from homelab_platform.readings.commit.session import Session
-from homelab_platform.readings.contract import CATALOG, READINGS, REJECTED
+from homelab_platform.readings.contract import READINGS, REJECTED
 from homelab_platform.readings.decode.record import ExtraColumns
 from homelab_platform.tools.iceberg import tables as iceberg
 from homelab_platform.tools.iceberg.metadata_io import split_location

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from homelab_platform.readings.contract import CATALOG
+from homelab_platform.names import CATALOG
 from homelab_platform.readings.marts.relations import quoted
 from homelab_platform.readings.marts.tables import Mart
 from homelab_platform.readings.quality.verdicts import CheckResult

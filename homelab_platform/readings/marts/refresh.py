@@ -22,13 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedStream
+from homelab_platform.names import CATALOG
 from homelab_platform.readings import ledger, parquet
-from homelab_platform.readings.contract import CATALOG, READINGS
+from homelab_platform.readings.contract import READINGS
 from homelab_platform.readings.marts import relations
 from homelab_platform.readings.marts.anomaly_rows import anomaly_rows
 from homelab_platform.readings.marts.files import sweep
 from homelab_platform.readings.marts.relations import Sources
 from homelab_platform.readings.marts.tables import DETECTED, MARTS, NAMESPACE, Mart, known_mart, reach
+from homelab_platform.tools import advisory_locks
 from homelab_platform.tools import duckdb as engine
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.iceberg import tables as iceberg
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
 
 FINGERPRINT = "homelab.fingerprint"
 VERSION_PROPERTY = "homelab.mart"
-LOCK_CLASS = 0x48_4C_4D
 CHUNK_DAYS = 31
 AT_ONCE = 250_000
 """Readings that are computed together: statistics hold each value twice, in order, some 500 bytes a reading."""
@@ -140,7 +141,7 @@ def _locked(lakehouse: Lakehouse, name: str) -> Iterator[psycopg.Connection[Any]
     """A connection that holds the mart's lock until it is closed."""
     with ledger.connect(lakehouse) as connection:
         number = zlib.crc32(name.encode()) & 0x7FFF_FFFF
-        connection.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK_CLASS, number))
+        connection.execute("SELECT pg_advisory_lock(%s, %s)", (advisory_locks.MART, number))
         yield connection
 
 

@@ -28,7 +28,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from homelab_platform.lab.resolved import ResolvedStream
-from homelab_platform.readings.contract import CATALOG, READINGS
+from homelab_platform.names import CATALOG
+from homelab_platform.readings.contract import READINGS
 from homelab_platform.readings.marts.tables import DETECTED, Mart
 
 if TYPE_CHECKING:

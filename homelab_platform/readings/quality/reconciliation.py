@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from homelab_platform.names import CATALOG
 from homelab_platform.readings import ledger
 from homelab_platform.readings.commit import spans
-from homelab_platform.readings.contract import CATALOG, READINGS, REJECTED
+from homelab_platform.readings.contract import READINGS, REJECTED
 from homelab_platform.readings.marts.relations import on_days
 from homelab_platform.readings.quality.verdicts import CheckResult
 from homelab_platform.tools import duckdb as engine

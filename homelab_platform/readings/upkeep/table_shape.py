@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+from homelab_platform.names import CATALOG
 from homelab_platform.readings import ledger
-from homelab_platform.readings.contract import CATALOG, READINGS
+from homelab_platform.readings.contract import READINGS
 from homelab_platform.readings.marts.relations import on_days
 from homelab_platform.tools import duckdb as engine
 from homelab_platform.tools.endpoints import Lakehouse

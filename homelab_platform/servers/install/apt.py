@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.servers.install.shared import Say
+from homelab_platform.names import Say
 
 LIBRARIES = "libraries"
 VERSIONS = "packages.txt"

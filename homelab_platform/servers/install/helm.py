@@ -19,6 +19,7 @@ import zipfile
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import Say
 from homelab_platform.servers.install import shared
 
 HELM_VERSION, KUBECTL_VERSION = "4.1.4", "1.33.9"
@@ -35,17 +36,17 @@ RECIPE = shared.Recipe(
 )
 
 
-def helm_binary(progress: shared.Say = lambda _text: None) -> Path:
+def helm_binary(progress: Say = lambda _text: None) -> Path:
     """Helm's program, fetched first if need be (37 MB, once). Raises HomelabError when it cannot be had."""
     return _program("helm", progress)
 
 
-def kubectl_binary(progress: shared.Say = lambda _text: None) -> Path:
+def kubectl_binary(progress: Say = lambda _text: None) -> Path:
     """The program kubectl, fetched first if need be (37 MB, once). Raises HomelabError when it cannot be had."""
     return _program("kubectl", progress)
 
 
-def _program(name: str, progress: shared.Say) -> Path:
+def _program(name: str, progress: Say) -> Path:
     if platform.system() == "Linux" and platform.machine() == "x86_64":
         return shared.install(RECIPE, _fetch, progress) / name
     found = shutil.which(name)
@@ -58,7 +59,7 @@ def _program(name: str, progress: shared.Say) -> Path:
     return Path(found)
 
 
-def _fetch(folder: Path, progress: shared.Say) -> None:
+def _fetch(folder: Path, progress: Say) -> None:
     progress(f"fetching helm {HELM_VERSION} and kubectl {KUBECTL_VERSION}")
     scratch = folder / "scratch"
     scratch.mkdir()

@@ -21,8 +21,9 @@ from typing import NamedTuple
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import Say
 from homelab_platform.servers.install import shared
-from homelab_platform.servers.install.shared import Recipe, Say
+from homelab_platform.servers.install.shared import Recipe
 
 VERSION = "2.3.0"
 COPY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import Say
 from homelab_platform.servers.supervise import launch
 
-Say = Callable[[str], None]
 DONE = ".installed"
 LONGEST_WAIT = 6 * 3600.0
 """Seconds for which one process waits for another that installs the same server: a build on a Pi takes hours, and

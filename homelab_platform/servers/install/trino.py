@@ -12,8 +12,9 @@ import tarfile
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import Say
 from homelab_platform.servers.install import shared
-from homelab_platform.servers.install.shared import Recipe, Say
+from homelab_platform.servers.install.shared import Recipe
 
 VERSION = "476"
 TARBALL = f"trino-server-{VERSION}.tar.gz"

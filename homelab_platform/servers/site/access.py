@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import LAKE_BUCKET, RAW_BUCKET
 from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint
 from homelab_platform.tools.objects.access import KeyFile, user_of
 
@@ -27,7 +28,7 @@ def give_rights(root: Path, lakehouse: Lakehouse, lab: ResolvedLab, say: Callabl
     from homelab_platform.tools.objects.client import ObjectStore
     from homelab_platform.tools.objects.grants import open_bucket_access
 
-    names = {"readings-raw": lakehouse.raw_bucket, "lake": lakehouse.lake_bucket}
+    names = {RAW_BUCKET: lakehouse.raw_bucket, LAKE_BUCKET: lakehouse.lake_bucket}
     declared = {names.get(name, name): bucket for name, bucket in lab.buckets.items() if bucket.access}
     try:
         with ObjectStore(lakehouse.objects) as store:

@@ -6,11 +6,11 @@ edit of a workload is seen even where nothing could be done about it. Losing it 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from homelab_platform.files import write_whole
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.paths import site_path
 
@@ -19,9 +19,7 @@ FILE = "applied-lab.json"
 
 def remember_applied(root: Path, lab: ResolvedLab) -> None:
     """Keep `lab` as the one that was applied; the file changes in one step."""
-    waiting = root / f"{FILE}.{os.getpid()}"
-    waiting.write_bytes(lab.to_json())
-    waiting.replace(root / FILE)
+    write_whole(root / FILE, lab.to_json())
 
 
 def last_applied(lab_name: str) -> ResolvedLab | None:

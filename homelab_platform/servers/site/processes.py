@@ -16,6 +16,7 @@ from pathlib import Path
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import LOOPBACK
 from homelab_platform.plan.sites import PROFILE_VARIABLE, SiteKind
 from homelab_platform.servers import minio, postgres, seaweedfs
 from homelab_platform.servers.site import engines
@@ -26,7 +27,7 @@ LOCATION = "homelab"
 DEFINITIONS = "homelab_platform.definitions"
 COLLECTOR = "homelab_platform.agents.collector.main"
 SERVERS = ("postgres", "objects")
-HOST = "127.0.0.1"
+HOST = LOOPBACK
 DAGSTER_DATABASE, LAKE_DATABASE = "dagster", "lake"
 
 

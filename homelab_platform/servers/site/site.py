@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import Say
 from homelab_platform.plan.sites import SiteKind
 from homelab_platform.servers.site import access, checks
 from homelab_platform.servers.site import engines as site_engines
 from homelab_platform.servers.site import processes as site_processes
 from homelab_platform.servers.site.files import Layout, SiteFile, load_secrets, load_site_file
-from homelab_platform.servers.site.start import START_TIMEOUT, Say, Start, lakehouse_of, silent
+from homelab_platform.servers.site.start import START_TIMEOUT, Start, lakehouse_of, silent
 from homelab_platform.servers.supervise import launch, processes
 from homelab_platform.servers.supervise.spec import RESTART_FOLDER, ChildState, RunState, load_state
 from homelab_platform.tools.endpoints import Engines, Lakehouse, ObjectsEndpoint, PostgresEndpoint

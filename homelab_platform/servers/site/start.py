@@ -5,13 +5,14 @@ Belongs here: the steps of one `homelab up`. Not here: what others call (site.py
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import Say
 from homelab_platform.paths import LAB_JSON
 from homelab_platform.plan.sites import SiteKind
 from homelab_platform.servers import engines, minio, postgres, seaweedfs, trino
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
 
 START_TIMEOUT = 1200.0  # seconds: a Pi with an SD card that recovers from a power cut is slow
-
-Say = Callable[[str], None]
 
 
 def silent(_: str) -> None:
@@ -164,11 +163,9 @@ class Start:
 
 def _lab_of(path: Path) -> ResolvedLab:
     """The lab of a file, resolved. Raises HomelabError with everything that is wrong with it."""
-    from homelab_platform.catalog.load import load_catalogue
-    from homelab_platform.lab.check import load_resolved
+    from homelab_platform.catalog.lab import read_lab
 
-    own = path.parent / "helm"
-    return load_resolved(path, load_catalogue(own if own.is_dir() else None))
+    return read_lab(path)
 
 
 def prepare_lakehouse(lakehouse: Lakehouse) -> None:

@@ -6,7 +6,6 @@ Not here: what to run (site.py, servers/scratch/servers.py) or how it is kept ru
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.files import try_lock
 from homelab_platform.servers.supervise import processes
 from homelab_platform.servers.supervise.spec import (
     LOCK_FILE,
@@ -54,7 +54,7 @@ def _open_and_lock(file: Path, waiting: Callable[[], None], timeout: float) -> i
     while True:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-        if _locked(descriptor) and _still_there(file, descriptor):
+        if try_lock(descriptor) and _still_there(file, descriptor):
             return descriptor
         holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
         os.close(descriptor)
@@ -72,14 +72,6 @@ def _still_there(file: Path, descriptor: int) -> bool:
         return file.stat().st_ino == os.fstat(descriptor).st_ino
     except FileNotFoundError:
         return False
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def make_run_folder(run: Path) -> None:

@@ -7,11 +7,12 @@ supervisor must stay small.
 from __future__ import annotations
 
 import json
-import os
 import signal
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from homelab_platform.files import write_whole
 
 PLAN_FILE = "plan.json"
 STATE_FILE = "state.json"
@@ -156,10 +157,4 @@ def load_state(run: Path) -> RunState | None:
 
 def write_json(path: Path, content: object, mode: int = 0o600) -> None:
     """Write JSON so that a reader sees the old file or the new one, never a part; survives a power cut."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, json.dumps(content, indent=1), mode=mode)

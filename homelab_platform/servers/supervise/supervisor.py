@@ -8,7 +8,6 @@ Standard library only: it stays for weeks and must be small. Not here: what to r
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import signal
@@ -17,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 
+from homelab_platform.files import try_lock
 from homelab_platform.servers.supervise import processes
 from homelab_platform.servers.supervise.child import Child, say
 from homelab_platform.servers.supervise.spec import (
@@ -182,15 +182,7 @@ def take_lock(run: Path, patience: float) -> int | None:
     `patience` in seconds. The lock belongs to the open file: a process that inherits the descriptor holds it too.
     """
     descriptor = os.open(run / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-
-    def locked() -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
-
-    if not processes.wait_until(locked, patience):
+    if not processes.wait_until(lambda: try_lock(descriptor), patience):
         os.close(descriptor)
         return None
     return descriptor

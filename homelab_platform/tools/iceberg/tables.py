@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import CATALOG
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.iceberg.snapshot import Change, MissingFile, SnapshotWriter
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from homelab_platform.tools.iceberg.metadata_io import StoreFileIO
 
-CATALOG = "hive"
 KEEP_SNAPSHOTS = 12
 EXPIRE_AT = 24
 

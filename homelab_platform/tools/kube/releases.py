@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import Say
 from homelab_platform.tools.kube import pods, records, volumes
 from homelab_platform.tools.kube.api import Cluster, ClusterUnreachable, Object
 
@@ -32,7 +33,6 @@ FORCE = "--force-conflicts"
 upgrade, and the way back."""
 WATCHED_EVERY = 2.0
 """Seconds between two looks at the pods of a release while helm waits for them."""
-Say = Callable[[str], None]
 
 
 class ReleaseFailed(HomelabError):

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.files import write_whole
+from homelab_platform.names import Say
 from homelab_platform.tools.nifi import definition as nifi_definition
 from homelab_platform.tools.nifi import flows, states
 from homelab_platform.tools.nifi.client import Json, NifiClient
 from homelab_platform.tools.nifi.definition import Difference
 from homelab_platform.tools.nifi.flows import FlowSpec, Group, Mark
 
-Say = Callable[[str], None]
 VERSIONS_KEPT = 20
 DRAIN_TIMEOUT = 60.0
 _COLUMNS, _WIDE, _HIGH = 4, 480.0, 240.0
@@ -211,11 +212,8 @@ def _put(client: NifiClient, path: str, change: Mapping[str, Any], what: str) ->
 
 def keep_version(group: Group, stream: str, folder: Path) -> str:
     """Keep what runs as a flow definition (it holds no secret), and return the file's name; the oldest go."""
-    folder.mkdir(parents=True, exist_ok=True)
     name = f"{stream}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{group.mark.fingerprint[:8] or 'unknown'}.json"
-    scratch = folder / f".{name}.new"
-    scratch.write_text(json.dumps(group.snapshot, indent=1, sort_keys=True) + "\n")
-    scratch.replace(folder / name)
+    write_whole(folder / name, json.dumps(group.snapshot, indent=1, sort_keys=True) + "\n")
     kept = sorted(folder.glob(f"{stream}-[0-9]*T[0-9]*Z-*.json"))
     for old in kept[:-VERSIONS_KEPT]:
         old.unlink()

@@ -9,21 +9,19 @@ Policies are those of Amazon's IAM (version 2012-10-17), which MinIO and Seaweed
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.files import locked, write_whole
+from homelab_platform.names import RAW_BUCKET
 from homelab_platform.tools.endpoints import ObjectsEndpoint
 
 KEYS_FILE = "object-keys.json"
-STANDARD_RAW_BUCKET = "readings-raw"
 RIGHTS = {
     "put": ("s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"),
     "read": ("s3:GetObject",),
@@ -118,7 +116,7 @@ class KeyFile:
         found = self._load()
         if user in found:
             return found[user]
-        with self._alone():
+        with locked(self._file.with_suffix(".lock")):
             found = self._load()
             if user not in found:
                 short = "".join(letter for letter in user if letter.isalnum())[:12]
@@ -132,7 +130,7 @@ class KeyFile:
 
     def forget(self, user: str) -> None:
         """Drop the key, so that the next `get` makes another."""
-        with self._alone():
+        with locked(self._file.with_suffix(".lock")):
             found = self._load()
             if found.pop(user, None) is not None:
                 self._save(found)
@@ -150,21 +148,8 @@ class KeyFile:
                 "Move it away and run `homelab apply`: every user of the S3 server gets a new key.",
             ) from None
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._file.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it when this process dies
-            yield
-
     def _save(self, keys: Mapping[str, AccessKey]) -> None:
-        temporary = self._file.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({user: vars(key) for user, key in sorted(keys.items())}, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._file)
+        write_whole(self._file, json.dumps({user: vars(key) for user, key in sorted(keys.items())}, indent=1))
 
 
 def user_of(raw_bucket: str, role: str) -> str:
@@ -172,7 +157,7 @@ def user_of(raw_bucket: str, role: str) -> str:
 
     Sites that share a server have raw buckets of different names, and so users of different names.
     """
-    return role if raw_bucket == STANDARD_RAW_BUCKET else f"{raw_bucket.replace('.', '-')}-{role}"
+    return role if raw_bucket == RAW_BUCKET else f"{raw_bucket.replace('.', '-')}-{role}"
 
 
 def endpoint_for(site: ObjectsEndpoint, keys: KeyFile, user: str) -> ObjectsEndpoint:

@@ -9,19 +9,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.plan.trino.config import CATALOG_ROLE, READER_ROLE, STATE_TABLES
+from homelab_platform.tools import advisory_locks
 
 if TYPE_CHECKING:
     import psycopg
 
 CATALOG_TABLES = ("iceberg_tables", "iceberg_namespace_properties")
-_LOCK = 0x7472696E  # an advisory lock: roles belong to the whole server, and two grants at once would fail
 
 
 def grant(connection: psycopg.Connection[Any], passwords: Mapping[str, str]) -> None:
     """Make the roles with these passwords, and give them their rights in this database; in the caller's transaction."""
     from psycopg import sql
 
-    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (advisory_locks.TRINO_ROLES,))
     for role, password in passwords.items():
         row = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
         verb = sql.SQL("ALTER" if row else "CREATE")

@@ -7,13 +7,13 @@ server's certificate. Not here: who has which rights (plan/trino/config.py).
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.files import write_whole
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -61,7 +61,7 @@ def ensure_certificate(folder: Path, names: Collection[str], keystore: Path) -> 
     authority_file, key_file = folder / AUTHORITY, folder / AUTHORITY_KEY
     authority, key = _load_authority(authority_file, key_file) or _make_authority(authority_file, key_file)
     if not _is_good(keystore, authority, names):
-        _write(keystore, _make_server(authority, key, sorted(names)), 0o600)
+        write_whole(keystore, _make_server(authority, key, sorted(names)), mode=0o600)
     return authority_file
 
 
@@ -92,8 +92,8 @@ def _make_authority(file: Path, key_file: Path) -> tuple[x509.Certificate, Ellip
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     made = builder.sign(key, hashes.SHA256())
     file.parent.mkdir(parents=True, exist_ok=True)
-    _write(key_file, _private(key), 0o600)
-    _write(file, _public(made), 0o644)
+    write_whole(key_file, _private(key), mode=0o600)
+    write_whole(file, _public(made), mode=0o644)
     return made, key
 
 
@@ -178,12 +178,3 @@ def _public(certificate: x509.Certificate) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding
 
     return certificate.public_bytes(Encoding.PEM)
-
-
-def _write(file: Path, data: bytes, mode: int) -> None:
-    """Write a file whole or not at all, never readable by others in between."""
-    temporary = file.with_name(f".{file.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-    temporary.replace(file)

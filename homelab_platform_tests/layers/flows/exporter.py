@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from homelab_platform.names import Say
 from homelab_platform.servers.install import apt, shared
 from homelab_platform.servers.supervise import ports
 
@@ -28,7 +29,7 @@ def installed() -> Path:
     if shutil.which(PACKAGE):
         return Path("/")
 
-    def build(folder: Path, progress: shared.Say) -> None:
+    def build(folder: Path, progress: Say) -> None:
         apt.unpack(PACKAGE, [folder / PROGRAM], folder, progress)
 
     return shared.install(RECIPE, build, lambda _text: None)

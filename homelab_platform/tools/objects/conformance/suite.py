@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import Say
 from homelab_platform.tools.endpoints import ObjectsEndpoint
 from homelab_platform.tools.objects.conformance import crashes, objects, settings, writes
 from homelab_platform.tools.objects.conformance.questions import QUESTIONS, Bench, Control, NotTried, Question, Refuted
 from homelab_platform.tools.objects.conformance.requests import Wire
 
 Verdict = Literal["yes", "no", "not tried"]
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
