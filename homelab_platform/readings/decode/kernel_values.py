@@ -146,7 +146,8 @@ def _number(buf, p, scratch):  # type: ignore[no-untyped-def]
         first = p
         while 48 <= at(buf, p) <= 57:
             mantissa = mantissa * ten + np.uint64(at(buf, p) - 48)
-            if mantissa != np.uint64(0):
+            # of many digits the mantissa may wrap to 0 (2^64): once they count, all that follow count
+            if digits != 0 or mantissa != np.uint64(0):
                 digits += 1
             p += 1
         if p == first:

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from homelab_platform.readings.contract import MAX_LINE, TEXT_COLUMNS
@@ -180,6 +180,7 @@ numbers = st.one_of(
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(numbers, min_size=1, max_size=30))
+@example(["18446744073709551.616", "18446744073709551616", "1.8446744073709551616", "0.18446744073709551616e3"])  # 2^64
 def test_numbers_are_read_exactly_as_python_reads_them(values: list[object]) -> None:
     same(b"\n".join(GOOD.replace(b"1}", str(v).encode() + b"}") for v in values))
 
