@@ -132,7 +132,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from homelab_platform.apply.adapter import Observation
-from homelab_platform_tests.operations import hosts_support as support
+from homelab_platform_tests.layers.hosts import support
 from homelab_platform_tests.testlab import store
 from homelab_platform_tests.testlab.lab import TestLab
 running = TestLab(store.load(Path(sys.argv[1])))
