@@ -152,6 +152,7 @@ def server(status: int) -> Iterator[tuple[str, list[bytes]]]:
             thread.join()
 
 
+@pytest.mark.slow
 def test_over_http_only_what_was_taken_leaves_the_spool(tmp_path: Path) -> None:
     with server(503) as (url, got):
         done = run(tmp_path, to=url)
@@ -165,6 +166,7 @@ def test_over_http_only_what_was_taken_leaves_the_spool(tmp_path: Path) -> None:
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_over_mqtt_each_sample_arrives_at_the_broker_and_then_leaves_the_spool(
     tmp_path: Path, mqtt: MqttEndpoint
 ) -> None:

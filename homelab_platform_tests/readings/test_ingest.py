@@ -153,6 +153,7 @@ def test_foreign_csv_and_parquet_become_readings_through_a_mapping(lake: Lakehou
     assert sql(lake, "SELECT line, reason FROM sensor_data_rejected") == [(3, "value is not a number")]
 
 
+@pytest.mark.slow
 def test_an_object_larger_than_memory_allows_is_written_in_pieces_and_taken_back_when_it_is_broken(
     lake: Lakehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +168,7 @@ def test_an_object_larger_than_memory_allows_is_written_in_pieces_and_taken_back
     assert maintenance.clean_orphans(lake, grace=timedelta(0)).files == 0
 
 
+@pytest.mark.slow
 def test_repeats_between_the_pieces_of_one_object_count_once(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "FLUSH_ROWS", 1_000)
     put(lake, "env/2026-11-20/a/1.ndjson", ndjson(reading(i % 30_000) for i in range(50_000)))
@@ -423,6 +425,7 @@ print(done.rows, done.duplicates, sorted({"pandas", "numba", "matplotlib"} & set
 """
 
 
+@pytest.mark.slow
 def test_a_small_arrival_that_overlaps_is_taken_in_without_the_heavy_libraries(lake: Lakehouse) -> None:
     """A pod on a Pi that takes readings in would hold them in memory for ever after."""
     put(lake, "environment/1.ndjson", ndjson(reading(i) for i in range(20)))

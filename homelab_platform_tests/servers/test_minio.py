@@ -66,6 +66,7 @@ def test_it_listens_on_loopback_alone_and_shows_no_secret_among_its_arguments(ru
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_what_was_acknowledged_is_there_after_a_kill_and_encrypted_on_disk(running: Running) -> None:
     with ObjectStore(running.endpoint) as store:
         store.ensure_bucket("kept")

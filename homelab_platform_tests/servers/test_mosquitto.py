@@ -97,6 +97,7 @@ def send(client: paho.Client, topic: str, numbers: range) -> None:
         assert sent.is_published()
 
 
+@pytest.mark.slow
 def test_nobody_comes_in_without_their_password(broker: Broker) -> None:
     for user in (None, mosquitto.MqttUser("rooms", "wrong"), mosquitto.MqttUser("stranger", "for-rooms")):
         with pytest.raises(PermissionError, match=r"(?i)not authori[sz]ed|bad user"), broker.client(user):
@@ -106,6 +107,7 @@ def test_nobody_comes_in_without_their_password(broker: Broker) -> None:
     assert (broker.folder / "passwords").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 def test_a_sender_writes_its_own_topics_only_and_the_bridge_only_reads(broker: Broker) -> None:
     heard: list[tuple[str, str]] = []
     with broker.client(BRIDGE, got=heard) as bridge, broker.client(ROOMS, got=heard) as rooms:
@@ -142,6 +144,7 @@ def test_it_listens_on_this_machine_only(broker: Broker) -> None:
     assert [(address.ip, address.port) for address in listening] == [("127.0.0.1", broker.port)]
 
 
+@pytest.mark.slow
 def test_the_package_is_unpacked_with_its_programs_and_their_versions_kept(tmp_path: Path) -> None:
     programs = [tmp_path / program for program in mosquitto.PROGRAMS]
     apt.unpack(mosquitto.PACKAGE, programs, tmp_path, lambda _text: None)
@@ -152,6 +155,7 @@ def test_the_package_is_unpacked_with_its_programs_and_their_versions_kept(tmp_p
     assert any(line.startswith("mosquitto 2.") for line in (tmp_path / apt.VERSIONS).read_text().splitlines())
 
 
+@pytest.mark.slow
 def test_libraries_that_the_system_lacks_come_beside_the_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -143,6 +143,7 @@ def test_the_inbox_holds_what_no_ingest_took(world: SiteWorld) -> None:
     assert world.changed_dates(0)[0] == (NOW.date(),)
 
 
+@pytest.mark.slow
 def test_upkeep_merges_files_keeps_every_row_and_says_what_it_saved(world: SiteWorld) -> None:
     apply_one(world, desired("table/sensor_data"))
     for name in "abc":

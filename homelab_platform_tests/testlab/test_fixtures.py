@@ -48,6 +48,7 @@ def test_the_last_line_says_that_tests_were_left_out_and_why(tmp_path: Path, giv
     assert "needs root" in last
 
 
+@pytest.mark.slow
 def test_in_ci_a_left_out_test_is_a_failure(tmp_path: Path) -> None:
     done = session(tmp_path, CI="true")
     assert done.returncode == 1

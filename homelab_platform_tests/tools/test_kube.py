@@ -52,6 +52,7 @@ def _helm(*words: str) -> None:
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_a_chart_of_a_repository_is_taken_in_the_version_that_was_asked_for(
     repository: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

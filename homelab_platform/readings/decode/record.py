@@ -77,10 +77,14 @@ class ExtraColumns:
         """
         placed: dict[str, Extra] = {}
         fresh: dict[str, str] = {}
+        names: set[str] = set()
         for raw, value in extras.items():
             if value is None or (isinstance(value, float) and math.isnan(value)):  # NaN comes from Parquet
                 continue
             name = self.name(raw)
+            if name in names:  # refused whatever their types are, as the door refuses it, which knows no columns
+                raise ValueError(f"two fields would fill the column {name!r}")
+            names.add(name)
             kind, stored = _kind(value)
             known = self.kinds.get(name) or fresh.get(name)
             if known is None:

@@ -41,6 +41,7 @@ def lines_in(lakehouse: Lakehouse) -> int:
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_messages_of_every_shape_arrive_once_and_what_is_no_reading_is_refused_with_its_reason(
     mqtt: MqttEndpoint, lakehouse: Lakehouse, tmp_path: Path, root: str
 ) -> None:

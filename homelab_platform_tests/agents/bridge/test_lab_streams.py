@@ -224,6 +224,7 @@ def test_lines_go_into_the_bucket_as_they_came_and_the_same_sample_again_is_not_
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_a_host_that_speaks_for_another_is_refused_with_its_topic_and_the_reason(
     broker: LabBroker, lakehouse: Lakehouse, tmp_path: Path
 ) -> None:

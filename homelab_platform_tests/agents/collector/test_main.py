@@ -198,6 +198,7 @@ def test_a_full_disk_costs_the_sample_and_not_the_collector(
     assert "No space left" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_dead_bucket_makes_few_files_and_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Spool(tmp_path) as spool:
         collector = _collector(DEAD, spool, every=0.05, flush_every=0.05)
@@ -292,6 +293,7 @@ def test_after_a_kill_the_next_start_sends_what_was_left(lakehouse: Lakehouse, t
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_the_first_readings_arrive_within_three_seconds_and_stopping_sends_the_rest(
     lakehouse: Lakehouse, tmp_path: Path
 ) -> None:

@@ -55,6 +55,12 @@ def decode(data: bytes, *, fast: bool, kinds: dict[str, str] | None = None) -> R
     return rows, rejected
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """A checkout compiles the scanner once, in some ten seconds; that is not the first test's own time."""
+    decode(line(), fast=True)
+
+
 def same(data: bytes) -> Result:
     """Both ways give the same; returns it."""
     slow, fast = decode(data, fast=False), decode(data, fast=True)
@@ -181,6 +187,7 @@ numbers = st.one_of(
 @settings(max_examples=400, deadline=None)
 @given(st.lists(numbers, min_size=1, max_size=30))
 @example(["18446744073709551.616", "18446744073709551616", "1.8446744073709551616", "0.18446744073709551616e3"])  # 2^64
+@pytest.mark.slow
 def test_numbers_are_read_exactly_as_python_reads_them(values: list[object]) -> None:
     same(b"\n".join(GOOD.replace(b"1}", str(v).encode() + b"}") for v in values))
 
@@ -221,6 +228,7 @@ spellings = st.one_of(
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(spellings, max_size=40), st.booleans())
+@pytest.mark.slow
 def test_the_kernel_and_the_definition_agree_on_any_lines(lines: list[bytes], ended: bool) -> None:
     data = b"\n".join(lines) + (b"\n" if ended else b"")
     rows, rejected = same(data)

@@ -73,6 +73,7 @@ def test_a_short_history_judges_nothing() -> None:
 
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**31), st.integers(0, 4 * 288), st.floats(-30, 30), st.floats(0.01, 0.3))
+@pytest.mark.slow
 def test_a_finding_depends_on_the_last_fortnight_only(seed: int, offset: int, jump: float, lost: float) -> None:
     rng = np.random.default_rng(seed)
     times, values = WEEKS.copy(), _usual(seed)

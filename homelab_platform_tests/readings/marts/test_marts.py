@@ -253,6 +253,7 @@ def test_refreshing_what_changed_gives_what_computing_everything_gives(
     assert piecewise == {name: _rows(shared, name) for name in MARTS}
 
 
+@pytest.mark.slow
 def test_old_files_are_deleted_once_no_kept_snapshot_needs_them(
     lake: Lakehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,7 @@ def test_the_last_good_lab_keeps_the_columns_in_order(folder: Path) -> None:
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_a_mart_of_ones_own_is_computed_and_follows_the_days_of_the_marts_it_reads(
     lake: Lakehouse, folder: Path
 ) -> None:
@@ -147,6 +148,7 @@ def test_lineage_goes_back_to_the_columns_of_readings() -> None:
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_every_test_of_the_platforms_own_marts_can_fail(lakehouse: Lakehouse) -> None:
     ensure_mart_tables(lakehouse)
     make_readings(lakehouse, _series(at("2026-11-17 00:00"), range(200)))

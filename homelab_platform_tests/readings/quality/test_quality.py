@@ -143,6 +143,7 @@ def test_an_object_that_waits_too_long_is_named(lakehouse: Lakehouse) -> None:
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_a_foreign_file_and_a_simulation_go_all_the_way_to_the_marts(lakehouse: Lakehouse, tmp_path: Path) -> None:
     ensure_tables(lakehouse)
     ensure_mart_tables(lakehouse)

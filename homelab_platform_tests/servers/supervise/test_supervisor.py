@@ -99,6 +99,7 @@ def test_a_killed_process_is_started_again_and_the_fact_is_told(folder: Folder) 
     assert "one: ended by signal 9" in (folder.logs / "supervisor.log").read_text()
 
 
+@pytest.mark.slow
 def test_what_keeps_ending_is_tried_less_and_less_often_and_up_gives_up_with_its_last_words(folder: Folder) -> None:
     folder.start(folder.spec("bad", "sh", "-c", "echo no port for me; exit 3"))
     with pytest.raises(HomelabError) as caught:
@@ -152,6 +153,7 @@ def test_orphans_of_a_killed_supervisor_are_ended_before_new_ones_start(folder: 
     assert len(processes.carrying(folder.mark)) == 1
 
 
+@pytest.mark.slow
 def test_one_that_has_only_just_been_started_is_stopped_and_not_taken_for_a_dead_one(folder: Folder) -> None:
     """Ctrl-C during `homelab up` leaves such a one, and the next `up` comes at once."""
     for pause in (0.0, 0.05, 0.1, 0.2, 0.3):
@@ -226,6 +228,7 @@ def test_secrets_reach_the_process_but_neither_its_command_line_nor_the_plan_nor
     assert "pass-me-not" not in shown + "".join(p.read_text() for p in folder.logs.iterdir())
 
 
+@pytest.mark.slow
 def test_it_ends_when_the_last_user_is_gone_and_removes_what_it_was_told_to(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,6 +92,8 @@ def _same(ours: str, tables: str) -> bool:
 @example({**GOOD, "unit": "\ud800"}, True)
 @example({**GOOD, "value": float("nan")}, True)
 @example({**GOOD, **{f"f{n}": 1 for n in range(65)}}, True)
+@example({**GOOD, "battery ": False, "Battery": []}, True)
+@pytest.mark.slow
 def test_the_door_and_the_table_agree_on_every_item(item: dict[str, Any], ascii_only: bool) -> None:
     try:
         line = json.dumps(item, ensure_ascii=ascii_only).encode()
