@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from homelab_platform.paths import cache_home
+from homelab_platform.readings.decode.kernel_cache import kernel_cache
 
-os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_home() / "numba"))  # the package's own folder may be read-only
+os.environ.setdefault("NUMBA_CACHE_DIR", str(kernel_cache()))
 
 import numba
 import numpy as np

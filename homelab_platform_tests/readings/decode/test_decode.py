@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from homelab_platform.readings.contract import MAX_LINE, TEXT_COLUMNS
 from homelab_platform.readings.decode.columns import RowBuffer
+from homelab_platform.readings.decode.kernel_cache import kernel_cache
 from homelab_platform.readings.decode.lines import Block, BrokenObject, LongLine, blocks, plain
 from homelab_platform.readings.decode.ndjson import Decoder
 from homelab_platform.readings.decode.record import ExtraColumns, Rejected
@@ -304,3 +306,11 @@ def test_damaged_gzip_is_one_broken_object(damage: Any) -> None:
 def test_gzip_of_several_members_is_read_whole() -> None:
     rows, _ = decode(gzip.compress(GOOD + b"\n") + gzip.compress(GOOD + b"\n"), fast=True)
     assert len(rows) == 2
+
+
+def test_code_compiled_from_other_sources_is_never_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numba's cache does not see that a function called from another file has changed."""
+    before = kernel_cache()
+    real = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda file: real(file) + b"# edited")
+    assert kernel_cache() != before
