@@ -15,6 +15,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from homelab_platform.layers.hosts.access import HostAccess
 from homelab_platform.layers.hosts.adapter import HostAdapter
 from homelab_platform.servers.supervise import processes
 from homelab_platform_tests.agents.bridge.lab_broker import SECRET, LabBroker
@@ -64,12 +65,12 @@ def test_a_fresh_host_becomes_what_the_lab_says_and_a_second_look_finds_nothing_
         broker.tell(lab)
         broker.kill()
         broker.start()
-        adapter = HostAdapter(lab, replace(access, broker_secret=broker.secret))
-        _drift_is_seen_and_put_back(hosts, adapter, lab_dir=tmp_path)
+        access = replace(access, broker_secret=broker.secret)
+        _drift_is_seen(hosts, HostAdapter(lab, access))
+        _one_apply_puts_the_drift_back_and_makes_an_edit(hosts, tmp_path, access)
         _its_readings_reach_the_broker(broker)
     finally:
         broker.kill()
-    _an_edit_touches_its_host_alone(hosts, tmp_path)
 
 
 def _has_seen_people_before(hosts: TestLab) -> None:
@@ -164,7 +165,7 @@ def _is_as_declared(hosts: TestLab) -> None:
     assert {"cpu", "memory", "disk"} <= {json.loads(line)["sensor"] for line in spooled}, "they wait for the broker"
 
 
-def _drift_is_seen_and_put_back(hosts: TestLab, adapter: HostAdapter, lab_dir: Path) -> None:
+def _drift_is_seen(hosts: TestLab, adapter: HostAdapter) -> None:
     host, desired = hosts.host("r-1"), state_of(adapter.lab, "r-1")
     host.ssh(
         "echo 'PasswordAuthentication yes' >/etc/ssh/sshd_config.d/10-homelab.conf; nft delete table inet homelab;"
@@ -181,14 +182,10 @@ def _drift_is_seen_and_put_back(hosts: TestLab, adapter: HostAdapter, lab_dir: P
         "unit homelab-collector.service: active enabled → inactive enabled",
         "unit prometheus-node-exporter.service: active enabled → active masked",
     }
-    adapter.change(desired, found, lambda _text: None)
-    assert adapter.probe(desired).matches(desired)
-    assert host.ssh("id -Gn games").stdout == "games\n", "an account that the lab never had is not the lab's to delete"
-    assert "passwordauthentication no" in host.ssh("sshd -T").stdout
 
 
-def _an_edit_touches_its_host_alone(hosts: TestLab, tmp_path: Path) -> None:
-    """A rule for one host and a person who leaves it."""
+def _one_apply_puts_the_drift_back_and_makes_an_edit(hosts: TestLab, tmp_path: Path, access: HostAccess) -> None:
+    """The edit is a rule for one host and a person who leaves it; the other host's state stays the same."""
     host = hosts.host("r-1")
     before = lab_file(hosts, tmp_path, **_broker_outside(hosts))
     people = {"zoe": {"role": "admin", "ssh": KEY}}
@@ -200,10 +197,12 @@ def _an_edit_touches_its_host_alone(hosts: TestLab, tmp_path: Path) -> None:
     people["ada"] = {"role": "admin", "ssh": KEY}
     after = lab_file(hosts, tmp_path / "after", hosts=sections, people=people, **_broker_outside(hosts))
     assert state_of(before, "r-2").fingerprint == state_of(after, "r-2").fingerprint
-    adapter = HostAdapter(after, access_to(hosts, tmp_path, user=host.user, within=60))
+    adapter = HostAdapter(after, access)
     desired = state_of(after, "r-1")
     adapter.change(desired, adapter.probe(desired), lambda _text: None)
     assert adapter.probe(desired).matches(desired)
+    assert host.ssh("id -Gn games").stdout == "games\n", "an account that the lab never had is not the lab's to delete"
+    assert "passwordauthentication no" in host.ssh("sshd -T").stdout
     assert "8080" in host.ssh("nft list table inet homelab").stdout
     assert host.ssh("id ada", check=False).returncode != 0, "who left has no account"
     assert host.ssh("id -u zoe").stdout == "1234\n", "who comes back owns what was theirs"
