@@ -6,7 +6,8 @@ VENV := .venv
 HOMELAB := $(VENV)/bin/homelab
 LAB ?= examples/pi-cluster
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
-LINT := $(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-cache --no-logo
+STYLE := $(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+TYPES := $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-cache --no-logo
 PYTEST := $(VENV)/bin/pytest -q
 TEST_LAB := $(VENV)/bin/python -m homelab_platform_tests.testlab
 
@@ -25,21 +26,27 @@ down: setup ## Stop the embedded site of LAB; its data stays
 	@$(HOMELAB) down $(LAB)
 
 lint: setup ## Style, types and the order of the folders
-	@$(LINT)
+	@$(STYLE) && $(TYPES)
 
 servers: setup ## Install the servers of the full profile for this user (once; NAMES="trino nifi" for some)
 	@scripts/install-servers $(NAMES)
 
-# Installing begins before the linters do; a test that needs a server waits for its installation, and no other does.
+# Installing and the type checker run beside the tests; a test that needs a server waits for it, and no other does.
 test: setup ## All tests, on real servers
 	@began=$$(date +%s); scripts/install-servers > $(VENV)/servers.log 2>&1 & installing=$$!; \
 	  $(TEST_LAB) install > $(VENV)/test-lab.log 2>&1 & lab=$$!; \
-	  if $(LINT) && $(PYTEST) -n 3 --budget 20 --budget-cold 40 --began $$began; then \
+	  ($(TYPES)) > $(VENV)/types.log 2>&1 & types=$$!; \
+	  if $(STYLE) && $(PYTEST) -n 3 --budget 20 --budget-cold 40 --began $$began; then \
+	    wait $$types || { cat $(VENV)/types.log; exit 1; }; \
 	    wait $$installing && wait $$lab || { cat $(VENV)/servers.log $(VENV)/test-lab.log; exit 1; }; \
-	  else kill $$installing $$lab 2>/dev/null; cat $(VENV)/servers.log $(VENV)/test-lab.log; exit 1; fi
+	  else kill $$types $$installing $$lab 2>/dev/null; cat $(VENV)/types.log $(VENV)/servers.log $(VENV)/test-lab.log; \
+	    exit 1; fi
 
 test-fast: setup ## Style, types and the tests that take less than three minutes together
-	@began=$$(date +%s); $(LINT) && HYPOTHESIS_PROFILE=fast $(PYTEST) -n 2 -m "not slow" --budget 3 --began $$began
+	@began=$$(date +%s); ($(TYPES)) > $(VENV)/types.log 2>&1 & types=$$!; \
+	  if $(STYLE) && HYPOTHESIS_PROFILE=fast $(PYTEST) -n 2 -m "not slow" --budget 3 --began $$began; \
+	  then wait $$types || { cat $(VENV)/types.log; exit 1; }; \
+	  else kill $$types 2>/dev/null; cat $(VENV)/types.log; exit 1; fi
 
 test-lab: setup ## Start three real hosts and a real Kubernetes in namespaces of this machine (as root); says how to get in
 	@$(TEST_LAB) up

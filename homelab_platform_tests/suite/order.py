@@ -1,10 +1,10 @@
-"""Which tests run on one worker, and in which order: the long and waiting ones first, the short ones beside them.
+"""Which tests run on one worker, and in which order: the longest first, the short ones beside them.
 
 Belongs here: the groups of tests and their order. Not here: what tests may take (budget.py).
 
-The tests of the lab wait more than they compute, and each that troubles the lab excludes the others. So all of them are
-one group, which the first worker begins with; what computes fills the machine meanwhile. Every other file stays on one
-worker, so that nothing that its tests share starts twice.
+The tests on the session's lab wait more than they compute, and each that troubles the lab excludes the others. So they
+are one group, which the first worker begins with; what computes fills the machine meanwhile. Every other file stays on
+one worker, so that nothing that its tests share starts twice, and the longest files begin first.
 """
 
 from __future__ import annotations
@@ -19,8 +19,12 @@ from xdist.scheduler import LoadFileScheduling
 
 LAB = "lab"
 MARK = "testlab"
+LAB_FIXTURES = ("test_hosts", "test_cluster")
+"""Session fixtures; tests of the cluster come after those of the hosts, which need it not."""
 ENGINES = ("nifi", "trino")
 """Session fixtures that take a minute to start and serve one test at a time."""
+ENGINE_SECONDS = 450.0
+"""Where the tests of an engine stand among others: as if each took so long, because together they take minutes."""
 INSTALLED_LATE = (*ENGINES, "minio", "mqtt")
 """Session fixtures that may have to be installed first; that is not the time of the test that asks first."""
 
@@ -88,42 +92,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def scope_of(item: pytest.Item) -> str:
     """The name of the tests that run on the same worker, one after the other, as this one: a group or a file."""
-    if item.get_closest_marker(MARK):
+    names = getattr(item, "fixturenames", ())
+    if any(fixture in names for fixture in LAB_FIXTURES):
         return LAB
-    return _engine(item) or item.nodeid.partition("::")[0]
+    return next((engine for engine in ENGINES if engine in names), item.nodeid.partition("::")[0])
 
 
 def rank(item: pytest.Item) -> tuple[int, float]:
-    """What comes first: the lab, then slow tests with the longest limits, those of engines, and last the quick ones.
-
-    Engines and the lab may still be installing when a run begins; only the worker that needs one waits for it.
-    """
-    if item.get_closest_marker(MARK):
+    """What comes first: the session's lab, then slow tests with the longest limits, and last the quick ones."""
+    scope = scope_of(item)
+    if scope == LAB:
         return 0, 0
-    if _engine(item):
-        return 2, ENGINES.index(_engine(item))
-    if item.get_closest_marker("slow"):
-        return 1, -_limit(item)
-    return 3, 0
+    if scope in ENGINES:
+        return 1, -ENGINE_SECONDS
+    return (1, -_limit(item)) if item.get_closest_marker("slow") else (2, 0)
 
 
 def _lab_rank(item: pytest.Item) -> int:
-    """Tests with labs of their own first, then those of the session's hosts, then of its cluster: one lab at a time."""
-    if not item.get_closest_marker(MARK):
-        return 0
     names = getattr(item, "fixturenames", ())
-    return 2 if "test_cluster" in names else 1 if "test_hosts" in names else 0
+    return max((rank for rank, fixture in enumerate(LAB_FIXTURES, 1) if fixture in names), default=0)
 
 
 def _limit_the_body_alone(item: pytest.Item) -> None:
     known = item.get_closest_marker("timeout")
     seconds = known.args[0] if known and known.args else item.config.getini("timeout")
     item.add_marker(pytest.mark.timeout(float(seconds or 0), func_only=True), append=False)
-
-
-def _engine(item: pytest.Item) -> str:
-    names = getattr(item, "fixturenames", ())
-    return next((engine for engine in ENGINES if engine in names), "")
 
 
 def _limit(item: pytest.Item) -> float:

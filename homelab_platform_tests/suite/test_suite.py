@@ -12,20 +12,29 @@ import pytest
 
 from homelab_platform_tests.suite.budget import Budget, Test
 
-PLUGINS = 'pytest_plugins = ["homelab_platform_tests.suite.order", "homelab_platform_tests.suite.budget"]\n'
+PLUGINS = """
+import pytest
+pytest_plugins = ["homelab_platform_tests.suite.order", "homelab_platform_tests.suite.budget"]
+
+@pytest.fixture
+def test_hosts(): pass
+
+@pytest.fixture
+def test_cluster(test_hosts): pass
+"""
 FILES = {
     "test_quick.py": "def test_one(): pass\ndef test_two(): pass\n",
     "test_slow.py": "import pytest\n@pytest.mark.slow\ndef test_long(): pass\n",
     "test_longest.py": "import pytest\n@pytest.mark.slow\n@pytest.mark.timeout(900)\ndef test_longest(): pass\n",
-    "test_hosts.py": "import pytest\n@pytest.mark.testlab\ndef test_host(): pass\n\ndef test_beside(): pass\n",
-    "test_cluster.py": "import pytest\n@pytest.mark.testlab\ndef test_pods(): pass\n",
+    "test_a_cluster.py": "def test_pods(test_cluster): pass\n",
+    "test_hosts.py": "def test_host(test_hosts): pass\n\ndef test_beside(): pass\n",
 }
 
 
 def session(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """A run of pytest over FILES."""
     (folder / "conftest.py").write_text(PLUGINS)
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n  slow: long\n  testlab: hosts\n")
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n  slow: long\n")
     for name, text in FILES.items():
         (folder / name).write_text(text)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
@@ -41,13 +50,13 @@ def test_the_lab_runs_first_on_one_worker_and_the_longest_before_the_quick(tmp_p
     for worker, *_, test in ran:
         workers.setdefault(worker, []).append(test.rpartition("::")[2])
     [lab] = [tests for tests in workers.values() if "test_pods" in tests]
-    assert lab[:2] == ["test_pods", "test_host"]
+    assert lab[:2] == ["test_host", "test_pods"]
     others = [test for tests in workers.values() for test in tests if test not in {"test_pods", "test_host"}]
     assert sorted(others) == ["test_beside", "test_long", "test_longest", "test_one", "test_two"]
     assert done.returncode == 0
     alone = session(tmp_path, "--collect-only", "-q").stdout.split()
     names = [line.rpartition("::")[2] for line in alone if "::" in line]
-    assert names[:4] == ["test_pods", "test_host", "test_longest", "test_long"]
+    assert names[:4] == ["test_host", "test_pods", "test_longest", "test_long"]
 
 
 @pytest.mark.slow

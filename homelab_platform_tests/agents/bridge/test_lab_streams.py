@@ -150,7 +150,7 @@ def test_whatever_is_killed_every_sample_that_a_host_had_on_its_disk_is_in_the_b
     dice.shuffle(kills)
     try:
         for victims in kills:
-            time.sleep(dice.uniform(0.5, 4.0))
+            time.sleep(dice.uniform(0.3, 2.0))
             for part in victims:
                 part.kill()
             time.sleep(dice.uniform(0.0, 0.4))
@@ -166,7 +166,7 @@ def test_whatever_is_killed_every_sample_that_a_host_had_on_its_disk_is_in_the_b
         for part in everything:
             part.kill()
     found = arrived(lakehouse)
-    assert len(spooled) > 3000
+    assert len(spooled) > 1500
     assert found.keys() == spooled, "nothing that nobody had"
     assert set(found.values()) == {1}, f"{sum(n > 1 for n in found.values())} of {len(found)} lie there twice"
     assert all(key.startswith("machines/") for key in lines_in(lakehouse))

@@ -34,7 +34,7 @@ def hosts() -> Iterator[TestLab]:
     running.leave()
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(600)
 def test_a_fresh_host_becomes_what_the_lab_says_and_a_second_look_finds_nothing_to_do(
     hosts: TestLab, tmp_path: Path
 ) -> None:
