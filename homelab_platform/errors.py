@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Self
+from typing import Literal, Self
 
 
 @dataclass(frozen=True, order=True)
@@ -28,18 +28,20 @@ class Problem:
     """One thing that is wrong.
 
     `where` is a Position, or the name of a host, workload, object or server; `what` says what is wrong in one line;
-    `remedy` says what the reader should do; `rule` is the stable name of the rule or check that found it.
+    `remedy` says what the reader should do; `rule` is the stable name of the rule or check that found it. A `warning`
+    stops nothing: what is asked for has no effect.
     """
 
     where: Position | str
     what: str
     remedy: str = ""
     rule: str = ""
+    level: Literal["error", "warning"] = "error"
 
     def to_dict(self) -> dict[str, object]:
         """The problem as JSON-ready data, for `--json`."""
         place: object = asdict(self.where) if isinstance(self.where, Position) else self.where
-        return {"where": place, "what": self.what, "remedy": self.remedy, "rule": self.rule}
+        return {"where": place, "what": self.what, "remedy": self.remedy, "rule": self.rule, "level": self.level}
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if str(self.where) else self.what

@@ -6,13 +6,15 @@ Belongs here: reading, explaining and starting a lab file. Not here: what needs 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from homelab_platform.cli import common, output
-from homelab_platform.errors import HomelabError
+from homelab_platform.errors import HomelabError, Problem
 from homelab_platform.paths import project_path
 
 if TYPE_CHECKING:
@@ -68,22 +70,39 @@ def init(
 
 def check(lab: common.LabArgument = None, as_json: common.JsonOption = False) -> None:
     """Say everything that is wrong with the lab file, all at once. Changes nothing."""
-    from homelab_platform.lab.check import check_lab
+    from homelab_platform.lab.check import check_lab, lab_warnings
 
     path = common.find_lab(lab)
-    problems = common.from_here(check_lab(path, common.catalogue_for(path)), path)
+    catalogue = common.catalogue_for(path)
+    problems = common.from_here(check_lab(path, catalogue), path)
+    warnings = [] if problems else common.from_here(lab_warnings(path, catalogue), path)
     if as_json:
-        output.write_json({"lab": str(path), "problems": [p.to_dict() for p in problems]})
+        output.write_json({"lab": str(path), "problems": [p.to_dict() for p in (*problems, *warnings)]})
     elif problems:
         output.print_problems(problems, closing=f"{output.count(len(problems), 'error')}. Nothing was changed.")
     else:
         resolved = common.resolved_lab(path)
         output.say(f"{path}: {_inventory(resolved)}. No errors.")
-        catalogue = common.catalogue_for(path)
         for name in resolved.workloads:
             if old_name := catalogue.warning(name):
                 output.say(f"  {name}: {old_name}")
+        _print_warnings(warnings)
     raise typer.Exit(1 if problems else 0)
+
+
+def _print_warnings(warnings: Sequence[Problem]) -> None:
+    """What has no effect, each kind once at the first line that asks for it."""
+    kinds: dict[tuple[str, str], list[Problem]] = {}
+    for warning in warnings:
+        kinds.setdefault((warning.what, warning.remedy), []).append(warning)
+    if not kinds:
+        return
+    output.note(f"{output.count(len(warnings), 'line')} without effect in this version:")
+    firsts = [
+        replace(same[0], what=f"{same[0].what}{f' (and {len(same) - 1} more lines)' if len(same) > 1 else ''}")
+        for same in kinds.values()
+    ]
+    output.print_problems(firsts)
 
 
 def _inventory(lab: ResolvedLab) -> str:

@@ -21,6 +21,7 @@ from homelab_platform.lab.model.workloads import Workload
 from homelab_platform.lab.resolve.lab import resolve
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.lab.rules import ALL_RULES
+from homelab_platform.lab.served import unserved
 
 
 def check_lab(path: Path, catalog: Catalogue) -> list[Problem]:
@@ -30,6 +31,12 @@ def check_lab(path: Path, catalog: Catalogue) -> list[Problem]:
     except HomelabError as error:
         return sort_problems([*error.problems, *_further(path, catalog, error)])
     return check_loaded(loaded, catalog)[0]
+
+
+def lab_warnings(path: Path, catalog: Catalogue) -> list[Problem]:
+    """What the lab file asks for without effect in this version, in the order of the file. Raises as load_lab does."""
+    loaded = expand(load_lab(path), catalog)
+    return sort_problems(list(unserved(loaded.positions, dangerous=False)))
 
 
 def _further(path: Path, catalog: Catalogue, error: HomelabError) -> list[Problem]:

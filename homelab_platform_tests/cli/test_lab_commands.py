@@ -50,7 +50,15 @@ def test_init_from_an_example_brings_its_files_along(homelab: Homelab, tmp_path:
 def test_every_example_passes_check(homelab: Homelab, example: Path) -> None:
     said = homelab("check", example, "--json")
     assert said.code == 0
-    assert said.json()["problems"] == []
+    assert [problem for problem in said.json()["problems"] if problem["level"] == "error"] == []
+
+
+def test_check_names_what_has_no_effect_in_this_version_and_is_content(homelab: Homelab, tmp_path: Path) -> None:
+    assert homelab("init", tmp_path, "--from", "pi-cluster").code == 0
+    said = homelab("check", tmp_path)
+    assert said.code == 0
+    assert "without effect in this version" in said.err
+    assert "terraform: no Terraform files are generated" in said.err
 
 
 def test_check_says_what_took_the_place_of_an_old_name(homelab: Homelab, tmp_path: Path) -> None:

@@ -115,7 +115,6 @@ SEEDS: dict[str, tuple[str, dict[str, str]]] = {
             "Guest": "people.guest.role=guest",
             "Read-only dashboard via Grafana": "identity.roles.guest.workloads=monitoring",
             "SSH keys": "people.ada.ssh",
-            "MFA script": "people.ada.mfa=True",
             "Monthly software patching window": "patching.window",
             "Puppet Server": "hosts.pi-master.services.puppet-server",
             "Puppet Agent": "hosts.pi-worker-3.services.puppet-agent",

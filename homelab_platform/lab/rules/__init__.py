@@ -28,6 +28,7 @@ from homelab_platform.lab.rules import (
     secrets,
     storage,
     streams,
+    unserved,
     workloads,
 )
 
@@ -35,7 +36,7 @@ Rule = Callable[[RuleContext], Iterable[Problem]]
 
 _FAMILIES = (
     references, addresses, networks, firewall, dns_tls, cluster, workloads, retired, ports, storage, keys, secrets,
-    streams, marts, backups, patching, paths, fit,
+    streams, marts, backups, patching, paths, fit, unserved,
 )  # fmt: skip
 ALL_RULES: tuple[Rule, ...] = tuple(rule for family in _FAMILIES for rule in family.RULES)
 
