@@ -36,7 +36,7 @@ test: setup ## All tests, on real servers
 	@began=$$(date +%s); scripts/install-servers > $(VENV)/servers.log 2>&1 & installing=$$!; \
 	  $(TEST_LAB) install > $(VENV)/test-lab.log 2>&1 & lab=$$!; \
 	  ($(TYPES)) > $(VENV)/types.log 2>&1 & types=$$!; \
-	  if $(STYLE) && $(PYTEST) -n 3 --budget 20 --budget-cold 40 --began $$began; then \
+	  if $(STYLE) && $(PYTEST) -n 3 --budget=20 --budget-cold=40 --began=$$began; then \
 	    wait $$types || { cat $(VENV)/types.log; exit 1; }; \
 	    wait $$installing && wait $$lab || { cat $(VENV)/servers.log $(VENV)/test-lab.log; exit 1; }; \
 	  else kill $$types $$installing $$lab 2>/dev/null; cat $(VENV)/types.log $(VENV)/servers.log $(VENV)/test-lab.log; \
@@ -44,7 +44,7 @@ test: setup ## All tests, on real servers
 
 test-fast: setup ## Style, types and the tests that take less than three minutes together
 	@began=$$(date +%s); ($(TYPES)) > $(VENV)/types.log 2>&1 & types=$$!; \
-	  if $(STYLE) && HYPOTHESIS_PROFILE=fast $(PYTEST) -n 2 -m "not slow" --budget 3 --began $$began; \
+	  if $(STYLE) && HYPOTHESIS_PROFILE=fast $(PYTEST) -n 2 -m "not slow" --budget=3 --began=$$began; \
 	  then wait $$types || { cat $(VENV)/types.log; exit 1; }; \
 	  else kill $$types 2>/dev/null; cat $(VENV)/types.log; exit 1; fi
 
