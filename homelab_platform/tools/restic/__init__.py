@@ -1,0 +1,1 @@
+"""Restic: encrypted repositories of snapshots, through its own program."""
