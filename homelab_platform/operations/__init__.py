@@ -1,1 +1,1 @@
-"""Backup, drill, restore, patch, retention: resumable steps over a journal."""
+"""Procedures over several assets (backup, drill, restore, patch): resumable steps over one journal."""
