@@ -6,9 +6,10 @@ something runs next (operations).
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from homelab_platform.lab.quantities import Bad, shown, time_of_day
@@ -150,3 +151,30 @@ def later(at: str, minutes: int) -> str:
     """The time of day `minutes` after 'HH:MM'."""
     total = (_minutes(at) + minutes) % 1440
     return f"{total // 60:02d}:{total % 60:02d}"
+
+
+def cron_interval(line: str) -> timedelta:
+    """The longest time between two firings of a cron line that `cron` has accepted, by the clock on the wall."""
+    minute, hour, day, month, week = line.split(" ")
+    times = [h * 60 + m for h in _cron_numbers(hour, 0, 23) for m in _cron_numbers(minute, 0, 59)]
+    first, last = min(times), max(times)
+    ordered = sorted(set(times))
+    within = max((later - sooner for sooner, later in itertools.pairwise(ordered)), default=0)
+    days = [number for number in range(_YEARS) if _fires_on(date.fromordinal(_START + number), day, month, week)]
+    between = max((later - sooner for sooner, later in itertools.pairwise(days)), default=366)
+    return timedelta(minutes=max(within, between * 1440 + first - last))
+
+
+_START = date(2026, 1, 1).toordinal()
+_YEARS = 3 * 366  # days looked at: a leap year is among them
+
+
+def _fires_on(on: date, day: str, month: str, week: str) -> bool:
+    """Whether a cron line fires on a date; a restricted day and a restricted weekday are alternatives (crontab(5))."""
+    if on.month not in _cron_numbers(month, 1, 12):
+        return False
+    by_day = on.day in _cron_numbers(day, 1, 31)
+    by_week = on.isoweekday() % 7 in {number % 7 for number in _cron_numbers(week, 0, 7)}
+    if day.startswith("*") or week.startswith("*"):
+        return by_day and by_week
+    return by_day or by_week

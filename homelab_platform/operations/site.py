@@ -21,8 +21,8 @@ from homelab_platform.tools.restic.repository import Repository
 Say = Callable[[str], None]
 
 
-class Item(Protocol):
-    """One thing that holds state, and how a copy of it at one point in time is made."""
+class Copier(Protocol):
+    """How a copy of one thing that holds state is made at one point in time."""
 
     @property
     def name(self) -> str: ...
@@ -43,17 +43,39 @@ class Item(Protocol):
         """Let go what copies hold in the live item, but for the runs that `keep` says."""
         ...
 
-    def rehearse(self, restored: Path, manifest: Manifest, scratch: Path, say: Say) -> list[str]:
-        """Bring a restored copy to life in a scratch place, and say what is not as the manifest says; none if all is
-        well. Leaves nothing behind.
-        """
-        ...
 
-    def put_back(self, restored: Path, manifest: Manifest, run: str, say: Say) -> list[str]:
-        """Put a verified copy in the live item's place; the old state stays beside it. Says what it did, a line each.
-        Repeating it with the same run does no harm.
-        """
-        ...
+class Rehearsal(Protocol):
+    """Brings a restored copy to life in a scratch place and says what is not as the manifest says; none if all is well.
+    Leaves nothing behind.
+    """
+
+    def __call__(self, restored: Path, manifest: Manifest, scratch: Path, say: Say) -> list[str]: ...
+
+
+class PuttingBack(Protocol):
+    """Puts a verified copy in the live item's place; the old state stays beside it. Says what it did, a line each.
+    Repeating it with the same run does no harm.
+    """
+
+    def __call__(self, restored: Path, manifest: Manifest, run: str, say: Say) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that holds state: how it is copied, proven and put back. `after` orders the restore of everything:
+    smaller numbers first. `effect` says in a line what putting it back does.
+    """
+
+    copier: Copier
+    rehearse: Rehearsal
+    put_back: PuttingBack
+    after: int = 0
+    effect: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name, such as `lake` or `platform/dagster`."""
+        return self.copier.name
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from homelab_platform.layers.backups.manifest import FileEntry, Manifest, Rows, hash_file, write_manifest
+from homelab_platform.layers.backups.swap import drop_replaced
 from homelab_platform.tools import pg_dump, postgres
 from homelab_platform.tools.endpoints import PostgresEndpoint
 
@@ -43,7 +44,10 @@ class DatabaseItem:
         return write_manifest(stage, item=self, run=run, files=entries, tables=rows)
 
     def release(self, keep: Callable[[str], bool] = lambda _run: False) -> list[str]:
-        """A dump holds nothing in the live database once it has ended."""
+        """A dump holds nothing in the live database once it has ended. Databases that a restore replaced more than a
+        day ago go.
+        """
+        drop_replaced(self.endpoint)
         return []
 
 

@@ -30,6 +30,7 @@ from homelab_platform.layers.backups.manifest import (
 )
 from homelab_platform.layers.backups.mirror import Mirror, upload
 from homelab_platform.layers.backups.rows import engine_version, lake_rows, reading_files, table_rows, total
+from homelab_platform.layers.backups.swap import drop_replaced
 from homelab_platform.readings.contract import READINGS
 from homelab_platform.tools import pg_dump
 from homelab_platform.tools.duckdb import TablePointer
@@ -126,7 +127,10 @@ class LakeItem:
         return LakeTable(metadata=state.location, snapshot=state.snapshot_id, rows=rows, files=files)
 
     def release(self, keep: Callable[[str], bool] = lambda _run: False) -> list[str]:
-        """Let go what copies of runs hold in the live lake, but for those that `keep` says; returns these runs."""
+        """Let go what copies of runs hold in the live lake, but for those that `keep` says; returns these runs. Lakes
+        that a restore replaced more than a day ago go too.
+        """
+        drop_replaced(self.lakehouse.postgres)
         io = iceberg.open_io(self.lakehouse)
         with closing(io.store):
             return pins.unpin(self.lakehouse, io, keep)

@@ -37,6 +37,7 @@ class Identity(_Record):
 class SnapshotRecord(_Record):
     """A snapshot. `root` is the manifest's hash over all files, `manifest` the SHA-256 of the manifest itself;
     `verdict` is `suspect` for the `reasons` given: such a snapshot counts for nothing and blocks pruning.
+    `label` is a name that a person gave it.
     """
 
     run: str
@@ -54,6 +55,7 @@ class SnapshotRecord(_Record):
     key: str
     verdict: Literal["good", "suspect"] = "good"
     reasons: tuple[str, ...] = ()
+    label: str = ""
 
 
 class ProofRecord(_Record):

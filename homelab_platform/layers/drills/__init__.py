@@ -1,0 +1,1 @@
+"""Restored copies brought to life in a scratch place, and compared with what was saved."""

@@ -1,0 +1,293 @@
+"""Backup: one copy of an item at one point in time, saved to every target in reach, and compared before it counts.
+
+Belongs here: the steps of the procedure and what makes a snapshot suspect. Not here: how an item is copied
+(layers/backups), which snapshots are given up (retention.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import JsonValue
+
+from homelab_platform.errors import HomelabError, Unreachable
+from homelab_platform.layers.backups import records
+from homelab_platform.layers.backups.manifest import FILE, Manifest, load_manifest
+from homelab_platform.layers.backups.records import SnapshotRecord
+from homelab_platform.layers.backups.targets import FolderTarget, NotMounted
+from homelab_platform.operations.journal import Outcome, ProcedureRecord, write_copy
+from homelab_platform.operations.procedure import Outcomes, Procedure, Step, carry_out
+from homelab_platform.operations.retention import given_up
+from homelab_platform.operations.site import Item, Protection, Say
+from homelab_platform.tools.restic.repository import Repository
+
+KIND = "backup"
+LEAST_ROOM = 64 << 20
+"""Bytes that must be free at a target before anything is written there."""
+HALF = 0.5
+LOOK, COPY, RELEASE, JUDGE = "look at the targets", "copy the item", "let go of the item", "judge the snapshots"
+
+
+@dataclass(frozen=True)
+class BackupRequest:
+    """What one backup is asked to do. `label` names its snapshot; `shrunk` says that a person knows what data went."""
+
+    item: str
+    label: str = ""
+    shrunk: bool = False
+
+
+@dataclass(frozen=True)
+class BackupReport:
+    """What a backup did: the snapshot at each target, and the targets that it did not reach with the reason."""
+
+    run: str
+    item: str
+    snapshots: dict[str, SnapshotRecord]
+    missed: dict[str, str]
+    seconds: float
+
+
+def backup(site: Protection, request: BackupRequest, say: Say) -> BackupReport:
+    """Save one item to every target in reach.
+
+    Raises HomelabError if no target is in reach, if another process works on the item, or if a snapshot is suspect: it
+    then stays, counts for nothing, and blocks pruning.
+    """
+    work = _Backup(site, site.item(request.item), request, say)
+    record = carry_out(site.journal, work.procedure(), say)
+    return work.report(record)
+
+
+class _Backup:
+    """The steps of a backup of one item."""
+
+    def __init__(self, site: Protection, item: Item, request: BackupRequest, say: Say) -> None:
+        self.site = site
+        self.item = item
+        self.plan = site.plan_of(item.name)
+        self.request = request
+        self.say = say
+        self.stage = site.stage(item.name)
+
+    def procedure(self) -> Procedure:
+        """The procedure as a whole."""
+
+        def undo(_run: str) -> None:
+            self._release()
+
+        return Procedure(KIND, self.item.name, self._steps, undo, self._write_record)
+
+    def _steps(self, run: str) -> Sequence[Step]:
+        return [
+            Step(LOOK, lambda _done: self._look()),
+            Step(COPY, lambda _done: self._copy(run)),
+            *(step for target in self.site.targets for step in self._steps_at(target, run)),
+            Step(RELEASE, lambda _done: self._release()),
+            Step(JUDGE, self._judge),
+            *(self._retaining(target) for target in self.site.targets),
+        ]
+
+    def _retaining(self, target: FolderTarget) -> Step:
+        return Step(f"retain at {target.name}", lambda done: self._retain(target, done))
+
+    def _steps_at(self, target: FolderTarget, run: str) -> list[Step]:
+        def save(done: Outcomes) -> Outcome:
+            return self._save(target, run) if _reached(done, target) else {}
+
+        def compare(done: Outcomes) -> Outcome:
+            return self._compare(target, run, done[save_step.name]) if _reached(done, target) else {}
+
+        save_step = Step(f"save to {target.name}", save)
+        return [save_step, Step(f"compare at {target.name}", compare)]
+
+    def _look(self) -> Outcome:
+        """Which targets are there, with their right key and room; what dead runs held in the item is let go."""
+        missed: dict[str, JsonValue] = {}
+        for target in self.site.targets:
+            try:
+                target.identity()
+            except Unreachable as error:
+                missed[target.name] = error.problems[0].what
+                continue
+            _require_room(target, self.item.name)
+        if len(missed) == len(self.site.targets):
+            target = self.site.targets[0]
+            raise NotMounted.of(
+                f"backup of {self.item.name}",
+                "no target is in reach: " + "; ".join(f"{name}: {why}" for name, why in missed.items()),
+                "Nothing was written.",
+            )
+        self._release()
+        return {"missed": missed}
+
+    def _copy(self, run: str) -> Outcome:
+        made = self.item.copier.capture(self.stage, run, self.say, shrunk=self.request.shrunk)
+        return {"files": len(made.files), "bytes": made.bytes, "root": made.root}
+
+    def _save(self, target: FolderTarget, run: str) -> Outcome:
+        manifest = load_manifest(self.stage)
+        if manifest.run != run:
+            raise HomelabError.of(str(self.stage), f"holds the copy of {manifest.run}, not of {run}", "Run it again.")
+        identity = target.identity()
+        repository = self._repository(target)
+        found = repository.snapshots([f"run-{run}"])  # by a process that died before it could say so
+        if found:
+            return {"snapshot": found[-1].id, "added": 0}
+        tags = [f"run-{run}", f"item-{self.item.name}", f"key-{identity.key}", f"root-{manifest.root[:16]}"]
+        made = repository.backup(self.stage, tags)
+        self.say(
+            f"saved {made.total_files_processed} files to {target.name}, which grew by {made.data_added_packed} bytes"
+        )
+        return {"snapshot": made.snapshot_id, "added": made.data_added_packed}
+
+    def _repository(self, target: FolderTarget) -> Repository:
+        repository = self.site.repository(target, self.item.name)
+        if repository.exists():
+            repository.unlock()  # nobody else works on this item: we hold its lock
+            return repository
+        if records.snapshots_of(target.folder, self.item.name):
+            raise HomelabError.of(
+                f"target {target.name}",
+                f"the repository of {self.item.name} is gone, although snapshots of it are on record",
+                "Nothing was written. Look at the disk. To begin anew: move its folder below snapshots/ away.",
+            )
+        repository.initialise()
+        return repository
+
+    def _compare(self, target: FolderTarget, run: str, saved: Outcome) -> Outcome:
+        """Write down the snapshot with its verdict: good, or suspect with reasons."""
+        manifest, snapshot = load_manifest(self.stage), str(saved["snapshot"])
+        repository = self.site.repository(target, self.item.name)
+        before = [
+            r for r in records.snapshots_of(target.folder, self.item.name) if r.verdict == "good" and r.run != run
+        ]
+        reasons = suspicions(self.item, manifest, repository, snapshot)
+        if not self.request.shrunk:
+            reasons += shrinkage(manifest, before[-1] if before else None)
+        text = (self.stage / FILE).read_bytes()
+        record = SnapshotRecord(
+            run=run,
+            item=self.item.name,
+            method=self.item.copier.method,
+            snapshot=snapshot,
+            made=manifest.made,
+            ended=datetime.now(UTC),
+            files=len(manifest.files),
+            bytes=manifest.bytes,
+            added=int(str(saved.get("added", 0))),
+            rows=rows_of(manifest),
+            root=manifest.root,
+            manifest=hashlib.sha256(text).hexdigest(),
+            key=target.identity().key,
+            verdict="suspect" if reasons else "good",
+            reasons=tuple(reasons),
+            label=self.request.label,
+        )
+        records.save_record(target.folder, record)
+        return {"verdict": record.verdict, "reasons": list(reasons)}
+
+    def _release(self) -> Outcome:
+        gone = self.item.copier.release()
+        return {"released": list[JsonValue](gone)}
+
+    def _judge(self, done: Outcomes) -> Outcome:
+        found = {name: outcome for name, outcome in done.items() if outcome.get("verdict") == "suspect"}
+        if found:
+            reasons = sorted({str(reason) for outcome in found.values() for reason in _list(outcome["reasons"])})
+            raise HomelabError.of(
+                f"backup of {self.item.name}",
+                f"the snapshot is suspect: {'; '.join(reasons)}",
+                "It is kept, counts for nothing, and nothing is pruned. If data went on purpose: "
+                f"homelab backup run {self.item.name} --shrunk.",
+            )
+        return {}
+
+    def _retain(self, target: FolderTarget, done: Outcomes) -> Outcome:
+        if not _reached(done, target):
+            return {}
+        name, now = self.item.name, datetime.now(UTC)
+        proven = {proof.of for proof in records.proofs_of(target.folder, name) if proof.passed}
+        gone = given_up(records.snapshots_of(target.folder, name), self.plan.keep, proven, now)
+        repository = self.site.repository(target, name)
+        there = {snapshot.id for snapshot in repository.snapshots()} if gone else set()
+        repository.forget(record.snapshot for record in gone if record.snapshot in there)
+        for record in gone:
+            records.forget_record(target.folder, record)
+        return {"forgotten": [record.run for record in gone]}
+
+    def _write_record(self, record: ProcedureRecord) -> None:
+        missed = _list(record.outcomes.get(LOOK, {}).get("missed", {}))
+        if LOOK in record.outcomes:
+            for target in self.site.targets:
+                if target.name not in missed:
+                    write_copy(record, target.folder)
+
+    def report(self, record: ProcedureRecord) -> BackupReport:
+        """What the finished procedure did."""
+        missed = record.outcomes[LOOK].get("missed")
+        reasons = {name: str(why) for name, why in missed.items()} if isinstance(missed, dict) else {}
+        snapshots = {
+            target.name: found
+            for target in self.site.targets
+            if target.name not in reasons
+            for found in records.snapshots_of(target.folder, self.item.name)
+            if found.run == record.run
+        }
+        ended = record.ended or datetime.now(UTC)
+        return BackupReport(record.run, self.item.name, snapshots, reasons, (ended - record.began).total_seconds())
+
+
+def suspicions(item: Item, manifest: Manifest, repository: Repository, snapshot: str) -> list[str]:
+    """Why a snapshot cannot be trusted, whatever its exit code was: asked of the repository, not of the summary."""
+    entries = repository.entries(snapshot)
+    sizes = {entry.path.lstrip("/"): entry.size for entry in entries if entry.type == "file"}
+    found = [f"{path} is not in the snapshot" for path in item.copier.must_have if path not in sizes]
+    wrong = [entry.path for entry in manifest.files if sizes.get(entry.path) != entry.size]
+    if wrong:
+        found.append(f"{len(wrong)} files of the manifest are missing or have another size, such as {wrong[0]}")
+    if not manifest.files:
+        found.append("it is empty")
+    return found
+
+
+def shrinkage(manifest: Manifest, before: SnapshotRecord | None) -> list[str]:
+    """In what a copy is less than half of the last good one."""
+    if before is None:
+        return []
+    rows = rows_of(manifest)
+    counts = {
+        "files": (len(manifest.files), before.files),
+        "bytes": (manifest.bytes, before.bytes),
+        "rows": (rows if rows is not None else 0, before.rows or 0),
+    }
+    return [f"{now} {word}, {last} in the backup before" for word, (now, last) in counts.items() if now < last * HALF]
+
+
+def rows_of(manifest: Manifest) -> int | None:
+    """Rows that a copy holds in its tables; None for one without tables."""
+    tables = [*manifest.tables.values(), *(table.rows for table in manifest.lake.values())]
+    return sum(rows.count for rows in tables) if tables else None
+
+
+def _require_room(target: FolderTarget, item: str) -> None:
+    made = records.snapshots_of(target.folder, item)
+    need = max(LEAST_ROOM, *(record.added for record in made[-3:]), 0)
+    if target.room() < need:
+        raise HomelabError.of(
+            f"target {target.name}",
+            f"{target.room() >> 20} MiB are free, {need >> 20} MiB are needed",
+            "Nothing was written. Make room there, or keep fewer snapshots.",
+        )
+
+
+def _reached(done: Outcomes, target: FolderTarget) -> bool:
+    missed = done[LOOK].get("missed")
+    return not (isinstance(missed, dict) and target.name in missed)
+
+
+def _list(value: JsonValue) -> list[JsonValue]:
+    return list(value) if isinstance(value, (list, dict)) else []
