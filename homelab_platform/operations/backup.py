@@ -18,10 +18,11 @@ from homelab_platform.layers.backups import records
 from homelab_platform.layers.backups.manifest import FILE, Manifest, load_manifest
 from homelab_platform.layers.backups.records import SnapshotRecord
 from homelab_platform.layers.backups.targets import FolderTarget, NotMounted
+from homelab_platform.names import Say
 from homelab_platform.operations.journal import Outcome, ProcedureRecord, write_copy
 from homelab_platform.operations.procedure import Outcomes, Procedure, Step, carry_out
 from homelab_platform.operations.retention import given_up
-from homelab_platform.operations.site import Item, Protection, Say
+from homelab_platform.operations.site import Item, Protection
 from homelab_platform.tools.restic.repository import Repository
 
 KIND = "backup"

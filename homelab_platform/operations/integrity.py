@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from homelab_platform.layers.backups import records
 from homelab_platform.layers.backups.targets import FolderTarget
+from homelab_platform.names import Say
 from homelab_platform.operations.journal import Outcome
 from homelab_platform.operations.procedure import Outcomes, Procedure, Step, carry_out
-from homelab_platform.operations.site import Protection, Say
+from homelab_platform.operations.site import Protection
 
 KIND = "verify-integrity"
 

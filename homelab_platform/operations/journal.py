@@ -20,7 +20,8 @@ import orjson
 from pydantic import JsonValue
 
 from homelab_platform.apply import locks
-from homelab_platform.tools import postgres, who
+from homelab_platform.files import write_whole
+from homelab_platform.tools import advisory_locks, postgres, who
 from homelab_platform.tools.endpoints import PostgresEndpoint
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 DATABASE = "operations"
 FOLDER = "journal"
-_LOCK = 0x6F7065
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS procedure (
     run text PRIMARY KEY, kind text NOT NULL, subject text NOT NULL, steps text[] NOT NULL,
@@ -93,7 +93,7 @@ class Journal:
         with closing(postgres.connect(self._endpoint, application="homelab journal")) as connection:
             with connection.transaction():
                 if not self._ready:
-                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (advisory_locks.JOURNAL_TABLE,))
                     connection.execute(_SCHEMA)
                 yield connection
             self._ready = True
@@ -191,8 +191,4 @@ _COLUMNS = "run, kind, subject, steps, state, person, machine, process, began, e
 
 def write_copy(record: ProcedureRecord, folder: Path) -> None:
     """Write a procedure's record into the target's folder `folder`, whole or not at all."""
-    place = folder / FOLDER
-    place.mkdir(parents=True, exist_ok=True)
-    scratch = place / f".{record.run}.new"
-    scratch.write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2))
-    scratch.replace(place / f"{record.run}.json")
+    write_whole(folder / FOLDER / f"{record.run}.json", orjson.dumps(record, option=orjson.OPT_INDENT_2))

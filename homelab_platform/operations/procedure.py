@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import Say
 from homelab_platform.operations.journal import Journal, Outcome, ProcedureRecord
 
 LONGEST_PAUSE = timedelta(days=1)
 """How old an unfinished procedure may be for another process to go on with it; older ones are undone and given up."""
-Say = Callable[[str], None]
 Outcomes = Mapping[str, Outcome]
 
 

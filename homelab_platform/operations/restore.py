@@ -20,9 +20,10 @@ from homelab_platform.layers.backups import records
 from homelab_platform.layers.backups.manifest import FILE, Manifest, compare_files, load_manifest
 from homelab_platform.layers.backups.records import ProofRecord, SnapshotRecord
 from homelab_platform.layers.backups.targets import FolderTarget
+from homelab_platform.names import Say
 from homelab_platform.operations.journal import Outcome
 from homelab_platform.operations.procedure import Outcomes, Procedure, Step, carry_out
-from homelab_platform.operations.site import Item, Protection, Say
+from homelab_platform.operations.site import Item, Protection
 
 KIND = "restore"
 FETCH, VERIFY, PUT_BACK, CLEAR = "fetch the snapshot", "verify it", "put it back", "clear the staging place"

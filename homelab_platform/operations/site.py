@@ -15,10 +15,9 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.lab.quantities import nearest
 from homelab_platform.layers.backups.manifest import Manifest
 from homelab_platform.layers.backups.targets import FolderTarget
+from homelab_platform.names import Say
 from homelab_platform.operations.journal import Journal
 from homelab_platform.tools.restic.repository import Repository
-
-Say = Callable[[str], None]
 
 
 class Copier(Protocol):

@@ -19,3 +19,5 @@ STATE_TABLE = 0x68_6F_6D_65
 """Making or upgrading the table of applied states."""
 TRINO_ROLES = 0x74_72_69_6E
 """Trino's roles belong to the whole server: two grants at once would fail."""
+JOURNAL_TABLE = 0x6F_70_65
+"""Making the tables of the operations journal."""

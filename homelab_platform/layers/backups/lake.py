@@ -31,6 +31,7 @@ from homelab_platform.layers.backups.manifest import (
 from homelab_platform.layers.backups.mirror import Mirror, upload
 from homelab_platform.layers.backups.rows import engine_version, lake_rows, reading_files, table_rows, total
 from homelab_platform.layers.backups.swap import drop_replaced
+from homelab_platform.names import Say
 from homelab_platform.readings.contract import READINGS
 from homelab_platform.tools import pg_dump
 from homelab_platform.tools.duckdb import TablePointer
@@ -49,7 +50,6 @@ VOLATILE = ("ingest_claim", "ingest_worker", "lake_garbage")
 MUST_HAVE = (DUMP, "manifest.json")
 LEAST_SHARE = 0.8
 """Of the raw objects of the copy before, at least this share must still be there, or the backup stops and asks."""
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.files import write_whole
 
 FILE = "manifest.json"
 CHUNK = 1 << 20
@@ -74,9 +75,7 @@ class Manifest(_Frozen):
 
     def save(self, folder: Path) -> None:
         """Write it into the copy's folder, whole or not at all."""
-        scratch = folder / f".{FILE}.new"
-        scratch.write_text(self.model_dump_json(indent=1))
-        scratch.replace(folder / FILE)
+        write_whole(folder / FILE, self.model_dump_json(indent=1))
 
 
 class Named(Protocol):

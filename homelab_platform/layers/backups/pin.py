@@ -18,10 +18,11 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.readings import ledger
 from homelab_platform.readings.commit import spans
 from homelab_platform.readings.contract import READINGS
-from homelab_platform.tools import duckdb, postgres
+from homelab_platform.tools import advisory_locks, duckdb, postgres
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.iceberg import tables as iceberg
-from homelab_platform.tools.iceberg.tables import Change, TableMoved, TableState
+from homelab_platform.tools.iceberg.snapshot import Change
+from homelab_platform.tools.iceberg.tables import TableMoved, TableState
 
 if TYPE_CHECKING:
     import psycopg
@@ -119,7 +120,7 @@ def _retried(lakehouse: Lakehouse, io: StoreFileIO, updates: _Updates) -> None:
 @contextmanager
 def _nobody_commits(connection: psycopg.Connection[Any]) -> Iterator[None]:
     """Hold the ledger's commit lock over several transactions."""
-    lock = (ledger.LOCK_CLASS, ledger.COMMIT_LOCK)
+    lock = (advisory_locks.LAKE, advisory_locks.LAKE_COMMIT)
     connection.execute(f"SET lock_timeout = '{ledger.LOCK_TIMEOUT}'")
     connection.execute("SELECT pg_advisory_lock(%s, %s)", lock)
     try:

