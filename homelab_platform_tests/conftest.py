@@ -56,6 +56,7 @@ settings.load_profile("homelab")
 pytest_plugins = [
     "homelab_platform_tests.suite.order",
     "homelab_platform_tests.suite.budget",
+    "homelab_platform_tests.suite.recording",
     "homelab_platform_tests.testlab.fixtures",
 ]
 

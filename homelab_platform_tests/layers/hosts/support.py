@@ -6,6 +6,7 @@ does not depend on who made it, so most of its tests make theirs by hand.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.layers.hosts.access import HostAccess, Task
 from homelab_platform.layers.hosts.adapter import HostAdapter
 from homelab_platform.layers.hosts.debian import DebianWay
+from homelab_platform.paths import project_path
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.gather import desired_states
 from homelab_platform.tools.ssh.client import Ssh
@@ -75,6 +77,13 @@ class ShellWay(DebianWay):
         """Run the script under the deploy's token, as the roles' tasks are."""
         done = ssh.run(f"export HOMELAB_DEPLOY={task.token}; {self.script}", may_fail=(1,), timeout=120)
         return f"the script said no: {done.text}{done.errors}" if done.code else ""
+
+
+def answer_of(host: TestHost) -> dict[str, Any]:
+    """What the host's own look says, as it comes, but for the kernel, which is not the host's own."""
+    script = project_path("homelab_platform", "tools", "host", "probe.py").read_text()
+    found: dict[str, Any] = json.loads(host.ssh("python3 -I -S - health", text=script).stdout)
+    return found | {"kernel": "of the machine that carries the lab"}
 
 
 def by_script(lab: ResolvedLab, access: HostAccess, script: str) -> HostAdapter:

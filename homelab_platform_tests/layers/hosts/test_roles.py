@@ -19,7 +19,8 @@ from homelab_platform.layers.hosts.access import HostAccess
 from homelab_platform.layers.hosts.adapter import HostAdapter
 from homelab_platform.servers.supervise import processes
 from homelab_platform_tests.agents.bridge.lab_broker import SECRET, LabBroker
-from homelab_platform_tests.layers.hosts.support import KEY, access_to, lab_file, state_of
+from homelab_platform_tests.layers.hosts.support import KEY, access_to, answer_of, lab_file, state_of
+from homelab_platform_tests.suite.recording import Recordings
 from homelab_platform_tests.testlab import lab as testlab
 from homelab_platform_tests.testlab.hosts import HostSpec
 from homelab_platform_tests.testlab.lab import TestLab
@@ -36,20 +37,22 @@ def hosts() -> Iterator[TestLab]:
 
 @pytest.mark.timeout(600)
 def test_a_fresh_host_becomes_what_the_lab_says_and_a_second_look_finds_nothing_to_do(
-    hosts: TestLab, tmp_path: Path
+    hosts: TestLab, tmp_path: Path, recordings: Recordings
 ) -> None:
-    """One host from its first deploy on; each step needs the one before."""
+    """One host from its first deploy on; each step needs the one before. What it answers is recorded here."""
     host, lab = hosts.host("r-1"), lab_file(hosts, tmp_path, **_broker_outside(hosts))
     desired = state_of(lab, "r-1")
     access = replace(access_to(hosts, tmp_path, user=host.user, within=60), broker_secret=SECRET)
     adapter = HostAdapter(lab, access)
     found = adapter.probe(desired)
     assert not found.exists
+    recordings.hand_in("host-fresh", answer_of(host))
     _has_seen_people_before(hosts)
     said: list[str] = []
     with _no_process_shows(access.broker_password(lab.hosts["r-1"])):
         adapter.change(desired, found, said.append)
     assert adapter.probe(desired).matches(desired), adapter.probe(desired)
+    recordings.hand_in("host-confirmed", answer_of(host))
     _is_as_declared(hosts)
     _its_password_is_nowhere_else(hosts, access.broker_password(lab.hosts["r-1"]), tmp_path, said)
 
@@ -67,6 +70,7 @@ def test_a_fresh_host_becomes_what_the_lab_says_and_a_second_look_finds_nothing_
         broker.start()
         access = replace(access, broker_secret=broker.secret)
         _drift_is_seen(hosts, HostAdapter(lab, access))
+        recordings.hand_in("host-drifted", answer_of(host))
         _one_apply_puts_the_drift_back_and_makes_an_edit(hosts, tmp_path, access)
         _its_readings_reach_the_broker(broker)
     finally:
