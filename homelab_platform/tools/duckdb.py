@@ -134,6 +134,8 @@ def open_offline(
     for name in EXTENSIONS:
         connection.execute(f"LOAD {text(str(extension_path(name)))}")
         _VERIFIED.add(name)
+    # otherwise a query of more than two seconds may draw a bar into what a program reads as JSON
+    connection.execute("SET enable_progress_bar = false")
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET http_timeout = 60")
     connection.execute("SET http_retries = 3")

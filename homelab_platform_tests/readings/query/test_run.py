@@ -192,6 +192,17 @@ def test_ctrl_c_during_the_first_import_of_the_engine_is_heard_after_it() -> Non
         assert "ImportError" not in done.stderr
 
 
+def test_no_bar_of_progress_is_drawn_into_what_is_printed() -> None:
+    """A long query in a process that DuckDB takes for a person's, as it takes `python -c`, would print one."""
+    code = (
+        "from homelab_platform.tools.duckdb import open_offline\n"
+        "sql = open_offline()\n"
+        "print(sql.execute(\"SELECT current_setting('enable_progress_bar')\").fetchall())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[(False,)]\n"
+
+
 def test_a_limit_holds_rows_back_and_says_so(filled: Lakehouse) -> None:
     with run_query(filled, "SELECT * FROM range(5000)", limit=3000) as result:
         assert len(list(result)) == 3000
