@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
@@ -24,28 +25,44 @@ TOPIC = "homelab"
 
 def with_host_facts(lab: ResolvedLab) -> ResolvedLab:
     """The lab with `sources`, `system` and `telemetry` of each host that the platform configures."""
-    hosts = {name: _told(lab, host) if host.os != "external" else host for name, host in lab.hosts.items()}
+    shared = _Shared(lab, tuple(exposure_rules(lab)), system_facts(lab), frozenset(collected_in_cluster(lab)))
+    hosts = {name: _told(shared, host) if host.os != "external" else host for name, host in lab.hosts.items()}
     return lab.model_copy(update={"hosts": hosts})
 
 
-def _told(lab: ResolvedLab, host: ResolvedHost) -> ResolvedHost:
-    host = host.model_copy(update={"firewall": (*host.firewall, *exposure_rules(lab, host))})
-    words = sorted({str(word) for rule in host.firewall for word in rule.get("from", ("any",))} - {"any"})
+@dataclass(frozen=True)
+class _Shared:
+    """What is the same for every host, derived once: of a large lab each would cost a walk over all hosts."""
+
+    lab: ResolvedLab
+    exposure: tuple[dict[str, Any], ...]
+    system: dict[str, Any]
+    in_cluster: frozenset[str]
+    networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def networks_of(self, word: str) -> tuple[str, ...]:
+        if word not in self.networks:
+            self.networks[word] = networks_of(self.lab, word)
+        return self.networks[word]
+
+
+def _told(shared: _Shared, host: ResolvedHost) -> ResolvedHost:
+    firewall = (*host.firewall, *(shared.exposure if host.k3s else ()))
+    words = sorted({str(word) for rule in firewall for word in rule.get("from", ("any",))} - {"any"})
     return host.model_copy(
         update={
-            "sources": {word: networks_of(lab, word) for word in words},
-            "system": system_facts(lab),
-            "telemetry": {} if host.name in collected_in_cluster(lab) else telemetry_facts(lab, host),
+            "firewall": firewall,
+            "sources": {word: shared.networks_of(word) for word in words},
+            "system": shared.system,
+            "telemetry": {} if host.name in shared.in_cluster else telemetry_facts(shared.lab, host),
         }
     )
 
 
-def exposure_rules(lab: ResolvedLab, host: ResolvedHost) -> Iterator[dict[str, Any]]:
+def exposure_rules(lab: ResolvedLab) -> Iterator[dict[str, Any]]:
     """What nodes let through to workloads: the firewall stands ahead of the translation to pods, so a workload that the
     lab shows to the LAN needs a rule there. Who else may come (the internet) is for the lab's own rules to say.
     """
-    if host.k3s is None:
-        return
     entrances: set[str] = set()
     for name, workload in sorted(lab.workloads.items()):
         if workload.kind == "host":
