@@ -116,10 +116,13 @@ def test_a_mart_that_left_the_lab_is_taken_away(world: SiteWorld) -> None:
     assert "mart/readings_hourly" not in world.store.load()
 
 
-def test_a_flow_of_this_machine_gives_the_collector_its_lab(world: SiteWorld, tmp_path: Path) -> None:
-    apply_one(world, desired("flow/machine"))
+def test_a_flow_gives_its_carrier_the_lab_and_is_not_green_where_nothing_carries_it(
+    world: SiteWorld, tmp_path: Path
+) -> None:
+    with pytest.raises(HomelabError, match="no collector runs on this site, and nothing brings its readings"):
+        apply_one(world, desired("flow/machine"))
     assert (tmp_path / "lab.json").read_bytes() == the_lab().to_json()
-    assert world.adapter("flow").probe(desired("flow/machine")).facts == {"collector": "not part of this site"}
+    assert not world.adapter("flow").probe(desired("flow/machine")).matches(desired("flow/machine"))
 
 
 def test_a_mart_that_nobody_knows_is_refused_with_the_names_there_are(world: SiteWorld) -> None:

@@ -24,6 +24,7 @@ from homelab_platform.agents.bridge.machines import MachineBridge
 from homelab_platform.agents.bridge.outlets import BucketOutlet, EntranceOutlet, Outlet
 from homelab_platform.agents.bridge.settings import FOLDER, streams_of
 from homelab_platform.agents.bridge.stream import BridgeStream, StreamBridge
+from homelab_platform.agents.drop.watch import DropWatch
 from homelab_platform.errors import HomelabError
 from homelab_platform.files import lock_or_none
 from homelab_platform.plan.sites import SiteKind, kind_here
@@ -143,6 +144,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, stop)
             log("started")
+            if kind_here(os.environ) is SiteKind.LAB:  # such a site has no collector that would look into its folders
+                DropWatch(root, log).start()
             bridge.run()
             log("stopped")
     except HomelabError as error:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from homelab_platform.agents.collector.stream import MachineStream, StreamOfLab
 from homelab_platform.agents.collector.telemetry import Telemetry
+from homelab_platform.agents.drop.watch import DropWatch
 from homelab_platform.agents.spool import Spool, content_name, day_of, whole_lines
 from homelab_platform.errors import HomelabError
 from homelab_platform.tools.endpoints import Lakehouse
@@ -242,7 +243,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 flush_every=options.flush,
             )
             with _stopped_by_signals(collector):
-                return _once(collector) if options.once else _forever(collector)
+                return _once(collector) if options.once else _forever(collector, root)
     except HomelabError as error:
         log(str(error))
         return 1
@@ -266,9 +267,12 @@ def _once(collector: Collector) -> int:
     return 0
 
 
-def _forever(collector: Collector) -> int:
+def _forever(collector: Collector, root: Path) -> int:
     log("started")
+    watch = DropWatch(root, log)
+    watch.start()
     collector.run()
+    watch.stop()
     log("stopped")
     return 0
 

@@ -6,12 +6,15 @@ here: flows through NiFi (nifi.py).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from homelab_platform.agents.drop.folders import FLOWS, folder_of
+from homelab_platform.agents.drop.watch import LOOK_EVERY, last_look
 from homelab_platform.apply.adapter import Exhibit, Observation
 from homelab_platform.files import write_whole
 from homelab_platform.lab.resolved import ResolvedLab
@@ -24,7 +27,8 @@ if TYPE_CHECKING:
     from homelab_platform.servers.site.site import ServerStatus
 
 COLLECTOR = "collector"
-FLOWS = "flows"
+LOOK_WITHIN = 60.0
+"""Seconds within which a drop folder must have been looked into; looks come every few seconds."""
 
 
 class FlowAdapter:
@@ -55,24 +59,51 @@ class FlowAdapter:
         if not file.exists():
             return Observation(exists=False)
         fingerprint = str(orjson.loads(file.read_bytes()).get("fingerprint", ""))
-        if desired.document.get("source") == "files":
-            return Observation(True, fingerprint, (), {"files are dropped in": str(self._root / "drop")})
         process = self._process()
         if process is None:
-            return Observation(True, fingerprint, (), {self._carrier: "not part of this site"})
+            missing = f"no {self._carrier} runs on this site, and nothing brings its readings"
+            return Observation(True, fingerprint, (missing,), {self._carrier: "not part of this site"})
+        if desired.document.get("source") == "files":
+            return self._watched(desired, fingerprint)
         alive = process.state == "running"
         differences = () if alive else (f"the {self._carrier} is {process.state}",)
         facts = {self._carrier: process.state, "restarts": process.restarts, "memory in bytes": process.rss}
         return Observation(True, fingerprint, differences, facts)
 
+    def _watched(self, desired: DesiredState, fingerprint: str) -> Observation:
+        """Whether the carrier looks into the stream's drop folder: by its own record of the looks."""
+        name = str(desired.document["name"])
+        settings = desired.document.get("source_settings") or {}
+        folder = folder_of(self._root, name, str(settings.get("path") or name))
+        look = last_look(self._root, name)
+        facts: dict[str, Any] = {"files are dropped in": str(folder)}
+        if look is None or look.folder != str(folder):
+            return Observation(True, fingerprint, (f"nothing has looked into {folder} yet",), facts)
+        age = time.time() - look.at
+        facts |= {"last look, seconds ago": round(age), "files that wait": look.files}
+        differences = [look.trouble] if look.trouble else []
+        if age > LOOK_WITHIN:
+            differences.append(f"nothing has looked into {folder} for {age:.0f} s")
+        return Observation(True, fingerprint, tuple(differences), facts)
+
+    def _await_look(self, desired: DesiredState, say: Say) -> None:
+        """Wait for the first look into a new folder, so that the observation after the change sees it."""
+        if self._process() is None:
+            return
+        say("waiting for the first look into its folder")
+        deadline = time.monotonic() + LOOK_WITHIN
+        while self._watched(desired, "").differences and time.monotonic() < deadline:
+            time.sleep(LOOK_EVERY / 10)
+
     def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
         """Give the collector the lab, wake it if it does not run, and only then leave the fingerprint."""
         write_whole(self._root / LAB_JSON, self._lab.to_json())
-        if desired.document.get("source") != "files":
-            self._wake(say)
+        self._wake(say)
         content = {"fingerprint": desired.fingerprint, "document": desired.document}
         options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2
         write_whole(self._file(str(desired.document["name"])), orjson.dumps(content, option=options))
+        if desired.document.get("source") == "files":
+            self._await_look(desired, say)
 
     def _wake(self, say: Say) -> None:
         process = self._process()

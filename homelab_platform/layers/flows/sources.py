@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from homelab_platform.agents.drop.folders import folder_of as drop_folder
 from homelab_platform.errors import HomelabError
 from homelab_platform.layers.flows.values import Given, Values, reveal
 from homelab_platform.wire.exposition import selectors
@@ -26,13 +27,8 @@ _TYPES = ("mean", "min", "max", "state", "sum")
 
 def folder_of(given: Given) -> Path:
     """The folder that a stream's files are dropped in; a relative one lies below the site's drop folder."""
-    said = Path(str(given.settings["path"]))
-    if ".." in said.parts:
-        raise HomelabError.of(f"flow/{given.stream}", f"{said} leads out of the drop folder", "Name it without `..`.")
-    if said.is_absolute():
-        return said
-    parts = said.parts[1:] if said.parts[:1] == ("drop",) else said.parts
-    return (given.nifi.drop or given.root / "drop").joinpath(*(parts or (given.stream,)))
+    said = str(given.settings["path"])
+    return drop_folder(given.nifi.drop.parent if given.nifi.drop else given.root, given.stream, said)
 
 
 def prepare(given: Given) -> None:

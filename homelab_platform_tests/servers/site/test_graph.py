@@ -13,10 +13,15 @@ import psutil
 import pytest
 
 from homelab_platform import paths
+from homelab_platform.apply.adapter import apply_one
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.servers.site.files import Layout
-from homelab_platform.servers.site.site import down, open_site, reload_code, restart, status, up
+from homelab_platform.servers.site.site import Site, down, open_site, reload_code, restart, status, up
 from homelab_platform.servers.supervise import processes
 from homelab_platform.servers.supervise.spec import load_state
+from homelab_platform.sites.local import world_of
+from homelab_platform.tools.objects.client import ObjectStore
+from homelab_platform_tests.plan.labs import small_lab, stream
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -39,6 +44,20 @@ def members(layout: Layout) -> list[psutil.Process]:
     assert state is not None
     tops = [psutil.Process(child.pid) for child in state.children.values()]
     return [process for top in tops for process in (top, *top.children(recursive=True))]
+
+
+def a_dropped_file_is_watched_and_taken(site: Site) -> None:
+    """A stream of files is applied only once somebody looks into its folder, and what is dropped there is taken."""
+    lab = small_lab(streams={"station": stream("station", "files", source_settings={"path": "drop/station"})})
+    flow = desired_states(lab)["flow/station"]
+    world = world_of(lab, site)
+    apply_one(world, flow)
+    assert world.adapter("flow").probe(flow).matches(flow)
+    dropped = site.root / "drop" / "station" / "roof.csv"
+    dropped.write_text("ts,device,sensor,value\n2026-11-20T10:00:00Z,roof,temperature,21.5\n")
+    assert processes.wait_until((dropped.parent / "done" / dropped.name).exists, 60)
+    with ObjectStore(site.lakehouse.objects) as store:
+        assert [found.size for found in store.list(site.lakehouse.raw_bucket, "station/files/")] == [69]
 
 
 @pytest.mark.timeout(400)
@@ -66,6 +85,8 @@ def test_the_whole_site_starts_answers_recovers_and_stops(layout: Layout) -> Non
     commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
     assert password not in " ".join(word for command in commands for word in command)
     assert not any(password in file.read_text(errors="replace") for file in layout.logs.iterdir())
+
+    a_dropped_file_is_watched_and_taken(site)
 
     reload_code(site)
     daemon = {server.name: server for server in state.servers}["daemon"].pid
