@@ -105,11 +105,14 @@ class KeepsData(Protocol):
 class Store(Protocol):
     """Where applied states are kept; see apply/state_store.py for what each call means."""
 
-    def load(self) -> dict[str, AppliedState]: ...
+    def load(self) -> dict[str, AppliedState]:
+        """Every applied state by key."""
 
-    def held(self, key: str, purpose: str, say: Say) -> AbstractContextManager[None]: ...
+    def held(self, key: str, purpose: str, say: Say) -> AbstractContextManager[None]:
+        """Hold the lock of an asset while the block runs; `say` hears who holds it if one has to wait."""
 
-    def turn(self) -> int: ...
+    def turn(self) -> int:
+        """A number that grows with every change, so that an older answer never overwrites a newer one."""
 
     def applied(
         self,
@@ -120,9 +123,11 @@ class Store(Protocol):
         turn: int,
         followers: Iterable[str] = (),
         run_id: str = "",
-    ) -> None: ...
+    ) -> None:
+        """Record that an asset was changed and observed to be so; `followers` become outdated with it."""
 
-    def failed(self, key: str, attempted: str, reason: str, *, run_id: str = "") -> None: ...
+    def failed(self, key: str, attempted: str, reason: str, *, run_id: str = "") -> None:
+        """Record an attempt that failed, with its reason."""
 
     def observed(
         self,
@@ -133,9 +138,11 @@ class Store(Protocol):
         reason: str = "",
         fingerprint: str = "",
         document: Mapping[str, Any] | None = None,
-    ) -> None: ...
+    ) -> None:
+        """Record what a look found: a status, and the fingerprint that the target carries."""
 
-    def forget(self, key: str) -> None: ...
+    def forget(self, key: str) -> None:
+        """Forget an asset that was taken away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +159,15 @@ class World(Protocol):
     """A site as the graph sees it: what it can do, its adapters, its memory."""
 
     @property
-    def capabilities(self) -> Capabilities: ...
+    def capabilities(self) -> Capabilities:
+        """What a site of this kind can do."""
 
     @property
-    def store(self) -> Store: ...
+    def store(self) -> Store:
+        """Where applied states are kept."""
 
-    def adapter(self, layer: str) -> Adapter: ...
+    def adapter(self, layer: str) -> Adapter:
+        """The adapter of a layer. Raises HomelabError for a layer that the site cannot reach."""
 
     def reload_code(self) -> None:
         """Have the servers of the UI and of the sensors load the lab anew; returns at once."""
@@ -197,7 +207,8 @@ class Inbox(Protocol):
 class ReadingsWorld(World, Protocol):
     """A site that holds readings."""
 
-    def inbox(self) -> Inbox: ...
+    def inbox(self) -> Inbox:
+        """The raw objects that no ingest has taken yet."""
 
     def take_in(self, keys: Iterable[str]) -> list[Exhibit]:
         """Ingest these objects here and now, and return what there is to see. Raises HomelabError if that fails."""

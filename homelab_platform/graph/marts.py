@@ -114,7 +114,8 @@ def days_asked(context: dg.AssetExecutionContext) -> list[str]:
 class TestedAdapter(Protocol):
     """The adapter of marts, which can judge their tests."""
 
-    def check(self, desired: DesiredState) -> list[CheckResult]: ...
+    def check(self, desired: DesiredState) -> list[CheckResult]:
+        """Run a mart's own tests on its table as it is."""
 
 
 def mart_checks(lab: ResolvedLab, here: Mapping[str, DesiredState]) -> list[dg.AssetChecksDefinition]:

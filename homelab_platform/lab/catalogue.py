@@ -17,9 +17,12 @@ class PortSpec(Protocol):
     """A port that a workload listens on. `expose` names the port that a hostname leads to when there are several."""
 
     @property
-    def port(self) -> int: ...
+    def port(self) -> int:
+        """The number, 1 to 65535."""
+
     @property
-    def protocol(self) -> Literal["tcp", "udp"]: ...
+    def protocol(self) -> Literal["tcp", "udp"]:
+        """Its transport."""
 
 
 class VolumeSpec(Protocol):
@@ -30,64 +33,97 @@ class VolumeSpec(Protocol):
     """
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Default size in bytes."""
+
     @property
-    def access(self) -> str: ...
+    def access(self) -> str:
+        """Access mode in Kubernetes' words: ReadWriteOnce, ReadWriteMany."""
+
     @property
-    def mount(self) -> str | None: ...
+    def mount(self) -> str | None:
+        """Path inside the container; None where the chart decides."""
+
     @property
-    def kind(self) -> Literal["data", "local", "media", "object"]: ...
+    def kind(self) -> Literal["data", "local", "media", "object"]:
+        """What it holds, which decides where it may lie."""
 
 
 class ExporterSpec(Protocol):
     """A Prometheus endpoint of the workload."""
 
     @property
-    def port(self) -> int: ...
+    def port(self) -> int:
+        """The port that Prometheus asks."""
+
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """The path that Prometheus asks."""
 
 
 class BackupSpec(Protocol):
     """How the workload's state is saved: the method's name, the volumes it covers, and why there is none."""
 
     @property
-    def method(self) -> str: ...
+    def method(self) -> str:
+        """The method: dump, files, stop, snapshot, none …"""
+
     @property
-    def volumes(self) -> tuple[str, ...]: ...
+    def volumes(self) -> tuple[str, ...]:
+        """The volumes that it covers; empty for all."""
 
 
 class Entry(Protocol):
     """One workload of the catalogue (`helm/<name>/workload.yaml`)."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The entry's name, its folder in helm/."""
+
     @property
-    def title(self) -> str: ...
+    def title(self) -> str:
+        """What it is, for people."""
+
     @property
     def aliases(self) -> Mapping[str, str]:
         """Old names that lead here, each with the sentence that says why."""
 
     @property
-    def kind(self) -> Literal["helm", "kustomize", "host", "builtin"]: ...
+    def kind(self) -> Literal["helm", "kustomize", "host", "builtin"]:
+        """How it is deployed."""
+
     @property
-    def tier(self) -> Literal["infrastructure", "storage", "core", "media", "extras"]: ...
+    def tier(self) -> Literal["infrastructure", "storage", "core", "media", "extras"]:
+        """Which part of the lab it belongs to: what comes up first is first."""
+
     @property
-    def namespace(self) -> str: ...
+    def namespace(self) -> str:
+        """The namespace it lives in by default."""
+
     @property
-    def chart(self) -> str | None: ...
+    def chart(self) -> str | None:
+        """The chart: a path of the project, or a reference into a repository."""
+
     @property
-    def chart_version(self) -> str | None: ...
+    def chart_version(self) -> str | None:
+        """The pinned version of the chart."""
+
     @property
-    def app_version(self) -> str | None: ...
+    def app_version(self) -> str | None:
+        """The version of the program inside."""
+
     @property
-    def image(self) -> str | None: ...
+    def image(self) -> str | None:
+        """The image of a workload without a chart of its own."""
+
     @property
     def arch(self) -> tuple[str, ...]:
         """Processor architectures that its images exist for: amd64, arm64, armv7, armv6."""
 
     @property
-    def cpu(self) -> int: ...
+    def cpu(self) -> int:
+        """CPU request in millicores."""
+
     @property
     def memory(self) -> int:
         """Request of the main pod (all replicas of everything else that does not scale included)."""
@@ -97,13 +133,21 @@ class Entry(Protocol):
         """Whether one copy runs on every node (a DaemonSet); cpu and memory then count on each."""
 
     @property
-    def replicas(self) -> int: ...
+    def replicas(self) -> int:
+        """How many copies run."""
+
     @property
-    def ports(self) -> Mapping[str, PortSpec]: ...
+    def ports(self) -> Mapping[str, PortSpec]:
+        """Its ports by name."""
+
     @property
-    def volumes(self) -> Mapping[str, VolumeSpec]: ...
+    def volumes(self) -> Mapping[str, VolumeSpec]:
+        """Its volumes by name."""
+
     @property
-    def buckets(self) -> Mapping[str, Any]: ...
+    def buckets(self) -> Mapping[str, Any]:
+        """Its buckets on the S3 server of the lab, by name."""
+
     @property
     def needs(self) -> tuple[str, ...]:
         """Workloads it cannot run without; `a|b` is satisfied by either, `a?` orders after it only if it is there."""
@@ -113,7 +157,9 @@ class Entry(Protocol):
         """Whether it only runs others: a lab that needs it need not name it."""
 
     @property
-    def exposure(self) -> Literal["none", "cluster", "lan", "ingress", "vpn"]: ...
+    def exposure(self) -> Literal["none", "cluster", "lan", "ingress", "vpn"]:
+        """Who may reach it by default."""
+
     @property
     def hostname(self) -> str | None:
         """The first label of its DNS name when that is not the workload's name."""
@@ -123,13 +169,20 @@ class Entry(Protocol):
         """Ways it can be signed in to, best first: oidc, ldap, forward-auth; empty when there is none."""
 
     @property
-    def exporters(self) -> Mapping[str, ExporterSpec]: ...
+    def exporters(self) -> Mapping[str, ExporterSpec]:
+        """Its Prometheus endpoints by name."""
+
     @property
-    def backup(self) -> BackupSpec | None: ...
+    def backup(self) -> BackupSpec | None:
+        """How its state is saved; None where it has none."""
+
     @property
-    def stateful(self) -> bool: ...
+    def stateful(self) -> bool:
+        """Whether it holds state."""
+
     @property
-    def settings(self) -> Mapping[str, SettingSpec]: ...
+    def settings(self) -> Mapping[str, SettingSpec]:
+        """The settings that a lab may give it, by name."""
 
 
 class Catalogue(Protocol):

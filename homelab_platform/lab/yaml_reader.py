@@ -55,14 +55,17 @@ class _Reader:
     nodes: int = 0
 
     def problem(self, event: Any, what: str, remedy: str) -> None:
+        """Note a problem at a node."""
         mark = event.start_mark
         self.problems.append(Problem(Position(self.file, mark.line + 1, mark.column + 1), what, remedy, "yaml"))
 
     def fatal(self, event: Any, what: str, remedy: str) -> HomelabError:
+        """A problem after which reading cannot go on."""
         self.problem(event, what, remedy)
         return HomelabError(self.problems)
 
     def count(self, event: Any, more: int) -> None:
+        """Count a node, against files that unfold without end."""
         self.nodes += more
         if self.nodes > MAX_NODES:
             raise self.fatal(
@@ -70,6 +73,7 @@ class _Reader:
             )
 
     def node(self, event: Any, path: Path, key: tuple[int, int]) -> Any:
+        """The value of a node."""
         value = (event.start_mark.line + 1, event.start_mark.column + 1)
         before = self.nodes
         self.count(event, 1)
@@ -94,6 +98,7 @@ class _Reader:
         return result
 
     def alias(self, event: Any, path: Path, key: tuple[int, int]) -> Any:
+        """What an alias stands for."""
         self.marks[path] = Mark(self.file, key, (event.start_mark.line + 1, event.start_mark.column + 1))
         if event.anchor not in self.anchors:
             self.problem(event, f"the alias *{event.anchor} stands for nothing", f"Define &{event.anchor} above it.")
@@ -103,6 +108,7 @@ class _Reader:
         return result
 
     def scalar(self, event: Any, path: Path) -> Any:
+        """The value of a scalar by the core schema of YAML 1.2."""
         text: str = event.value
         if _CONTROL.search(text):
             self.problem(event, "a control character stands in this text", "Remove it; it cannot be seen.")
@@ -117,6 +123,7 @@ class _Reader:
         return text
 
     def number(self, event: Any, text: str) -> Any:
+        """A number as it is written, if it is one."""
         if _LEADING_ZERO.fullmatch(text):
             return text
         if len(text) > 400 and text.isdigit():
@@ -138,6 +145,7 @@ class _Reader:
         return text
 
     def sequence(self, path: Path) -> list[Any]:
+        """The values of a list."""
         items: list[Any] = []
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
             at = (event.start_mark.line + 1, event.start_mark.column + 1)
@@ -145,6 +153,7 @@ class _Reader:
         return items
 
     def mapping(self, path: Path) -> dict[str, Any]:
+        """The values of a mapping by key."""
         result: dict[str, Any] = {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
             key = self.key(event)
@@ -160,6 +169,7 @@ class _Reader:
         return result
 
     def key(self, event: Any) -> str:
+        """The key of an entry, which must be text."""
         if not isinstance(event, yaml.ScalarEvent):
             raise self.fatal(event, "a key is a name, not a list or a mapping", "Write name: value.")
         if event.tag == "tag:yaml.org,2002:merge" or (event.value == "<<" and event.implicit[0]):

@@ -24,10 +24,12 @@ class Copier(Protocol):
     """How a copy of one thing that holds state is made at one point in time."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The item that it copies."""
 
     @property
-    def method(self) -> str: ...
+    def method(self) -> str:
+        """How it copies it."""
 
     @property
     def must_have(self) -> tuple[str, ...]:

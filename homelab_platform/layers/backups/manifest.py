@@ -82,10 +82,12 @@ class Named(Protocol):
     """An item, as far as a manifest names it."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its name."""
 
     @property
-    def method(self) -> str: ...
+    def method(self) -> str:
+        """How it is saved."""
 
 
 def write_manifest(

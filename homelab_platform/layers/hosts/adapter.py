@@ -41,11 +41,14 @@ class Way(Protocol):
 
     kind: str
 
-    def setup(self, lab: ResolvedLab, host: ResolvedHost) -> str: ...
+    def setup(self, lab: ResolvedLab, host: ResolvedHost) -> str:
+        """What identifies the programs that set a host up: a change of it runs them again."""
 
-    def look(self, ssh: Ssh, *, fresh: bool = False, health: bool = False) -> HostLook: ...
+    def look(self, ssh: Ssh, *, fresh: bool = False, health: bool = False) -> HostLook:
+        """What the host is like now; `fresh` opens a connection of its own, `health` asks its own checks too."""
 
-    def change(self, ssh: Ssh, task: Task) -> str: ...
+    def change(self, ssh: Ssh, task: Task) -> str:
+        """Bring the host to the task's state under the guard; returns what was done in a line."""
 
     def kept(self, state: State) -> State:
         """The state that a healthy host will have once it is confirmed, which itself may change it."""

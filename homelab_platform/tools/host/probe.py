@@ -15,6 +15,7 @@ STATE = "/var/lib/homelab"
 
 
 def text(path):
+    """The content of a file, empty if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
@@ -23,6 +24,7 @@ def text(path):
 
 
 def output(*command):
+    """What a command prints, empty if it fails."""
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20, check=False)
     except (OSError, subprocess.SubprocessError):
@@ -31,10 +33,12 @@ def output(*command):
 
 
 def digest(data):
+    """The SHA-256 of a file's bytes."""
     return hashlib.sha256(data).hexdigest()[:32]
 
 
 def document(path):
+    """The JSON document of a file, None if there is none."""
     try:
         return json.loads(text(path) or "null")
     except ValueError:
@@ -52,12 +56,14 @@ def file_state(path):
 
 
 def packages(names):
+    """Installed packages with their versions."""
     rows = output("dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *names) if names else ""
     found = dict(row.split() for row in rows.splitlines() if len(row.split()) == 2)
     return {name: found.get(name, "missing") for name in names}
 
 
 def units(names):
+    """States of systemd units."""
     if not names:
         return {}
     shown = output("systemctl", "show", "--property=Id,ActiveState,UnitFileState", *names)
@@ -111,6 +117,7 @@ def deploy():
 
 
 def main(what):
+    """Print the look as one JSON object."""
     managed = document(STATE + "/managed.json") or {}
     release = dict(line.partition("=")[::2] for line in text("/etc/os-release").splitlines())
     room = os.statvfs("/")

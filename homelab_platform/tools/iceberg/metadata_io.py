@@ -51,9 +51,11 @@ class _Input(InputFile):
         return found.size
 
     def exists(self) -> bool:
+        """Whether the object is there."""
         return self._store.head(*split_location(self.location)) is not None
 
     def open(self, seekable: bool = True) -> InputStream:
+        """The whole object as a stream."""
         try:
             return io.BytesIO(self._store.get(*split_location(self.location)))
         except NotFound:
@@ -98,12 +100,15 @@ class _Output(OutputFile):
         return self._size if self._size >= 0 else len(self.to_input_file())
 
     def exists(self) -> bool:
+        """Whether the object is there."""
         return self._store.head(*split_location(self.location)) is not None
 
     def create(self, overwrite: bool = False) -> OutputStream:
+        """A stream whose content becomes the object when it is closed."""
         return _Stream(self)
 
     def to_input_file(self) -> InputFile:
+        """The same object to read."""
         return _Input(self.location, self._store)
 
 
@@ -127,11 +132,14 @@ class StoreFileIO(FileIO):
         settle(Path(folder) if folder else None)
 
     def new_input(self, location: str) -> InputFile:
+        """An object to read."""
         return _Input(location, self.store)
 
     def new_output(self, location: str) -> OutputFile:
+        """An object to write."""
         return _Output(location, self.store)
 
     def delete(self, location: str | InputFile | OutputFile) -> None:
+        """Delete an object."""
         bucket, key = split_location(location if isinstance(location, str) else location.location)
         self.store.delete(bucket, [key])
