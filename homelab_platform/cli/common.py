@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from homelab_platform.cli import grammar
 from homelab_platform.errors import HomelabError, Position, Problem
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ LabArgument = Annotated[
     Path | None,
     typer.Argument(
         metavar="[LAB]",
-        help="Lab file or the folder that holds it. Default: $HOMELAB_LAB, else lab.yaml here or in a folder above.",
+        help="Lab file or the folder that holds it; -l LAB says the same. Default: $HOMELAB_LAB, else lab.yaml here or "
+        "in a folder above.",
         show_default=False,
     ),
 ]
@@ -44,12 +46,11 @@ def find_lab(given: Path | None) -> Path:
     Raises HomelabError that says where was looked when there is none.
     """
     if given is None and os.environ.get("HOMELAB_LAB"):
-        given = Path(os.environ["HOMELAB_LAB"])
+        return _named(Path(os.environ["HOMELAB_LAB"]))
     if given is not None:
-        path = given / LAB_FILE if given.is_dir() else given
-        if path.is_file():
-            return path
-        raise HomelabError.of(str(given), "no lab file is here", f"Give the path of a {LAB_FILE} or of its folder.")
+        given = given.expanduser()
+        grammar.name_lab(given)
+        return _named(given)
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / LAB_FILE).is_file():
@@ -59,6 +60,13 @@ def find_lab(given: Path | None) -> Path:
         f"no {LAB_FILE} here or in a folder above",
         "Make one with `homelab init`, or name one: `homelab check examples/pi-cluster`.",
     )
+
+
+def _named(given: Path) -> Path:
+    path = given / LAB_FILE if given.is_dir() else given
+    if path.is_file():
+        return path
+    raise HomelabError.of(str(given), "no lab file is here", f"Give the path of a {LAB_FILE} or of its folder.")
 
 
 def _short(path: Path) -> Path:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from homelab_platform import __version__
 from homelab_platform.cli import (
     cluster_commands,
+    grammar,
     lab_commands,
     mart_commands,
     objects_commands,
@@ -84,7 +85,8 @@ def _main() -> int:
     command = typer.main.get_command(app)
     try:
         with ctrl_c():
-            result = command.main(standalone_mode=False, prog_name="homelab")
+            arguments = grammar.read(cast(grammar.Group, command), sys.argv[1:])
+            result = command.main(arguments, standalone_mode=False, prog_name="homelab")
     except HomelabError as error:
         return _report(error)
     except typer.Exit as stop:

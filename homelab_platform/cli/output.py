@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import orjson
 
+from homelab_platform.cli.grammar import pasteable
 from homelab_platform.errors import Problem
 
 if TYPE_CHECKING:
@@ -59,19 +60,19 @@ def problem_lines(problems: Sequence[Problem]) -> list[str]:
 def print_problems(problems: Sequence[Problem], *, closing: str = "") -> None:
     """Show problems on standard error, followed by a closing line."""
     for line in problem_lines(problems):
-        print(line, file=sys.stderr)  # noqa: T201
+        print(pasteable(line), file=sys.stderr)  # noqa: T201
     if closing:
         print(closing, file=sys.stderr)  # noqa: T201
 
 
 def say(text: str = "") -> None:
     """A line of the answer."""
-    print(text)  # noqa: T201
+    print(pasteable(text))  # noqa: T201
 
 
 def note(text: str) -> None:
     """A line beside the answer: a hint, a warning, what happens next."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    print(pasteable(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

@@ -102,7 +102,7 @@ def up(
             plan_commands.say_report(report)
         if answer:
             output.say(f"\n{answer.text()}")
-        output.say(f"\nStop it with `homelab down {lab or ''}".rstrip() + "`; the data stays.")
+        output.say("\nStop it with `homelab down`; the data stays.")
     raise typer.Exit(1 if report is not None and report.failed else 0)
 
 
