@@ -34,9 +34,16 @@ work=${XDG_CACHE_HOME:-$HOME/.cache}/homelab-platform/images
 mkdir -p "$work" "$output"
 flake=$(mktemp -d "$work/flake.XXXXXX")
 trap 'rm -rf "$flake"' EXIT
-cp -RL nix/. "$flake/"
-chmod -R u+w "$flake"
-.venv/bin/homelab show --lab "$lab" --json >"$flake/lab.json" || refuse "the lab file of $lab cannot be used" "homelab check $lab"
+.venv/bin/python - "$lab" "$flake" <<'END' || refuse "the lab file of $lab cannot be used" "homelab check $lab"
+import json, subprocess, sys
+from pathlib import Path
+from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.tools.nix import write_flake
+shown = subprocess.run([".venv/bin/homelab", "show", "--lab", sys.argv[1], "--json"], stdout=subprocess.PIPE)
+if shown.returncode:
+    sys.exit(1)
+write_flake(ResolvedLab.model_validate(json.loads(shown.stdout)), Path(sys.argv[2]))
+END
 lock=$work/$(.venv/bin/python -c 'import json, sys; print(json.load(open(sys.argv[1]))["name"])' "$flake/lab.json").flake.lock
 [ ! -e "$lock" ] || cp "$lock" "$flake/flake.lock"
 

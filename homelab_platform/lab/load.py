@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from homelab_platform.errors import HomelabError, Position, Problem
 from homelab_platform.lab import quantities as q
+from homelab_platform.lab.beside import texts_beside
 from homelab_platform.lab.host_services.table import service_problems
 from homelab_platform.lab.marts import MartText, read_marts
 from homelab_platform.lab.model.errors import problems_of
@@ -29,7 +30,7 @@ HELM_WORDS = "Helm reads it as a boolean: write true or false, or quote it."
 @dataclass(frozen=True)
 class LoadedLab:
     """The lab as written. `files` are all files that were read; `keys` the public keys by the path that names them;
-    `marts` those that lie beside the lab file.
+    `marts` those that lie beside the lab file; `texts` other texts there, by path.
     """
 
     lab: Lab
@@ -38,6 +39,7 @@ class LoadedLab:
     files: tuple[Path, ...] = ()
     keys: dict[str, str] = field(default_factory=dict)
     marts: dict[str, MartText] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -62,8 +64,7 @@ def load_lab(path: Path) -> LoadedLab:
         problems += service_problems(lab, joined.positions)
     if lab is None or problems:
         raise HomelabError(sort_problems(problems))
-    keys = _public_keys(lab, path.parent)
-    return LoadedLab(lab, joined.positions, path, tuple(joined.files), keys, joined.marts)
+    return _loaded(lab, joined.positions, joined, path)
 
 
 def load_as_meant(path: Path) -> LoadedLab | None:
@@ -78,7 +79,14 @@ def load_as_meant(path: Path) -> LoadedLab | None:
     if found is None:
         return None
     lab, positions = found
-    return LoadedLab(lab, positions, path, tuple(joined.files), _public_keys(lab, path.parent), joined.marts)
+    return _loaded(lab, positions, joined, path)
+
+
+def _loaded(lab: Lab, positions: Positions, joined: _Joined, path: Path) -> LoadedLab:
+    """The lab with what lies beside its file."""
+    texts = texts_beside(lab, path.parent)
+    files = (*joined.files, *(path.parent / name for name in texts))
+    return LoadedLab(lab, positions, path, files, _public_keys(lab, path.parent), joined.marts, texts)
 
 
 def _read(path: Path) -> _Joined:

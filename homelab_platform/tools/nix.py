@@ -25,6 +25,9 @@ from homelab_platform.tools.ssh.client import Ssh
 FEATURES = ("--extra-experimental-features", "nix-command flakes", "--accept-flake-config")
 KEPT = ("flake.lock", "lab.json")
 """What a flake's folder has of its lab, not of the checkout."""
+INPUTS_MARK = "    # nix.inputs of the lab:"
+"""Where flake.nix takes in what a lab adds: the inputs of a flake can be written, but not computed."""
+OWN_INPUTS = ("nixpkgs", "nixos-raspberrypi")
 LONGEST_BUILD = 4 * 3600.0
 
 
@@ -49,6 +52,15 @@ def flake_files(folder: Path) -> list[Path]:
 def flake_of(lab: ResolvedLab, state: Path) -> Path:
     """A copy of nix/ with the lab's lab.json beside flake.nix, in `state`; its flake.lock stays from build to build."""
     folder = state / "nix"
+    write_flake(lab, folder)
+    return folder
+
+
+def write_flake(lab: ResolvedLab, folder: Path) -> None:
+    """Lay down nix/ with what is the lab's: lab.json, its own modules in own/, its inputs in flake.nix.
+
+    A flake.lock that lies in `folder` stays.
+    """
     source = paths.project_path("nix")
     folder.mkdir(parents=True, exist_ok=True)
     for old in flake_files(folder):
@@ -57,15 +69,51 @@ def flake_of(lab: ResolvedLab, state: Path) -> Path:
         target = folder / file.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
+    for name, text in own_modules(lab).items():
+        target = folder / "own" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    flake = folder / "flake.nix"
+    flake.write_text(flake.read_text().replace(INPUTS_MARK, "\n".join([INPUTS_MARK, *input_lines(lab)])))
     (folder / "lab.json").write_bytes(lab.to_json())
-    return folder
+
+
+def own_modules(lab: ResolvedLab) -> dict[str, str]:
+    """The Nix modules that lie beside the lab file, by their paths there."""
+    settings = [host.settings.get("nix") or {} for host in lab.hosts.values()]
+    return {name: text for own in settings for name, text in sorted((own.get("modules") or {}).items())}
+
+
+def input_lines(lab: ResolvedLab) -> list[str]:
+    """The inputs of nix.inputs as lines of flake.nix; an input that is there already is named by another address."""
+    lines = []
+    for name, said in sorted(((lab.settings.get("nix") or {}).get("inputs") or {}).items()):
+        if name not in OWN_INPUTS:
+            lines.append(f"    {_text(name)}.url = {_text(said['url'])};")
+        for inner, ours in sorted((said.get("follows") or {}).items()):
+            lines.append(f"    {_text(name)}.inputs.{_text(inner)}.follows = {_text(ours)};")
+    return lines
+
+
+def overridden_inputs(lab: ResolvedLab) -> list[str]:
+    """Arguments of nix that take an input of ours from where the lab says."""
+    inputs = (lab.settings.get("nix") or {}).get("inputs") or {}
+    pairs = [(name, inputs[name]["url"]) for name in OWN_INPUTS if name in inputs]
+    return [word for name, url in pairs for word in ("--override-input", name, url)]
+
+
+def _text(value: str) -> str:
+    """A string of the Nix language."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${")
+    return f'"{escaped}"'
 
 
 def build_system(lab: ResolvedLab, host: str, state: Path, say: Say) -> str:
     """Build the whole system of a host and return its store path. Raises HomelabError with the builder's last words."""
     flake = flake_of(lab, state)
     attribute = f'path:{flake}#nixosConfigurations."{host}".config.system.build.toplevel'
-    done = _nix(["build", "--no-link", "--print-out-paths", "--print-build-logs", attribute], f"host/{host}", say)
+    words = ["build", "--no-link", "--print-out-paths", "--print-build-logs", *overridden_inputs(lab), attribute]
+    done = _nix(words, f"host/{host}", say)
     return done.splitlines()[-1].strip()
 
 

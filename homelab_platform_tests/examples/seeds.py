@@ -239,7 +239,7 @@ SEEDS: dict[str, tuple[str, dict[str, str]]] = {
             "GitHub Actions runners": "hosts.remote-worker.services.github-runner",
             "GitHub Actions for CI": "tooling.ci.service=github-actions",
             "Nextcloud with S3 backend": "hosts.data-storage.services.nextcloud.storage=s3",
-            "MinIO object storage": "hosts.data-storage.services.minio",
+            "MinIO object storage": "hosts.data-storage.services.garage",
             "Samba file sharing": "hosts.data-storage.services.samba",
             "LDAP with secure LDAPS": "hosts.cortex-alpha.services.ldap.tls=True",
             "HedgeDoc": "hosts.data-storage.services.hedgedoc",

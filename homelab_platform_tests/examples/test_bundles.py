@@ -12,7 +12,7 @@ from homelab_platform.lab.load import load_lab
 LAB = """\
 lab: home
 hosts:
-  server: {board: x86, os: nixos, cpu: 8, memory: 32Gi, address: 192.168.1.10, k3s: server, disks: {nvme: 1Ti}}
+  server: {board: vm, os: nixos, cpu: 8, memory: 32Gi, address: 192.168.1.10, k3s: server, disks: {nvme: 1Ti}}
 network: {lan: 192.168.1.0/24, gateway: 192.168.1.1}
 storage: {media: {on: local, size: 500Gi}}
 workloads:

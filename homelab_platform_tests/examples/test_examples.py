@@ -105,7 +105,7 @@ def test_the_fleet_has_fifteen_nixos_machines() -> None:
 
 @pytest.mark.parametrize("name", LABS)
 def test_keys_are_public_and_each_person_has_their_own(name: str) -> None:
-    keys = [path.read_text(encoding="ascii") for path in (FOLDER / name / "keys").iterdir()]
+    keys = [path.read_text(encoding="ascii") for path in (FOLDER / name / "keys").glob("*.pub")]
     assert keys
     assert all(key.startswith("ssh-ed25519 ") and "PRIVATE" not in key for key in keys)
     assert len({key.split()[1] for key in keys}) == len(keys)

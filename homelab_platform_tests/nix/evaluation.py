@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +27,31 @@ def nix_instantiate(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([program, *words], capture_output=True, text=True, check=False, timeout=120)
 
 
-def evaluate(lab: ResolvedLab, host: str, folder: Path, root: Path = NIX) -> subprocess.CompletedProcess[str]:
+@cache
+def packages() -> tuple[str, ...]:
+    """Names of the packages that nix/ takes from nixpkgs, and some that the examples do."""
+    text = "".join(file.read_text() for file in sorted(NIX.rglob("*.nix")))
+    names = set(re.findall(r"\bpkgs\.([A-Za-z][\w-]*(?:\.[A-Za-z][\w-]*)?)", text))
+    names |= {name for line in re.findall(r"inherit \(pkgs\) ([^;]+);", text) for name in line.split()}
+    functions = {"writeText", "writeShellScript", "writeShellApplication"}
+    examples = {"htop", "neovim", "platformio", "gnucap", "obs-studio", "moonlight-qt", "emacs", "k3s_1_33", "k3s_1_34"}
+    return tuple(sorted((names | examples | {"postgresql_16"}) - functions))
+
+
+def evaluate(
+    lab: ResolvedLab, host: str, folder: Path, root: Path = NIX, show: str = "config"
+) -> subprocess.CompletedProcess[str]:
+    """Evaluate nix/ for a host of the lab: what it sets, or with `show` which services there are."""
     file = folder / "lab.json"
     file.write_bytes(lab.to_json())
-    words = ("--eval", "--strict", "--json", "--readonly-mode", str(STUB))
-    return nix_instantiate(
-        *words, "--argstr", "root", str(root), "--argstr", "lab", str(file), "--argstr", "host", host
-    )
+    arguments = {"root": str(root), "lab": str(file), "host": host, "packages": json.dumps(packages()), "show": show}
+    words = (word for name, value in arguments.items() for word in ("--argstr", name, value))
+    return nix_instantiate(*EVAL, str(STUB), *words)
 
 
-def evaluated(lab: ResolvedLab, host: str, folder: Path) -> dict[str, Any]:
-    done = evaluate(lab, host, folder)
+def evaluated(lab: ResolvedLab, host: str, folder: Path, show: str = "config") -> dict[str, Any]:
+    """What `evaluate` finds."""
+    done = evaluate(lab, host, folder, show=show)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

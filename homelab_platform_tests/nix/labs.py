@@ -1,4 +1,4 @@
-"""Hosts that nix/ is evaluated for: those of the examples that it covers, and what the examples leave out.
+"""Hosts that nix/ is evaluated for: all of the examples, and what the examples leave out.
 
 Belongs here: which lab and which host, by a name that says what is special about it.
 """
@@ -12,7 +12,10 @@ from typing import Any
 from homelab_platform import paths
 from homelab_platform.catalog.load import load_catalogue
 from homelab_platform.lab.check import load_resolved
+from homelab_platform.lab.host_services.nixos import served_nixos
 from homelab_platform.lab.resolved import ResolvedLab
+
+EXAMPLES = ("single-pi", "single-nixos", "hybrid", "nixos-fleet")
 
 
 @cache
@@ -21,17 +24,26 @@ def resolved(example: str) -> ResolvedLab:
 
 
 def changed(example: str, host: str, settings: Mapping[str, Any] | None = None, **update: Any) -> ResolvedLab:
-    """The lab of an example with one host changed: without services unless said, `settings` added to its settings."""
+    """The lab of an example with one host changed; `settings` are added to its settings."""
     lab = resolved(example)
     old = lab.hosts[host]
-    node = {name: exporter for name, exporter in old.exporters.items() if name == "node"}
-    plain = {"services": {}, "exporters": node, **update}
-    new = old.model_copy(update={**plain, "settings": {**old.settings, **(settings or {})}})
+    new = old.model_copy(update={**update, "settings": {**old.settings, **(settings or {})}})
     return lab.model_copy(update={"hosts": {**lab.hosts, host: new}})
 
 
+def of_examples() -> dict[str, tuple[str, ResolvedLab]]:
+    """Every NixOS host of the examples."""
+    labs = {example: resolved(example) for example in EXAMPLES}
+    return {
+        f"{example}/{name}": (name, lab)
+        for example, lab in labs.items()
+        for name, host in lab.hosts.items()
+        if host.os == "nixos"
+    }
+
+
 def _of_pi_5() -> ResolvedLab:
-    nix = {"modules": [], "options": {}, "packages": [], "unfree": [], "state_version": "25.11"}
+    nix = {"modules": {}, "options": {}, "packages": [], "unfree": [], "state_version": "25.11"}
     told: dict[str, Any] = {"os": "nixos", "labels": {"disk": "ssd"}, "taints": ("a=b:NoSchedule",)}
     return changed("hybrid", "pi5", {"image": "none", "nix": nix}, **told)
 
@@ -40,10 +52,16 @@ def _of_a_laptop() -> ResolvedLab:
     own = {
         "packages": ["htop"],
         "unfree": ["steam"],
-        "options": {"services.fwupd.enable": True, "services": {"fstrim": {"enable": True}}},
+        "options": {
+            "services.fwupd.enable": True,
+            "services": {"fstrim": {"enable": True}},
+            "boot.kernel.sysctl.net.ipv4.ip_forward": 1,
+            "services.openssh.settings.MaxAuthTries": 2,
+            'systemd.services."my.unit".enable': False,
+        },
         "state_version": "25.11",
     }
-    return changed("nixos-fleet", "terminal-zero", {"profiles": ["zram"], "nix": own}, disks={})
+    return changed("nixos-fleet", "terminal-zero", {"profiles": ["zram", "gaming"], "nix": own}, disks={})
 
 
 def _of_a_server() -> ResolvedLab:
@@ -55,19 +73,62 @@ def _of_a_server() -> ResolvedLab:
     return changed("single-nixos", "server", disks=disks, **told)
 
 
-HOSTS: dict[str, tuple[str, ResolvedLab]] = {
-    "single-pi": ("pi", resolved("single-pi")),
-    "nixos-fleet, an image for Hyper-V": ("hyperv-image", resolved("nixos-fleet")),
-    "nixos-fleet, an image for VirtualBox": ("vbox-image", resolved("nixos-fleet")),
+def with_every_service(*, leave: tuple[str, ...] = ()) -> ResolvedLab:
+    """A PC of the fleet, which has every part of a network, with every service and exporter that NixOS serves."""
+    served = served_nixos()
+    services: dict[str, dict[str, Any]] = {name: {} for name in served.services if name not in leave}
+    services |= {
+        "acme": {"provider": "cloudflare", "token": "env:TOKEN"},
+        "dynamic-dns": {"provider": "cloudflare", "names": ["home.example.org"], "token": "env:TOKEN"},
+        "reverse-proxy": {"sites": {"films": "192.168.88.9:8096"}},
+        "mosquitto": {"users": {"ada": "env:ADA", "ben": {"password": "env:BEN", "acl": ["read #"]}}},
+        "nfs-server": {"exports": {"/srv/films": "192.168.88.0/24", "/srv/all": ["10.0.0.0/8(ro)", "nas"]}},
+        "nfs-client": {"mounts": {"/mnt/nas": "cold-store:/volume1"}},
+        "postgresql": {"databases": ["app"], "version": "16"},
+        "router": {"wan": "eth1"},
+        "samba": {"shares": {"films": "/srv/films"}, "users": ["darthpjb"]},
+        "syncthing": {"folders": {"notes": "/srv/notes"}, "devices": {"phone": "AAAA"}},
+        "unbound": {"forward": ["9.9.9.9"], "port": 5335},
+        "docker-registry": {"port": 5001},
+        "grafana": {"port": 3001},
+        "github-runner": {"repository": "https://github.com/a/b", "token": "env:GITHUB", "count": 2},
+        "klipper": {"serial": "/dev/ttyACM0", "settings": {"printer": {"kinematics": "cartesian"}}},
+    }
+    exporters = {
+        name: {"name": name, "port": 9000 + place, "path": "/metrics"} for place, name in enumerate(served.exporters)
+    }
+    lab = resolved("nixos-fleet")
+    dumped = lab.hosts["cortex-alpha"].model_dump() | {
+        "services": {name: services[name] for name in services if name not in leave},
+        "exporters": exporters,
+        "interfaces": {"lan1": {"address": "192.168.89.1", "mac": "02:00:00:00:00:09"}, "br0": {"bridge": ["eth2"]}},
+    }
+    dumped["settings"]["nix"]["unfree"] = ["nvidia-x11", "cuda"]
+    host = type(lab.hosts["cortex-alpha"]).model_validate(dumped)
+    return lab.model_copy(update={"hosts": {**lab.hosts, "cortex-alpha": host}})
+
+
+def _with_every_profile() -> ResolvedLab:
+    own = {
+        "modules": {},
+        "options": {},
+        "packages": [],
+        "unfree": ["steam", "parsec", "cuda", "nvidia-x11"],
+        "state_version": "25.11",
+    }
+    # i3 and Hyprland bring a login screen each.
+    profiles = [name for name in served_nixos().profiles if name != "hyprland"]
+    return changed("nixos-fleet", "linda", {"profiles": profiles, "nix": own})
+
+
+OTHERS: dict[str, tuple[str, ResolvedLab]] = {
     "a PC with a fixed address and two disks": ("server", _of_a_server()),
-    "a machine with every service there is": (
-        "server",
-        changed(
-            "hybrid", "server", services={name: {} for name in ("docker", "chrony", "avahi", "open-iscsi", "zram")}
-        ),
-    ),
+    "a machine with every service there is": ("cortex-alpha", with_every_service()),
+    "a machine with every profile there is": ("linda", _with_every_profile()),
     "a k3s agent on a Pi without SD image": ("pi5", _of_pi_5()),
     "a laptop with an open wireless network": ("terminal-zero", _of_a_laptop()),
-    "a virtual machine of libvirt": ("local-worker", changed("nixos-fleet", "local-worker")),
-    "a Pi 4 with an SD card": ("display-0", changed("nixos-fleet", "display-0")),
+    "a rented server": ("local-worker", changed("nixos-fleet", "local-worker", board="cloud")),
+    "another ARM machine": ("alpha-one", changed("nixos-fleet", "alpha-one", board="arm64", arch="arm64", services={})),
+    "a compute module": ("display-0", changed("nixos-fleet", "display-0", board="cm4-2gb")),
 }
+HOSTS: dict[str, tuple[str, ResolvedLab]] = {**of_examples(), **OTHERS}

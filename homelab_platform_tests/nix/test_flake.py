@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.tools.nix import flake_of
+from homelab_platform.tools.nix import flake_of, overridden_inputs
 from homelab_platform_tests.nix.evaluation import EVAL, evaluate, nix_instantiate
-from homelab_platform_tests.nix.labs import resolved
+from homelab_platform_tests.nix.labs import changed, resolved
 
 OUTPUTS = Path(__file__).with_name("outputs.nix")
 
@@ -42,10 +42,37 @@ def outputs(lab: ResolvedLab, state: Path) -> dict[str, Any]:
 
 def test_the_flake_builds_a_pi_by_nixos_raspberrypi(tmp_path: Path) -> None:
     made = outputs(resolved("single-pi"), tmp_path)
-    modules = ["raspberry-pi-5", "page-size-16k", "sd-image"]
-    assert made["systems"] == {"pi": {"by": "nixos-raspberrypi", "modules": modules, "platform": ["aarch64-linux"]}}
+    pi = made["systems"].pop("pi")
+    assert made["systems"] == {}
+    assert (pi["by"], pi["platform"]) == ("nixos-raspberrypi", ["aarch64-linux"])
+    assert pi["modules"] == ["raspberry-pi-5", "sd-image"], "pages of 16 KiB leave the binary cache"
+    assert pi["own"] == ["modules", "pi.nix", "card.nix"]
     assert made["images"] == {"pi": "system.build.sdImage"}
     assert made["checks"] == {"x86_64-linux": {}, "aarch64-linux": {"pi": "pi"}}
+    assert made["drvPaths"] == {"pi": "drv"}
+    assert set(made["nixosModules"]) == {"default", "raspberry-pi"}
+
+
+def test_inputs_are_pinned_and_those_of_the_lab_are_added(tmp_path: Path) -> None:
+    lab = resolved("nixos-fleet")
+    inputs = outputs(lab, tmp_path)["inputs"]
+    assert "/v1." in inputs["nixos-raspberrypi"]["url"], "a release: what main was built with leaves the cache"
+    assert inputs["hyprland"] == {"url": "github:hyprwm/Hyprland"}
+    assert inputs["secrix"]["inputs"] == {"nixpkgs": {"follows": "nixpkgs"}}
+    odd = {"odd": {"url": 'path:/a"b${c}\\d', "follows": {}}, "nixpkgs": {"url": "github:me/nixpkgs", "follows": {}}}
+    settings = {**lab.settings, "nix": {**lab.settings["nix"], "inputs": odd}}
+    changed = lab.model_copy(update={"settings": settings})
+    assert outputs(changed, tmp_path)["inputs"]["odd"]["url"] == 'path:/a"b${c}\\d'
+    assert overridden_inputs(changed) == ["--override-input", "nixpkgs", "github:me/nixpkgs"]
+
+
+def test_modules_of_ones_own_are_built_in(tmp_path: Path) -> None:
+    pi = resolved("single-pi").hosts["pi"]
+    text = "{ services.fwupd.enable = true; }"
+    own = {**pi.settings["nix"], "modules": {"nix/mine.nix": text}}
+    lab = changed("single-pi", "pi", {"nix": own})
+    assert outputs(lab, tmp_path)["systems"]["pi"]["own"] == ["modules", "mine.nix", "pi.nix", "card.nix"]
+    assert (tmp_path / "nix" / "own" / "nix" / "mine.nix").read_text() == text
 
 
 def test_the_flake_builds_other_hosts_by_nixpkgs(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 # What every host has: time, language, SSH, Nix itself.
-{ lib, lab, host, ... }:
+{ config, lib, ... }:
 let
+  inherit (lib) mkDefault;
+  inherit (config.homelab) lab host;
   nix = lab.settings.nix or { };
   # Never younger than a week: a rollback needs the generation before, and days may pass until somebody notices.
   days = toString (lib.max 7 ((nix.gc or 2592000) / 86400));
@@ -8,28 +10,28 @@ let
   ntp = host.system.ntp or [ ];
 in
 {
-  system.stateVersion = host.settings.nix.state_version or nix.state_version or "25.11";
+  system.stateVersion = mkDefault (host.settings.nix.state_version or nix.state_version or "25.11");
 
-  time.timeZone = lab.timezone;
-  i18n.defaultLocale = host.system.language or "en_GB.UTF-8";
-  console.keyMap = host.system.keyboard or "us";
+  time.timeZone = mkDefault lab.timezone;
+  i18n.defaultLocale = mkDefault (host.system.language or "en_GB.UTF-8");
+  console.keyMap = mkDefault (host.system.keyboard or "us");
   # For chrony, and for systemd's own client where there is none.
-  networking.timeServers = lib.mkIf (ntp != [ ]) ntp;
-  services.timesyncd.servers = lib.mkIf (ntp != [ ]) ntp;
+  networking.timeServers = lib.mkIf (ntp != [ ]) (mkDefault ntp);
+  services.timesyncd.servers = lib.mkIf (ntp != [ ]) (mkDefault ntp);
 
   services.openssh = {
     enable = true;
-    openFirewall = false; # the lab's rules say who may come in
-    authorizedKeysInHomedir = false; # keys are those of the lab, and no others
+    openFirewall = mkDefault false; # the lab's rules say who may come in
+    authorizedKeysInHomedir = mkDefault false; # keys are those of the lab, and no others
     settings = {
-      PasswordAuthentication = false;
-      KbdInteractiveAuthentication = false;
-      PermitRootLogin = "prohibit-password";
-      X11Forwarding = false;
-      MaxAuthTries = 4;
-      LoginGraceTime = 30;
-      ClientAliveInterval = 30;
-      ClientAliveCountMax = 4;
+      PasswordAuthentication = mkDefault false;
+      KbdInteractiveAuthentication = mkDefault false;
+      PermitRootLogin = mkDefault "prohibit-password";
+      X11Forwarding = mkDefault false;
+      MaxAuthTries = mkDefault 4;
+      LoginGraceTime = mkDefault 30;
+      ClientAliveInterval = mkDefault 30;
+      ClientAliveCountMax = mkDefault 4;
     };
   };
 
@@ -39,11 +41,11 @@ in
       trusted-users = [ "root" ];
       substituters = lib.attrNames (nix.caches or { });
       trusted-public-keys = lib.attrValues (nix.caches or { });
-      auto-optimise-store = true;
+      auto-optimise-store = mkDefault true;
     };
     gc = {
-      automatic = true;
-      dates = "weekly";
+      automatic = mkDefault true;
+      dates = mkDefault "weekly";
     };
   };
 
@@ -56,7 +58,7 @@ in
     done
   '';
 
-  boot.tmp.cleanOnBoot = true;
+  boot.tmp.cleanOnBoot = mkDefault true;
   # Logs wear SD cards out.
   services.journald.extraConfig = "SystemMaxUse=200M";
 }

@@ -1,14 +1,18 @@
-# Everything that makes a host of a lab. `lab` is lab.json, `host` its part for this host.
+# Everything that makes a host of a lab. `homelab.lab` is lab.json, `homelab.name` says which of its hosts this is.
 {
   imports = [
+    ./options.nix
+    ./secrets.nix
     ./base.nix
     ./deploy.nix
+    ./exporters.nix
     ./hardware
     ./k3s.nix
     ./networking.nix
-    ./own.nix
+    ./profiles
     ./readings.nix
-    ./services.nix
+    ./services
+    ./unfree.nix
     ./user.nix
   ];
 }

@@ -71,7 +71,11 @@ SERVICES: tuple[HostService, ...] = (
         "samba",
         "Windows file shares",
         ("tcp/445", "tcp/139"),
-        settings=settings("shares mapping: Names to folders.", "workgroup text=WORKGROUP"),
+        settings=settings(
+            "shares mapping: Names to folders.",
+            "workgroup text=WORKGROUP",
+            "users list: People with an account there; each needs the secret samba-<name>.",
+        ),
         memory=64 * MI,
     ),
     HostService(
@@ -107,6 +111,21 @@ SERVICES: tuple[HostService, ...] = (
         state="/var/lib/minio",
     ),
     HostService(
+        "garage",
+        "S3 object storage (Garage)",
+        ("tcp/3900",),
+        {"garage": 3903},
+        settings(
+            "region text=garage",
+            "buckets list",
+            "key secret: Reference to the lab's access key.",
+            "secret secret: Reference to its secret.",
+        ),
+        256 * MI,
+        state="/var/lib/garage",
+        systems=NIXOS_ONLY,
+    ),
+    HostService(
         "syncthing",
         "File synchronisation",
         ("tcp/22000", "udp/22000", "udp/21027", "tcp/8384"),
@@ -139,7 +158,7 @@ SERVICES: tuple[HostService, ...] = (
     HostService(
         "backup-agent",
         "Saves this host to the lab's targets",
-        settings=settings("paths list", "exclude list"),
+        settings=settings("paths list", "to list: Backup targets.", "exclude list", "at time"),
         open=False,
         memory=64 * MI,
     ),

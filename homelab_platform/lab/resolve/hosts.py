@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from homelab_platform.lab.boards import BOARDS
+from homelab_platform.lab.host_services.nixos import served_nixos
 from homelab_platform.lab.host_services.table import COMMON, EXPORTERS, HOST_SERVICES
 from homelab_platform.lab.model.hosts import Disk, Host
 from homelab_platform.lab.model.people import Person
@@ -197,6 +198,8 @@ def host_exporters(host: Host, services: Mapping[str, Mapping[str, Any]]) -> dic
     for service in services:
         for name, port in (HOST_SERVICES[service].exporters if service in HOST_SERVICES else {}).items():
             found[name] = ResolvedExporter(name=name, port=port)
+    if host.os == "nixos":  # what follows from a service is there only where nixpkgs has it
+        found = {name: exporter for name, exporter in found.items() if name in served_nixos().exporters}
     for name, said in host.exporters.items():
         known = said.port or EXPORTERS.get(name)
         if known is not None:
@@ -230,6 +233,7 @@ def _settings(draft: Draft, host: Host) -> dict[str, Any]:
     }
     if host.os == "nixos":
         facts["nix"] = plain(host.nix.model_dump())
+        facts["nix"]["modules"] = {name: draft.loaded.texts.get(name, "") for name in sorted(host.nix.modules)}
         facts["nix"]["state_version"] = host.nix.state_version or draft.lab.nix.state_version
         facts["nix"]["unfree"] = sorted({*host.nix.unfree, *draft.lab.nix.unfree})
     return {key: value for key, value in facts.items() if value not in (None, [], {}, False)}
@@ -265,7 +269,9 @@ def _firewall(
         if not set(rule.to).isdisjoint({"any", name, "hosts"})
     ]
     own = [firewall_facts(n, rule.model_dump(by_alias=True)) for n, rule in sorted(host.firewall.items())]
-    return (*rows, *lab_wide, *own)
+    # A rule of the lab says more than the one of the same name that follows from a part: `ssh` only from the VPN.
+    replaced = {rule["name"] for rule in (*lab_wide, *own)}
+    return (*(row for row in rows if row["name"] not in replaced), *lab_wide, *own)
 
 
 def _rule(name: str, ports: list[str], sources: list[str]) -> dict[str, Any]:

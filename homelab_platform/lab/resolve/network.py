@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from homelab_platform.lab import quantities as q
+from homelab_platform.lab.beside import wireguard_key
 from homelab_platform.lab.model.hosts import Host
 from homelab_platform.lab.model.network import WireGuard
 from homelab_platform.lab.ranges import AddressRange
@@ -73,7 +74,7 @@ def vpn_facts(draft: Draft, addresses: Mapping[str, str]) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     vpn = draft.lab.network.vpn
     if vpn.wireguard is not None:
-        facts["wireguard"] = _star(vpn.wireguard, addresses)
+        facts["wireguard"] = _star(vpn.wireguard, addresses, draft.loaded.texts)
     if vpn.tailscale is not None:
         mesh = plain(vpn.tailscale.model_dump())
         managed = sorted(name for name, host in draft.lab.hosts.items() if host.os != "external")
@@ -82,7 +83,7 @@ def vpn_facts(draft: Draft, addresses: Mapping[str, str]) -> dict[str, Any]:
     return facts
 
 
-def _star(wireguard: WireGuard, addresses: Mapping[str, str]) -> dict[str, Any]:
+def _star(wireguard: WireGuard, addresses: Mapping[str, str], texts: dict[str, str]) -> dict[str, Any]:
     peers: dict[str, Any] = {}
     for name, address in addresses.items():
         if name == wireguard.hub:
@@ -95,9 +96,12 @@ def _star(wireguard: WireGuard, addresses: Mapping[str, str]) -> dict[str, Any]:
             peers[name]["address6"] = sixth
         if device is not None:
             peers[name] |= {"device": True, "public_key": device.public_key, "person": device.person}
+        elif key := wireguard_key(texts, name):
+            peers[name]["public_key"] = key
     return {
         "hub": wireguard.hub,
         "hub_address": addresses.get(wireguard.hub),
+        "hub_public_key": wireguard_key(texts, wireguard.hub),
         "cidr": wireguard.cidr,
         "cidr6": wireguard.cidr6,
         "port": wireguard.port,

@@ -20,6 +20,7 @@ from homelab_platform.lab.rules import (
     keys,
     marts,
     networks,
+    nixos,
     patching,
     paths,
     ports,
@@ -36,7 +37,7 @@ Rule = Callable[[RuleContext], Iterable[Problem]]
 
 _FAMILIES = (
     references, addresses, networks, firewall, dns_tls, cluster, workloads, retired, ports, storage, keys, secrets,
-    streams, marts, backups, patching, paths, fit, unserved,
+    streams, marts, backups, patching, paths, nixos, fit, unserved,
 )  # fmt: skip
 ALL_RULES: tuple[Rule, ...] = tuple(rule for family in _FAMILIES for rule in family.RULES)
 

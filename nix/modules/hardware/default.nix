@@ -1,10 +1,10 @@
-# The machine below the system, by the board that lab.json names.
+# The machine below the system, by the board that lab.json names. What only a Pi has (pi.nix) is no part of it: its
+# options come with nixos-raspberrypi.
 {
   imports = [
     ./disks.nix
     ./iso.nix
-    ./pi.nix
     ./vm.nix
-    ./x86.nix
+    ./uefi.nix
   ];
 }

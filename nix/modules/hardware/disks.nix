@@ -1,7 +1,8 @@
 # Disks of lab.json that are mounted, apart from the one that the system starts from. One without `device` is known by
 # its name as label. A disk that is missing does not keep the host from starting: nobody sits before it.
-{ lib, host, ... }:
+{ config, lib, ... }:
 let
+  inherit (config.homelab) host;
   disks = lib.attrValues host.disks;
   root = lib.findFirst (disk: disk.mount == "/") null disks;
   further = lib.filter (disk: disk.mount != null && disk.mount != "/") disks;

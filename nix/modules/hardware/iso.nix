@@ -1,6 +1,9 @@
 # The ISO that a host starts from the first time: it runs from memory with the host's people and keys, so that the disks
 # can be made and the system put on them (nixos-install). nixpkgs' own module for it starts by BIOS from a CD alone.
-{ lib, host, ... }:
+{ config, lib, ... }:
+let
+  inherit (config.homelab) host;
+in
 {
   image.modules = lib.mkIf ((host.settings.image or "none") == "iso") {
     iso =

@@ -1,8 +1,9 @@
 # Virtual machines. The disk is as nixpkgs' image for that hypervisor makes it (lib/image.nix), so that a deploy fits
-# the machine that its image started.
-{ lib, host, ... }:
+# the machine that its image started. A rented server is a QEMU machine like those of libvirt.
+{ config, lib, ... }:
 let
-  isPlain = lib.elem host.board [ "vm" "libvirt" ];
+  inherit (config.homelab) host;
+  isPlain = lib.elem host.board [ "vm" "libvirt" "cloud" ];
   isVirtualbox = host.board == "virtualbox";
   isHyperv = host.board == "hyperv";
 in
@@ -17,13 +18,13 @@ in
       };
     })
     (lib.mkIf isPlain {
-      services.qemuGuest.enable = true;
-      boot.loader.grub.device = "/dev/vda";
+      services.qemuGuest.enable = lib.mkDefault true;
+      boot.loader.grub.device = lib.mkDefault "/dev/vda";
       boot.initrd.availableKernelModules = [ "virtio_blk" "virtio_net" "virtio_pci" "virtio_scsi" ];
     })
     (lib.mkIf isVirtualbox {
       virtualisation.virtualbox.guest.enable = true;
-      boot.loader.grub.device = "/dev/sda";
+      boot.loader.grub.device = lib.mkDefault "/dev/sda";
       boot.initrd.availableKernelModules = [ "ahci" "sd_mod" ];
     })
     (lib.mkIf isHyperv {

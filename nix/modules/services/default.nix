@@ -1,0 +1,54 @@
+# One module for each host service of the lab, by its name there.
+{
+  imports = [
+    ./acme.nix
+    ./alertmanager.nix
+    ./avahi.nix
+    ./backup-agent.nix
+    ./binfmt.nix
+    ./chrony.nix
+    ./dnsmasq.nix
+    ./docker-registry.nix
+    ./docker.nix
+    ./dynamic-dns.nix
+    ./fail2ban.nix
+    ./fluidd.nix
+    ./garage.nix
+    ./github-runner.nix
+    ./grafana.nix
+    ./hd-idle.nix
+    ./hedgedoc.nix
+    ./home-assistant.nix
+    ./kiosk.nix
+    ./klipper.nix
+    ./ldap.nix
+    ./libvirt.nix
+    ./loki.nix
+    ./moonraker.nix
+    ./mosquitto.nix
+    ./nextcloud.nix
+    ./nfs-client.nix
+    ./nfs-server.nix
+    ./nix-cache.nix
+    ./nvidia.nix
+    ./open-iscsi.nix
+    ./postgresql.nix
+    ./prometheus.nix
+    ./rclone-target.nix
+    ./remote-builder.nix
+    ./restic.nix
+    ./reverse-proxy.nix
+    ./router.nix
+    ./samba.nix
+    ./smartd.nix
+    ./sunshine.nix
+    ./syncthing.nix
+    ./tailscale.nix
+    ./unbound.nix
+    ./ups.nix
+    ./virtualbox.nix
+    ./wireguard.nix
+    ./zfs.nix
+    ./zram.nix
+  ];
+}
