@@ -64,8 +64,8 @@ class Exhibit:
     """Something to look at on an asset's page.
 
     `kind` says how: `markdown` (text), `table` (a list of maps with equal keys), `png` (bytes), `number`, `text`,
-    `url`, `json`, `columns` (a list of maps with name, type, description), `lineage` (column → list of asset and
-    column), `partitions` (rows by the day that was computed).
+    `time` (seconds since 1970), `url`, `json`, `columns` (a list of maps with name, type, description), `lineage`
+    (column → list of asset and column), `partitions` (rows by the day that was computed).
     """
 
     name: str
@@ -144,6 +144,10 @@ class Store(Protocol):
     def forget(self, key: str) -> None:
         """Forget an asset that was taken away."""
 
+    def consent(self, key: str, before: str, after: str) -> None: ...
+
+    def consented(self, key: str, before: str, after: str) -> bool: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Answering:
@@ -175,6 +179,10 @@ class World(Protocol):
 
     def answering(self, hosts: Iterable[DesiredState]) -> dict[str, Answering]:
         """Ask hosts, side by side and within seconds, whether they are there; by key."""
+        ...
+
+    def applying(self) -> str:
+        """Who applies the lab by hand right now, and since when; empty if nobody does."""
         ...
 
     def upkeep(self, task: str, desired: Mapping[str, DesiredState], say: Say) -> Iterable[Exhibit]:
@@ -210,8 +218,14 @@ class ReadingsWorld(World, Protocol):
     def inbox(self) -> Inbox:
         """The raw objects that no ingest has taken yet."""
 
-    def take_in(self, keys: Iterable[str]) -> list[Exhibit]:
-        """Ingest these objects here and now, and return what there is to see. Raises HomelabError if that fails."""
+    def take_in(self, keys: Iterable[str]) -> None:
+        """Ingest these objects here and now. Raises HomelabError if that fails."""
+        ...
+
+    def arrivals(self, since: int) -> tuple[int, list[Exhibit]]:
+        """The number of the newest commit of an ingest, and what came in after the commit `since`; whoever ingested it.
+        Nothing to see if nothing came in.
+        """
         ...
 
     def changed_dates(self, since: int) -> tuple[tuple[date, ...], int]:
@@ -269,22 +283,21 @@ def apply_one(
     desired: DesiredState,
     *,
     followers: Iterable[str] = (),
-    confirmed: bool = False,
     run_id: str = "",
     say: Say = lambda _text: None,
 ) -> Applied:
     """Bring one asset to its desired state and record it once it was observed there.
 
-    `confirmed` says that a person agreed to a loss of data; without it such a change is refused before anything is
-    touched. Another process that changes the same asset is waited for. Raises HomelabError if the change fails or if
-    the target does not show it afterwards; the failed attempt is then on record.
+    A change that loses data is refused before anything is touched, unless a person's consent to exactly this change is
+    in the store. Another process that changes the same asset is waited for. Raises HomelabError if the change fails or
+    if the target does not show it afterwards; the failed attempt is then on record.
     """
     store = world.store
     with store.held(desired.key, f"run {run_id[:8]}" if run_id else "a change", say):
         turn = store.turn()
         known = store.load().get(desired.key)
         step = judge(desired, known)
-        _refuse_loss(step, confirmed)
+        _refuse_loss(step, store)
         # What follows another asset is made anew even if its target already carries the right fingerprint.
         anew = step.pending and bool(desired.follows)
         try:
@@ -302,12 +315,12 @@ def apply_one(
     return Applied(step, wrote, after)
 
 
-def _refuse_loss(step: Step, confirmed: bool) -> None:
-    if step.danger == "data-loss" and not confirmed:
+def _refuse_loss(step: Step, store: Store) -> None:
+    if step.danger == "data-loss" and not store.consented(step.key, step.applied_fingerprint, step.desired_fingerprint):
         raise HomelabError.of(
             step.key,
             f"this change would lose data: {'; '.join(f'{c.path} {c.line()}' for c in step.changes)}",
-            "Nothing was changed. `homelab apply` shows it and asks for your word.",
+            "Nothing was changed. `homelab apply` shows it and asks for confirmation.",
         )
 
 
@@ -347,7 +360,7 @@ def _delete(world: World, key: str, confirmed: bool, with_data: bool, say: Say) 
     layer = layer_of(key)
     if judge_delete(key, known.document) == "data-loss" and not confirmed:
         raise HomelabError.of(
-            key, "taking it away would lose its data", "Nothing was changed. `homelab apply` asks for your word."
+            key, "taking it away would lose its data", "Nothing was changed. `homelab apply` asks for confirmation."
         )
     adapter = world.adapter(layer)
     if with_data and isinstance(adapter, KeepsData):

@@ -16,11 +16,14 @@ import orjson
 from homelab_platform.apply import locks
 from homelab_platform.plan.reconcile import back_off
 from homelab_platform.plan.state import AppliedState
-from homelab_platform.tools import advisory_locks, postgres
+from homelab_platform.tools import advisory_locks, postgres, who
 from homelab_platform.tools.endpoints import PostgresEndpoint
 
 if TYPE_CHECKING:
     import psycopg
+
+CONSENT_HOURS = 24
+"""How long a person's consent to a loss of data counts, if the change does not succeed before."""
 
 _SCHEMA = """
 CREATE SEQUENCE IF NOT EXISTS applied_state_turns;
@@ -39,6 +42,14 @@ CREATE TABLE IF NOT EXISTS applied_state (
     began          bigint NOT NULL DEFAULT 0,  -- turn at which the last successful attempt began
     ended          bigint NOT NULL DEFAULT 0,  -- turn at which it was recorded
     outdated       bigint NOT NULL DEFAULT 0   -- turn at which something that it follows was applied again
+);
+CREATE TABLE IF NOT EXISTS consent (  -- a person agreed that going from one state to the other loses data
+    key            text NOT NULL,
+    before         text NOT NULL,
+    after          text NOT NULL,
+    given_by       text NOT NULL,
+    given_at       timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (key, before, after)
 );
 DO $$ BEGIN  -- a table made before hosts could be unreachable
     IF NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = 'applied_state'::regclass AND contype = 'c'
@@ -158,6 +169,7 @@ class StateStore:
         }
         with self._transaction() as connection:
             connection.execute(_APPLIED, values)
+            connection.execute("DELETE FROM consent WHERE key = %s", (key,))
             keys = list(followers)
             if keys:
                 connection.execute(_OUTDATE, {"key": key, "keys": keys, "reason": f"follows {key}"})
@@ -209,3 +221,27 @@ class StateStore:
         """Drop the state of an asset that was deleted."""
         with self._transaction() as connection:
             connection.execute("DELETE FROM applied_state WHERE key = %s", (key,))
+            connection.execute("DELETE FROM consent WHERE key = %s", (key,))
+
+    def consent(self, key: str, before: str, after: str) -> None:
+        """Record that a person agreed to the loss of data of one change: from the fingerprint `before` to `after`.
+
+        It lies in the site's database, so that whoever can start a run cannot give it. It ends when the asset was
+        applied, and after CONSENT_HOURS.
+        """
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT INTO consent (key, before, after, given_by) VALUES (%s, %s, %s, %s) ON CONFLICT (key, before,"
+                " after) DO UPDATE SET given_by = excluded.given_by, given_at = now()",
+                (key, before, after, f"{who.person()} on {who.machine()}"),
+            )
+
+    def consented(self, key: str, before: str, after: str) -> bool:
+        """Whether a person agreed to exactly this change, not long ago."""
+        with self._transaction() as connection:
+            found = connection.execute(
+                "SELECT 1 FROM consent WHERE key = %s AND before = %s AND after = %s"
+                " AND given_at > now() - make_interval(hours => %s)",
+                (key, before, after, CONSENT_HOURS),
+            ).fetchone()
+        return found is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -139,7 +140,8 @@ def apply(
     site = common.running_site(path)
     keys, with_data = agreed(made, yes=yes or as_json, confirmed=named, quiet=as_json)
     with output.steps(quiet=as_json) as progress:
-        report = apply_to(site, resolved, keys=keys, with_data=with_data, progress=progress)
+        losing = [step for step in made.pending if step.danger == "data-loss"]
+        report = apply_to(site, resolved, keys=keys, consents=losing, with_data=with_data, progress=progress)
     if as_json:
         output.write_json(report.to_dict())
     else:
@@ -219,21 +221,23 @@ def apply_to(
     resolved: ResolvedLab,
     *,
     keys: list[str] | None = None,
+    consents: Collection[Step] = (),
     with_data: Collection[str] = (),
     progress: Callable[[str], None],
+    alone: AbstractContextManager[object] | None = None,
 ) -> ApplyReport:
-    """Apply the assets `keys` (default: whatever differs) on the running site, through the graph.
+    """Apply the assets `keys` (default: whatever differs and loses no data) on the running site, through the graph.
 
-    What goes keeps its data, unless its key is in `with_data`.
+    `consents` are the steps whose loss of data the user agreed to. What goes keeps its data, unless its key is in
+    `with_data`. `alone` is the lab's lock where the caller holds it already.
     """
     from homelab_platform.graph.apply import apply_assets
     from homelab_platform.servers.site.applied_lab import remember_applied
 
-    confirmed = keys is not None  # whoever named the keys agreed to the plan; an unasked apply never loses data
     if keys is None:
         made = current_plan(resolved, refresh=True, only=None)
         keys = [step.key for step in made.pending if step.danger != "data-loss"]
-    report = apply_assets(site, resolved, keys, progress=progress, confirmed=confirmed, with_data=with_data)
+    report = apply_assets(site, resolved, keys, progress=progress, consents=consents, with_data=with_data, alone=alone)
     if not report.failed:
         remember_applied(site.root, resolved)
     return report

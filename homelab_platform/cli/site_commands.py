@@ -7,6 +7,7 @@ Belongs here: the screens of starting, stopping and looking. Not here: how serve
 from __future__ import annotations
 
 import webbrowser
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from homelab_platform.plan.sites import SiteKind
 
 if TYPE_CHECKING:
     from homelab_platform.servers.site.site import Site, SiteStatus
+    from homelab_platform.tools.endpoints import Lakehouse
 
 
 PAGES = ("trino", "nifi", "minio")
@@ -64,6 +66,7 @@ def up(
     as_json: common.JsonOption = False,
 ) -> None:
     """Start the lab's embedded site in the background and make the lab real on it. Safe to repeat."""
+    from homelab_platform.apply import locks
     from homelab_platform.cli.first_readings import first_answer
     from homelab_platform.paths import site_path
     from homelab_platform.servers.site.move import move_objects
@@ -72,7 +75,12 @@ def up(
 
     path = common.find_lab(lab)
     resolved = common.resolved_lab(path)
-    with output.steps(quiet=as_json) as progress:
+    with ExitStack() as until_applied, output.steps(quiet=as_json) as progress:
+
+        def alone(lakehouse: Lakehouse) -> None:
+            """Take the lab's lock before the daemon's first tick: its sensors rest until this command has applied."""
+            until_applied.enter_context(locks.held(lakehouse.postgres, locks.LAB, "up", wait=0))
+
         if move and objects:
             move_objects(site_path(resolved.name), objects, progress)
         state = start(
@@ -84,9 +92,10 @@ def up(
             objects=objects,
             reach=_reach(ssh_key, ssh_user, new_hosts, kubeconfig),
             lab=resolved,
+            before_graph=alone if apply else None,
         )
         site = open_site(resolved.name)
-        report = plan_commands.apply_to(site, resolved, progress=progress) if apply else None
+        report = plan_commands.apply_to(site, resolved, progress=progress, alone=until_applied) if apply else None
         answer = first_answer(site, resolved.streams, progress) if apply else None
     if as_json:
         output.write_json(

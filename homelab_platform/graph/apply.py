@@ -6,7 +6,7 @@ Belongs here: what `homelab apply` calls. Whatever it does is in the site's even
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,13 @@ from homelab_platform.errors import UNREACHABLE, HomelabError, Problem
 from homelab_platform.graph.assets import asset_key, op_names
 from homelab_platform.graph.build import build_definitions
 from homelab_platform.graph.marts import nominal_for
-from homelab_platform.graph.resources import SITE, SiteResource
-from homelab_platform.graph.tags import CONFIRMED_TAG, PURPOSE_TAG
+from homelab_platform.graph.resources import SITE, Session, site_resource
+from homelab_platform.graph.work import QUIETLY, asked_of
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.gather import desired_states
 from homelab_platform.plan.layers import rank
+from homelab_platform.plan.plan import Step
 from homelab_platform.sites.choose import SiteChoice
 
 if TYPE_CHECKING:
@@ -85,23 +86,24 @@ def apply_assets(
     keys: Iterable[str],
     *,
     progress: Progress = lambda _text: None,
-    confirmed: bool = True,
+    consents: Collection[Step] = (),
     with_data: Collection[str] = (),
+    alone: AbstractContextManager[object] | None = None,
 ) -> ApplyReport:
     """Apply exactly the assets `keys` of `lab` on the running site, in this process and its event log.
 
     Keys that the lab no longer has are deleted, those in `with_data` with the data that a removal keeps otherwise.
-    `confirmed` says that a person agreed to whatever loses data. A failure of one asset is in the report and stops only
-    what depends on it. Raises HomelabError if the site or its instance does not answer, or if somebody else is
-    applying the lab.
+    `consents` are the steps whose loss of data a person agreed to. A failure of one asset is in the report and stops
+    only what depends on it. `alone` is the lab's lock where the caller holds it already; it is given back. Raises
+    HomelabError if the site or its instance does not answer, or if somebody else is applying the lab.
     """
     from homelab_platform.apply import locks
     from homelab_platform.sites.local import world_of
 
     world = world_of(lab, site)
-    alone = locks.held(site.lakehouse.postgres, locks.LAB, "apply", wait=0)
-    with alone, instance_of(site) as instance:
-        report = apply_to(world, instance, lab, keys, progress=progress, confirmed=confirmed, with_data=with_data)
+    mine = alone or locks.held(site.lakehouse.postgres, locks.LAB, "apply", wait=0)
+    with mine, instance_of(site) as instance:
+        report = apply_to(world, instance, lab, keys, progress=progress, consents=consents, with_data=with_data)
     url = f"{site.dagster_url}/runs/{report.run_id}" if report.run_id else site.dagster_url
     return replace(report, url=url)
 
@@ -128,7 +130,7 @@ def apply_to(
     keys: Iterable[str],
     *,
     progress: Progress = lambda _text: None,
-    confirmed: bool = True,
+    consents: Collection[Step] = (),
     with_data: Collection[str] = (),
 ) -> ApplyReport:
     """Apply assets in a world that is open already; see apply_assets."""
@@ -136,36 +138,34 @@ def apply_to(
     desired = desired_states(lab)
     here = {k: s for k, s in desired.items() if k in wanted and world.capabilities.can(k, s.kinds)}
     gone = sorted((key for key in wanted if key not in desired), key=rank, reverse=True)
-    report = _execute(world, instance, lab, here, progress=progress, confirmed=confirmed) if here else ApplyReport()
+    agreed = {step.key for step in consents}
+    for step in consents:
+        world.store.consent(step.key, step.applied_fingerprint, step.desired_fingerprint)
+    report = _execute(world, instance, lab, here, progress) if here else ApplyReport()
     deleted = tuple(
-        _delete(world, instance, key, progress, confirmed=confirmed, with_data=key in with_data) for key in gone
+        _delete(world, instance, key, progress, confirmed=key in agreed, with_data=key in with_data) for key in gone
     )
     return replace(report, results=(*report.results, *deleted))
 
 
 def _execute(
-    world: World,
-    instance: dg.DagsterInstance,
-    lab: ResolvedLab,
-    states: dict[str, DesiredState],
-    *,
-    progress: Progress,
-    confirmed: bool,
+    world: World, instance: dg.DagsterInstance, lab: ResolvedLab, states: dict[str, DesiredState], progress: Progress
 ) -> ApplyReport:
     kind = SiteChoice("here", world.capabilities, lambda _lab: world)
-    site = SiteResource(lab, kind.open, lambda key, text: progress(f"{key}: {text}"))
-    job = build_definitions(lab, site=kind, resource_overrides={SITE: site}).resolve_job_def("apply")
-    tags = {PURPOSE_TAG: "apply", CONFIRMED_TAG: "yes" if confirmed else "no", **nominal_for(lab, states)}
+    session = Session(lab, kind.open, lambda key, text: progress(f"{key}: {text}"))
+    resource = site_resource(lab, kind.name, session)
+    job = build_definitions(lab, site=kind, resource_overrides={SITE: resource}).resolve_job_def("apply")
+    names = op_names(desired_states(lab), world.capabilities)
+    config = asked_of((names[key] for key in states), QUIETLY)
     result = job.execute_in_process(
-        run_config=QUIET,
+        run_config=config | QUIET,
         instance=instance,
         asset_selection=[asset_key(key) for key in states],
-        tags=tags,
+        tags=nominal_for(lab, states),
         raise_on_error=False,
     )
-    names = op_names(desired_states(lab), world.capabilities)
     took = _step_seconds(instance, result.run_id)
-    return ApplyReport(tuple(_result(key, names[key], site, result, took) for key in states), result.run_id)
+    return ApplyReport(tuple(_result(key, names[key], session, result, took) for key in states), result.run_id)
 
 
 def _step_seconds(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:
@@ -175,7 +175,7 @@ def _step_seconds(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]
 
 
 def _result(
-    key: str, step: str, site: SiteResource, result: dg.ExecuteInProcessResult, took: Mapping[str, float]
+    key: str, step: str, site: Session, result: dg.ExecuteInProcessResult, took: Mapping[str, float]
 ) -> AssetResult:
     seconds = took.get(step, 0.0)
     for event in result.events_for_node(step):
@@ -193,7 +193,7 @@ def _unforeseen(key: str, error: Any) -> Problem:
         return Problem(
             key, "was stopped before it was done", "Apply again. A host undoes by itself what nobody confirmed."
         )
-    message = str(error.message).strip().splitlines()[-1] if error else "the step ended without a word"
+    message = str(error.message).strip().splitlines()[-1] if error else "step failed without an error message"
     return Problem(key, message, "This is a fault of the platform; its run in the UI has the details.")
 
 

@@ -1,26 +1,32 @@
 """The assets of a lab: external where the site cannot reach, executable where it can.
 
 Belongs here: turning desired states into Dagster assets and running one of them. Not here: what a layer's change does
-(operations/adapters), or when it is asked for (sensors.py).
+(layers/), or when it is asked for (sensors.py).
 """
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import dagster as dg
 
-from homelab_platform.apply.adapter import ALL_DATES, Applied, Exhibit, apply_one
+from homelab_platform.apply.adapter import Applied, Exhibit, apply_one
 from homelab_platform.errors import HomelabError
 from homelab_platform.graph.marts import Extras, days_asked
 from homelab_platform.graph.metadata import desired_metadata, exhibit_metadata
-from homelab_platform.graph.resources import SITE, SiteResource
+from homelab_platform.graph.resources import SiteResource
 from homelab_platform.graph.runs import mark_process
-from homelab_platform.graph.tags import CONFIRMED_TAG, PURPOSE_TAG, REQUEST_TAG
+from homelab_platform.graph.side_by_side import SideBySide
+from homelab_platform.graph.work import Work
+from homelab_platform.names import Say
 from homelab_platform.plan.desired import DesiredState, followers
 from homelab_platform.plan.diff import as_markdown
 from homelab_platform.plan.layers import Capabilities
 
 NO_EXTRAS = Extras()
+POOLS = {"table": "tables", "mart": "heavy"}
+"""Layers whose runs queue for each other (`concurrency` in dagster.yaml): one ingest, one heavy computation."""
+_hosts: SideBySide[Applied] = SideBySide()
 _TAG_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 _TEAM_UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
@@ -58,6 +64,7 @@ def asset_spec(state: DesiredState, *, external: bool, extras: Extras = NO_EXTRA
         owners=[_owner(owner) for owner in state.owners],
         code_version=state.fingerprint,
         metadata={**desired_metadata(state), **extras.metadata},
+        freshness_policy=None if external else extras.freshness,
         tags={"homelab/layer": state.layer, "homelab/reach": "external" if external else "here"},
     )
 
@@ -81,9 +88,9 @@ def build_assets(
     """
     more = extras or {}
     names = op_names(desired, capabilities)
-    after: dict[str, list[str]] = {key: sorted(followers(desired, [key])) for key in names}
+    bring = Bring(desired, {key: sorted(followers(desired, [key])) for key in names})
     return [
-        _executable(state, after[key], names[key], more.get(key, NO_EXTRAS))
+        _executable(state, bring, names[key], more.get(key, NO_EXTRAS))
         if key in names
         else asset_spec(state, external=True)
         for key, state in desired.items()
@@ -100,54 +107,80 @@ def _unused(key: str, names: set[str]) -> str:
     return name
 
 
-def _executable(state: DesiredState, after: list[str], name: str, extras: Extras) -> dg.AssetsDefinition:
+def _executable(state: DesiredState, bring: "Bring", name: str, extras: Extras) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=name,
         specs=[asset_spec(state, external=False, extras=extras)],
-        required_resource_keys={SITE},
         description=state.description,
+        pool=POOLS.get(state.layer),
         partitions_def=extras.partitions,
         # A range of days is one run: a run costs seconds before its first row, and two years are seven hundred days.
         backfill_policy=dg.BackfillPolicy.single_run() if extras.partitions else None,
     )
-    def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-        site: SiteResource = getattr(context.resources, SITE)
-        return materialize(context, site, state, after)
+    def run(context: dg.AssetExecutionContext, config: Work, site: SiteResource) -> dg.MaterializeResult[None]:
+        return materialize(context, site, state, bring, config)
 
     return run
 
 
+@dataclass(frozen=True)
+class Bring:
+    """Bringing the assets of a lab to their desired states; `after` is what follows each, by key."""
+
+    desired: Mapping[str, DesiredState]
+    after: Mapping[str, list[str]]
+
+    def one(self, site: SiteResource, state: DesiredState, run_id: str, say: Say) -> Applied:
+        """Apply one asset. A loss of data needs the consent that `homelab apply` leaves in the site's database."""
+        return apply_one(site.world, state, followers=self.after[state.key], run_id=run_id, say=say)
+
+    def host(self, context: dg.AssetExecutionContext, site: SiteResource, state: DesiredState) -> Applied:
+        """Apply a host; the others of the same run begin with the first. What it says is logged once it is done."""
+        run_id, session = context.run.run_id, site.session
+        selected = {plain_key(key) for key in context.job_def.asset_layer.selected_asset_keys}
+        hosts = [one for key, one in self.desired.items() if key in selected and one.layer == "host"]
+        site.world.adapter("host")  # opened once, here
+
+        def work(one: DesiredState, log: Say) -> Applied:
+            def say(text: str) -> None:
+                log(text)
+                session.tell(one.key, text)
+
+            return self.one(site, one, run_id, say)
+
+        _hosts.begin(run_id, hosts, work)
+        try:
+            return _hosts.result(run_id, state.key)
+        finally:
+            for text in _hosts.messages(run_id, state.key):
+                context.log.info("%s: %s", state.key, text)
+
+
 def materialize(
-    context: dg.AssetExecutionContext, site: SiteResource, state: DesiredState, after: Iterable[str]
+    context: dg.AssetExecutionContext, site: SiteResource, state: DesiredState, bring: Bring, config: Work
 ) -> dg.MaterializeResult[None]:
     """Run one asset: apply it unless the run is only there for its daily work, then do that work.
 
-    Raises dagster.Failure, with what is wrong and what to do but without a traceback, for what a user can cause.
+    Raises dagster.Failure that says what is wrong and what to do.
     """
-    tags = context.run.tags
     mark_process(context.instance, context.run)
+    session = site.session
     exhibits: list[Exhibit] = []
 
     def say(text: str) -> None:
         context.log.info("%s: %s", state.key, text)
-        site.tell(state.key, text)
+        session.tell(state.key, text)
 
     try:
-        world = site.world
-        if tags.get(PURPOSE_TAG, "apply") == "apply":
-            done = apply_one(
-                world,
-                state,
-                followers=after,
-                confirmed=tags.get(CONFIRMED_TAG) == "yes",
-                run_id=context.run.run_id,
-                say=say,
-            )
+        if config.apply:
+            side_by_side = state.layer == "host"
+            done = bring.host(context, site, state) if side_by_side else bring.one(site, state, context.run.run_id, say)
             exhibits += _applied_exhibits(done)
-            site.outcomes[state.key] = _outcome(done)
-        exhibits += world.adapter(state.layer).work(state, _request(context), say)
+            session.outcomes[state.key] = _outcome(done)
+        request = config.request(days_asked(context), partitioned=context.assets_def.partitions_def is not None)
+        exhibits += site.world.adapter(state.layer).work(state, request, say)
     except HomelabError as error:
-        site.problems[state.key] = error.problems
+        session.problems[state.key] = error.problems
         raise failure(error) from None
     _tell_days(context, state, exhibits)
     return dg.MaterializeResult(
@@ -155,22 +188,6 @@ def materialize(
         metadata=exhibit_metadata(exhibit for exhibit in exhibits if exhibit.kind != "partitions"),
         data_version=dg.DataVersion(state.fingerprint),
     )
-
-
-def _request(context: dg.AssetExecutionContext) -> dict[str, str]:
-    """What a run asks of the adapters: what its tags say, or the days that it is for; all of it if a person pressed
-    "Materialize".
-    """
-    tags = context.run.tags
-    request = {k.removeprefix(REQUEST_TAG): v for k, v in tags.items() if k.startswith(REQUEST_TAG)}
-    days = days_asked(context)
-    if "dates" in request or tags.get(PURPOSE_TAG) == "apply":
-        return request  # the run's partition is nominal
-    if days:
-        return request | {"dates": ",".join(days), "exactly": "yes"}
-    if PURPOSE_TAG not in tags:
-        request["dates"] = ALL_DATES
-    return request
 
 
 def _tell_days(context: dg.AssetExecutionContext, state: DesiredState, exhibits: Iterable[Exhibit]) -> None:

@@ -13,12 +13,14 @@ import dagster as dg
 from homelab_platform.apply.adapter import ReadingsWorld
 from homelab_platform.errors import HomelabError
 from homelab_platform.graph.apply import QUIET, instance_of
-from homelab_platform.graph.assets import asset_key
+from homelab_platform.graph.assets import asset_key, op_names
 from homelab_platform.graph.build import build_definitions
-from homelab_platform.graph.marts import RANGE_END, RANGE_START, days_of, remember_first_day
-from homelab_platform.graph.resources import SITE, SiteResource
-from homelab_platform.graph.tags import PURPOSE_TAG
+from homelab_platform.graph.marts import days_of, remember_first_day
+from homelab_platform.graph.resources import SITE, Session, site_resource
+from homelab_platform.graph.tags import RANGE_END, RANGE_START
+from homelab_platform.graph.work import DAILY, asked_of
 from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.plan.gather import desired_states
 from homelab_platform.sites.choose import SiteChoice
 
 if TYPE_CHECKING:
@@ -63,16 +65,18 @@ def run_backfill(
     remember_first_day(lab.name, begins)
     wanted = _days(lab, first, last)
     kind = SiteChoice("here", world.capabilities, lambda _lab: world)
-    resource = SiteResource(lab, kind.open, lambda key, text: progress(f"{key}: {text}"))
+    session = Session(lab, kind.open, lambda key, text: progress(f"{key}: {text}"))
+    resource = site_resource(lab, kind.name, session)
+    steps, chosen = op_names(desired_states(lab), world.capabilities), list(keys)
     job = build_definitions(lab, site=kind, resource_overrides={SITE: resource}).resolve_job_def("marts")
     result = job.execute_in_process(
-        run_config=QUIET,
+        run_config=asked_of((steps[key] for key in chosen), DAILY) | QUIET,
         instance=instance,
-        asset_selection=[asset_key(key) for key in keys],
-        tags={PURPOSE_TAG: "refresh", RANGE_START: wanted[0], RANGE_END: wanted[-1]},
+        asset_selection=[asset_key(key) for key in chosen],
+        tags={RANGE_START: wanted[0], RANGE_END: wanted[-1]},
         raise_on_error=False,
     )
-    problems = [problem for found in resource.problems.values() for problem in found]
+    problems = [problem for found in session.problems.values() for problem in found]
     if problems:
         raise HomelabError(problems)
     if not result.success:

@@ -11,16 +11,17 @@ from typing import Any
 import dagster as dg
 
 from homelab_platform.errors import HomelabError, Problem
-from homelab_platform.graph.assets import build_assets
+from homelab_platform.graph.assets import build_assets, op_names
 from homelab_platform.graph.checks import lab_asset, lab_file_check, reading_checks
+from homelab_platform.graph.executor import lab_executor
 from homelab_platform.graph.host_watch import host_checks, host_watch
 from homelab_platform.graph.jobs import asset_jobs
 from homelab_platform.graph.labfile import LabWatch, load_or_last_good
 from homelab_platform.graph.marts import extras_of, mart_checks
 from homelab_platform.graph.reading_sensors import reading_sensors
-from homelab_platform.graph.resources import SITE, SiteResource
+from homelab_platform.graph.resources import SITE, Session, site_resource
 from homelab_platform.graph.schedules import build_schedules
-from homelab_platform.graph.sensors import build_sensors
+from homelab_platform.graph.sensors import Reconciler, build_sensors
 from homelab_platform.graph.upkeep import maintenance_assets, upkeep_jobs
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.plan.gather import desired_states
@@ -46,7 +47,8 @@ def build_definitions(
     desired = desired_states(lab)
     here = {key: state for key, state in desired.items() if kind.capabilities.can(key, state.kinds)}
     watch = LabWatch(lab_file) if lab_file is not None else None
-    jobs = {**asset_jobs(here), **upkeep_jobs(here)}
+    steps = op_names(desired, kind.capabilities)
+    jobs = {**asset_jobs(here, steps), **upkeep_jobs(here)}
     described = f"{lab.source} of {lab.name}: {len(lab.hosts)} hosts, {len(lab.workloads)} workloads."
     return dg.Definitions(
         assets=[
@@ -63,12 +65,12 @@ def build_definitions(
         jobs=list(jobs.values()),
         schedules=build_schedules(lab.timezone, jobs),
         sensors=[
-            *build_sensors(lab, desired, kind, jobs, watch),
-            *reading_sensors(jobs, here, lab),
+            *build_sensors(Reconciler(lab, desired, kind, watch, steps), jobs),
+            *reading_sensors(jobs, here, lab, steps),
             *host_watch(here),
         ],
-        resources={SITE: SiteResource(lab, kind.open), **(resource_overrides or {})},
-        executor=dg.in_process_executor,
+        resources={SITE: site_resource(lab, kind.name, Session(lab, kind.open)), **(resource_overrides or {})},
+        executor=lab_executor(lab.name),
         metadata={"lab": lab.name, "site": kind.name},
     )
 

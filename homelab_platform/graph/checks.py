@@ -3,24 +3,25 @@
 Belongs here: giving the pure verdicts of the rules and of readings/quality/verdicts.py their place in Dagster.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from homelab_platform.apply.adapter import FOUNDATIONS, INTEGRITY, with_readings
+from homelab_platform.apply.adapter import FOUNDATIONS, INTEGRITY, ReadingsWorld, with_readings
 from homelab_platform.errors import HomelabError, Position, Problem
 from homelab_platform.graph.assets import asset_key, failure
 from homelab_platform.graph.metadata import table_markdown, verdict_result
-from homelab_platform.graph.resources import SITE, SiteResource
-from homelab_platform.graph.tags import REQUEST_TAG
+from homelab_platform.graph.resources import SiteResource
+from homelab_platform.graph.work import Recount
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import layer_of, name_of
 
+if TYPE_CHECKING:
+    from homelab_platform.readings.quality.verdicts import CheckResult
+
 LAB_CHECK = "valid"
 FLOW_CHECK = "flows_on"
-EVERYTHING = "everything"
-"""In the request of a run of checks: recount all of it, not only what changed."""
-
 _MEANS = {
     "freshness": "Every measured series goes on.",
     "range": "Values lie in the range that the lab gives their sensor; below, each sensor's last day.",
@@ -98,8 +99,8 @@ def reading_checks(here: Mapping[str, DesiredState]) -> list[dg.AssetChecksDefin
     for key, state in here.items():
         if layer_of(key) == "table" and state.checks:
             found.append(_soundness(asset_key(key), state.checks))
-            found.append(_group("integrity", asset_key(key), INTEGRITY))
-            found.append(_group("foundations", asset_key(key), FOUNDATIONS))
+            found.append(_integrity(asset_key(key)))
+            found.append(_foundations(asset_key(key)))
     return found
 
 
@@ -113,10 +114,8 @@ def _flow_check(key: str) -> dg.AssetChecksDefinition:
     @dg.multi_asset_check(
         name=f"health_of_{place.to_python_identifier()}",
         specs=_specs(place, (FLOW_CHECK,)),
-        required_resource_keys={SITE},
     )
-    def health(context: dg.AssetCheckExecutionContext) -> Iterable[dg.AssetCheckResult]:
-        site: SiteResource = getattr(context.op_execution_context.resources, SITE)
+    def health(site: SiteResource) -> Iterable[dg.AssetCheckResult]:
         try:
             yield verdict_result(place, with_readings(site.world).flow_health(name_of(key)))
         except HomelabError as error:
@@ -125,33 +124,43 @@ def _flow_check(key: str) -> dg.AssetChecksDefinition:
     return health
 
 
-def _group(group: str, key: dg.AssetKey, names: tuple[str, ...]) -> dg.AssetChecksDefinition:
-    """Checks whose verdicts come one after the other: what follows one that cannot be made is not lost with it."""
+def _integrity(key: dg.AssetKey) -> dg.AssetChecksDefinition:
+    @dg.multi_asset_check(name=op_name_of("integrity", key), specs=_specs(key, INTEGRITY))
+    def integrity(config: Recount, site: SiteResource) -> Iterable[dg.AssetCheckResult]:
+        yield from _one_by_one(key, site, lambda world: world.integrity(config.everything))
 
-    @dg.multi_asset_check(
-        name=f"{group}_of_{key.to_python_identifier()}", specs=_specs(key, names), required_resource_keys={SITE}
-    )
-    def checks(context: dg.AssetCheckExecutionContext) -> Iterable[dg.AssetCheckResult]:
-        step = context.op_execution_context
-        site: SiteResource = getattr(step.resources, SITE)
-        everything = step.run_tags.get(f"{REQUEST_TAG}{EVERYTHING}") == "yes"
-        try:
-            world = with_readings(site.world)
-            verdicts = world.integrity(everything) if group == "integrity" else world.foundations()
-            for verdict in verdicts:
-                yield verdict_result(key, verdict)
-        except HomelabError as error:
-            raise failure(error) from None
+    return integrity
 
-    return checks
+
+def _foundations(key: dg.AssetKey) -> dg.AssetChecksDefinition:
+    @dg.multi_asset_check(name=op_name_of("foundations", key), specs=_specs(key, FOUNDATIONS))
+    def foundations(site: SiteResource) -> Iterable[dg.AssetCheckResult]:
+        yield from _one_by_one(key, site, lambda world: world.foundations())
+
+    return foundations
+
+
+def op_name_of(group: str, key: dg.AssetKey) -> str:
+    """The op of a group of checks of an asset."""
+    return f"{group}_of_{key.to_python_identifier()}"
+
+
+def _one_by_one(
+    key: dg.AssetKey, site: SiteResource, verdicts: Callable[[ReadingsWorld], Iterable["CheckResult"]]
+) -> Iterable[dg.AssetCheckResult]:
+    """Results in the order in which they are made: those before a verdict that cannot be made are kept."""
+    try:
+        for verdict in verdicts(with_readings(site.world)):
+            yield verdict_result(key, verdict)
+    except HomelabError as error:
+        raise failure(error) from None
 
 
 def _soundness(key: dg.AssetKey, names: tuple[str, ...]) -> dg.AssetChecksDefinition:
     specs = _specs(key, names)
 
-    @dg.multi_asset_check(name=f"soundness_of_{key.to_python_identifier()}", specs=specs, required_resource_keys={SITE})
-    def soundness(context: dg.AssetCheckExecutionContext) -> Iterable[dg.AssetCheckResult]:
-        site: SiteResource = getattr(context.op_execution_context.resources, SITE)
+    @dg.multi_asset_check(name=op_name_of("soundness", key), specs=specs)
+    def soundness(site: SiteResource) -> Iterable[dg.AssetCheckResult]:
         try:
             world = with_readings(site.world)
             verdicts = {verdict.name: verdict for verdict in world.quality()}

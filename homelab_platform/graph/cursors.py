@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime, timedelta
 
 import orjson
 
-from homelab_platform.apply.adapter import ALL_DATES
 from homelab_platform.plan.reconcile import back_off
 
 SWEEP_AT_MOST_EVERY = timedelta(seconds=60)
@@ -27,7 +26,8 @@ class InboxCursor:
     """What the sensor on new objects remembers.
 
     `swept` is when the whole bucket was last listed and `took` for how many seconds. `digest` stands for the objects
-    that the last request was for, `asked` says when that was and `tries` how often in a row.
+    that the last request was for, `asked` says when that was and `tries` how often in a row. `reported` is the number
+    of the last commit that the table's page was told of.
     """
 
     swept: datetime | None = None
@@ -35,6 +35,7 @@ class InboxCursor:
     digest: str = ""
     asked: datetime | None = None
     tries: int = 0
+    reported: int = 0
 
     def dump(self) -> str:
         """The cursor as text."""
@@ -48,7 +49,7 @@ def load_cursor(text: str | None) -> InboxCursor:
         moments = {n: datetime.fromisoformat(raw[n]) for n in ("swept", "asked") if raw.get(n)}
         return InboxCursor(
             moments.get("swept"), float(raw.get("took", 0)), str(raw.get("digest", "")), moments.get("asked"),
-            int(raw.get("tries", 0)),
+            int(raw.get("tries", 0)), int(raw.get("reported", 0)),
         )  # fmt: skip
     except (ValueError, TypeError, AttributeError):
         return InboxCursor()
@@ -92,7 +93,7 @@ def ask(cursor: InboxCursor, pending: Iterable[str], now: datetime) -> tuple[boo
     return True, replace(cursor, asked=now, tries=cursor.tries + 1)
 
 
-def dates_text(dates: Iterable[date]) -> str:
-    """Days as a run's tag holds them; `all` when there are many."""
+def days_to_name(dates: Iterable[date]) -> list[str]:
+    """Days as a run's configuration names them; none, which means every day, when there are many."""
     found = sorted(set(dates))
-    return ALL_DATES if len(found) > MOST_DATES else ",".join(day.isoformat() for day in found)
+    return [] if len(found) > MOST_DATES else [day.isoformat() for day in found]

@@ -13,7 +13,7 @@ import orjson
 from homelab_platform.apply.adapter import Answering, World, observe_one
 from homelab_platform.errors import HomelabError
 from homelab_platform.graph.assets import asset_key, failure
-from homelab_platform.graph.resources import SITE, SiteResource
+from homelab_platform.graph.resources import SiteResource
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import layer_of
 
@@ -56,11 +56,9 @@ def _check(state: DesiredState) -> dg.AssetChecksDefinition:
         asset=asset_key(state.key),
         name=ANSWERS,
         description="It answers; looked at every 15 seconds.",
-        required_resource_keys={SITE},
         blocking=False,
     )
-    def answers(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        site: SiteResource = getattr(context.op_execution_context.resources, SITE)
+    def answers(site: SiteResource) -> dg.AssetCheckResult:
         try:
             found = site.world.answering([state])[state.key]
         except HomelabError as error:
@@ -76,12 +74,10 @@ def _watch(hosts: list[DesiredState]) -> dg.SensorDefinition:
         name="hosts_answer",
         minimum_interval_seconds=WATCH_EVERY,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        required_resource_keys={SITE},
         asset_selection=dg.AssetSelection.checks(*(dg.AssetCheckKey(asset_key(h.key), ANSWERS) for h in hosts)),
         description="Asks every host whether it is there; what changed is on its page, and on the status screen.",
     )
-    def hosts_answer(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        site: SiteResource = getattr(context.resources, SITE)
+    def hosts_answer(context: dg.SensorEvaluationContext, site: SiteResource) -> dg.SensorResult:
         now = datetime.now(UTC)
         try:
             world = site.world

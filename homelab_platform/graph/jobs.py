@@ -1,6 +1,7 @@
 """The jobs: named sets of work that sensors, schedules and people start.
 
-Belongs here: selections and tags of asset jobs. Not here: jobs made of operations (upkeep.py) or when they run.
+Belongs here: selections and configuration of asset jobs. Not here: jobs made of operations (upkeep.py), or when they
+run.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,8 +11,9 @@ import dagster as dg
 
 from homelab_platform.apply.adapter import FOUNDATIONS, INTEGRITY
 from homelab_platform.graph.assets import asset_key
-from homelab_platform.graph.checks import EVERYTHING, check_keys, flow_check_keys
-from homelab_platform.graph.tags import PRIORITY_TAG, PURPOSE_TAG, REQUEST_TAG
+from homelab_platform.graph.checks import check_keys, flow_check_keys, op_name_of
+from homelab_platform.graph.tags import PRIORITY_TAG
+from homelab_platform.graph.work import DAILY, Recount, asked_of
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.documents import TABLE_CHECKS
 from homelab_platform.plan.layers import layer_of
@@ -31,14 +33,8 @@ def _sound(here: Mapping[str, DesiredState], *more: str) -> dg.AssetSelection:
     return dg.AssetSelection.checks(*check_keys(here, *TABLE_CHECKS, *more), *flows)
 
 
-_RECOUNTS: tuple[tuple[str, dict[str, str], str], ...] = (
-    ("integrity", {}, "Recount what changed since the last look: rows, duplicates, files."),
-    ("audit", {f"{REQUEST_TAG}{EVERYTHING}": "yes"}, "Recount everything: rows, duplicates, files."),
-)
-
-
-def asset_jobs(here: Mapping[str, DesiredState]) -> Mapping[str, Any]:
-    """The asset jobs of a site on which the assets `here` can be run, by name.
+def asset_jobs(here: Mapping[str, DesiredState], steps: Mapping[str, str]) -> Mapping[str, Any]:
+    """The asset jobs of a site on which the assets `here` can be run, by name; `steps` names the step of each.
 
     `apply` brings assets to their desired state; `ingest` takes pending objects into the tables of readings; `marts`
     computes marts; `quality` runs the checks, `integrity` and `audit` those that recount. A job without an asset to
@@ -53,29 +49,41 @@ def asset_jobs(here: Mapping[str, DesiredState]) -> Mapping[str, Any]:
             "apply",
             _selection(keys) | _sound(here) | _checks(marts),
             description="Bring assets to their desired state.",
-            tags={PURPOSE_TAG: "apply"},
         )
     if tables:
-        found["ingest"] = dg.define_asset_job(
-            "ingest",
-            _selection(tables),
-            description="New objects into tables.",
-            tags={PURPOSE_TAG: "ingest", PRIORITY_TAG: "1"},  # before marts and upkeep, which can wait
-        )
-        found["quality"] = dg.define_asset_job(
-            "quality",
-            _sound(here, *FOUNDATIONS),
-            description="Freshness, ranges, gaps, rejected share, clocks, bursts; servers, columns, flows.",
-            tags={PURPOSE_TAG: "quality"},
-        )
-        for name, tags, text in _RECOUNTS:
-            recount = dg.AssetSelection.checks(*check_keys(here, *INTEGRITY))
-            found[name] = dg.define_asset_job(name, recount, description=text, tags={PURPOSE_TAG: "quality", **tags})
+        found |= _table_jobs(here, [steps[key] for key in tables], tables)
     if marts:
         found["marts"] = dg.define_asset_job(
             "marts",
             _selection(marts) | _checks(marts),
-            description="Marts of the dates that changed.",
-            tags={PURPOSE_TAG: "refresh"},
+            description="Compute marts: the days of its configuration or partitions, else every day.",
+            config=asked_of([steps[key] for key in marts], DAILY),
         )
+    return found
+
+
+def _table_jobs(here: Mapping[str, DesiredState], steps: list[str], tables: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        # The checks are in the same run: a large ingest is judged at once, and no verdict is older than what it judges.
+        "ingest": dg.define_asset_job(
+            "ingest",
+            _selection(tables) | _sound(here),
+            description="New objects into tables.",
+            config=asked_of(steps, DAILY),
+            tags={PRIORITY_TAG: "1"},  # before marts and upkeep, which can wait
+        ),
+        "quality": dg.define_asset_job(
+            "quality",
+            _sound(here, *FOUNDATIONS),
+            description="Freshness, ranges, gaps, rejected share, clocks, bursts; servers, columns, flows.",
+        ),
+    }
+    recounts = [key for key in tables if here[key].checks]
+    for name, everything, text in (
+        ("integrity", False, "Recount what changed since the last look: rows, duplicates, files."),
+        ("audit", True, "Recount everything: rows, duplicates, files."),
+    ):
+        config = asked_of((op_name_of("integrity", asset_key(key)) for key in recounts), Recount(everything=everything))
+        checks = dg.AssetSelection.checks(*check_keys(here, *INTEGRITY))
+        found[name] = dg.define_asset_job(name, checks, description=text, config=config)
     return found

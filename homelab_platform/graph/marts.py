@@ -1,6 +1,6 @@
 """What marts have beyond other assets: days as partitions, documented columns, their own tests as checks.
 
-Belongs here: Dagster's side of them. Not here: computing a day or judging a test (readings/marts, operations/adapters).
+Belongs here: Dagster's side of them. Not here: computing a day or judging a test (readings/marts, layers/marts).
 
 The partitions begin with the first day of readings. Loading definitions touches no network, so that day is kept in a
 file of the site's folder; the sensor that follows changed dates brings it up to date.
@@ -16,8 +16,10 @@ from typing import Any, Protocol, cast
 import dagster as dg
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.graph.freshness import freshness_policies
 from homelab_platform.graph.metadata import columns_value, verdict_result
-from homelab_platform.graph.resources import SITE, SiteResource
+from homelab_platform.graph.resources import SiteResource
+from homelab_platform.graph.tags import NOMINAL_TAG, RANGE_END, RANGE_START
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.paths import site_path
 from homelab_platform.plan.desired import DesiredState
@@ -30,27 +32,26 @@ FIRST_DAY = "first_day"
 MOST_DAYS = 1_830
 """Partitions that are shown at most, back from today: one reading with a clock of 1999 must not make nine thousand.
 Older days are computed all the same."""
-RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-AHEAD = 2
-"""Days after today that may have readings, as clocks may run ahead by one."""
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What the asset of a mart has beyond other assets."""
+    """What the asset of a table or mart has beyond other assets."""
 
     about: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     partitions: dg.PartitionsDefinition[str] | None = None
+    freshness: dg.FreshnessPolicy | None = None
 
 
 def extras_of(lab: ResolvedLab) -> dict[str, Extras]:
-    """The extras of each mart of the lab, by asset key."""
-    days = days_of(lab.name)
-    return {
-        make_key("mart", name): Extras(mart.about, {"dagster/column_schema": columns_value(_rows(mart))}, days)
-        for name, mart in marts_of(lab).items()
-    }
+    """The extras of the tables and marts of the lab, by asset key."""
+    days, policies = days_of(lab.name), freshness_policies(lab)
+    found = {key: Extras(freshness=policy) for key, policy in policies.items()}
+    for name, mart in marts_of(lab).items():
+        key, schema = make_key("mart", name), {"dagster/column_schema": columns_value(_rows(mart))}
+        found[key] = Extras(mart.about, schema, days, policies.get(key))
+    return found
 
 
 def _rows(mart: Mart) -> list[dict[str, str]]:
@@ -58,8 +59,11 @@ def _rows(mart: Mart) -> list[dict[str, str]]:
 
 
 def days_of(lab: str) -> dg.DailyPartitionsDefinition:
-    """One partition for each day since the first reading, in UTC."""
-    return dg.DailyPartitionsDefinition(start_date=first_day(lab).isoformat(), timezone="UTC", end_offset=AHEAD)
+    """One partition for each day since the first reading, in UTC; today is the last.
+
+    The dialogue of "Materialize" chooses the last one by itself, and shows none that lies ahead.
+    """
+    return dg.DailyPartitionsDefinition(start_date=first_day(lab).isoformat(), timezone="UTC", end_offset=1)
 
 
 def first_day(lab: str) -> date:
@@ -87,28 +91,25 @@ def remember_first_day(lab: str, day: date) -> bool:
 def nominal(lab: str, days: Iterable[str] = ()) -> dict[str, str]:
     """Tags that give a run of marts a partition: the newest of `days` that there is one for, else today.
 
-    Dagster cannot run a partitioned asset after another partitioned one in a run without partitions. What such a run
-    computes is in its request, and the days beyond this one are told by the asset itself.
+    Dagster cannot run a partitioned asset after another one in a run without partitions. What such a run computes is in
+    its configuration; the other days are told by the asset itself.
     """
-    today = datetime.now(UTC).date()
-    known = {str(first_day(lab) + timedelta(days=n)) for n in range((today - first_day(lab)).days + AHEAD)}
-    day = max(known & set(days), default=today.isoformat())
-    return {RANGE_START: day, RANGE_END: day}
+    known = days_of(lab).get_partition_keys()
+    day = max(set(known) & set(days), default=known[-1])
+    return {RANGE_START: day, RANGE_END: day, NOMINAL_TAG: day}
 
 
-def nominal_for(lab: ResolvedLab, keys: Iterable[str], days: Iterable[str] = ()) -> dict[str, str]:
-    """The tags of `nominal` for a run of the assets `keys`: none if no mart with days is among them, as a run without
-    such an asset must not have a partition.
-    """
+def nominal_for(lab: ResolvedLab, keys: Iterable[str]) -> dict[str, str]:
+    """The tags of `nominal` for a run of the assets `keys`: none if no mart with days is among them."""
     known = marts_of(lab)
-    return nominal(lab.name, days) if any(layer_of(key) == "mart" and name_of(key) in known for key in keys) else {}
+    return nominal(lab.name) if any(layer_of(key) == "mart" and name_of(key) in known for key in keys) else {}
 
 
 def days_asked(context: dg.AssetExecutionContext) -> list[str]:
-    """The days of a run's partitions; none for a run without."""
-    if context.has_partition_key or context.has_partition_key_range:
-        return list(context.partition_keys)
-    return []
+    """The days that a run was started for; none if it was started without, whatever nominal day it has."""
+    if NOMINAL_TAG in context.run.tags or not (context.has_partition_key or context.has_partition_key_range):
+        return []
+    return list(context.partition_keys)
 
 
 class TestedAdapter(Protocol):
@@ -129,9 +130,8 @@ def _tests(state: DesiredState, names: Mapping[str, str]) -> dg.AssetChecksDefin
     key = dg.AssetKey(state.key.split("/"))
     specs = [dg.AssetCheckSpec(name, asset=key, description=demand) for name, demand in names.items()]
 
-    @dg.multi_asset_check(name=f"tests_of_{key.to_python_identifier()}", specs=specs, required_resource_keys={SITE})
-    def tests(context: dg.AssetCheckExecutionContext) -> Iterable[dg.AssetCheckResult]:
-        site: SiteResource = getattr(context.op_execution_context.resources, SITE)
+    @dg.multi_asset_check(name=f"tests_of_{key.to_python_identifier()}", specs=specs)
+    def tests(site: SiteResource) -> Iterable[dg.AssetCheckResult]:
         try:
             adapter = cast("TestedAdapter", site.world.adapter("mart"))
             verdicts = adapter.check(state)

@@ -136,6 +136,7 @@ _SHOWN: dict[str, Callable[[Any], dg.MetadataValue[Any]]] = {
     "table": lambda rows: dg.MetadataValue.md(table_markdown(rows)),
     "png": _picture,
     "number": _number,
+    "time": dg.MetadataValue.timestamp,
     "url": dg.MetadataValue.url,
     "json": dg.MetadataValue.json,
     "columns": columns_value,

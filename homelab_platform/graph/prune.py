@@ -11,26 +11,30 @@ from dagster import DagsterInstance, DagsterRunStatus, RunRecord, RunsFilter
 from dagster._core.instance.utils import RUNLESS_RUN_ID
 from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable
 
-from homelab_platform.graph.tags import PURPOSE_TAG
+from homelab_platform.graph.tags import purpose_of
 
 KEEP: Mapping[str, timedelta] = {
     "apply": timedelta(days=180),
     "ingest": timedelta(days=2),
-    "refresh": timedelta(days=2),
+    "marts": timedelta(days=2),
     "quality": timedelta(days=7),
+    "integrity": timedelta(days=7),
+    "audit": timedelta(days=60),
     "maintenance": timedelta(days=14),
+    "sweep": timedelta(days=14),
+    "prune": timedelta(days=14),
     "observe": timedelta(days=1),
 }
-"""How long a successful run of each purpose is kept; others as long as `apply`."""
+"""How long a successful run of each job is kept; others as long as `apply`."""
 KEEP_RUNLESS = timedelta(days=3)
 KEEP_FAILED = timedelta(days=30)
 FINISHED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 MOST_AT_ONCE = 5000
 
 
-def may_go(purpose: str, succeeded: bool, age: timedelta) -> bool:
-    """Whether a finished run of this purpose and age may be deleted."""
-    keep = KEEP.get(purpose, KEEP["apply"])
+def may_go(job: str, succeeded: bool, age: timedelta) -> bool:
+    """Whether a finished run of this job and age may be deleted."""
+    keep = KEEP.get(job, KEEP["apply"])
     return age > (keep if succeeded else max(keep, KEEP_FAILED))
 
 
@@ -70,4 +74,4 @@ def prune_runless(instance: DagsterInstance, now: datetime) -> int:
 def _old_enough(record: RunRecord, now: datetime) -> bool:
     run = record.dagster_run
     succeeded = run.status == DagsterRunStatus.SUCCESS
-    return may_go(run.tags.get(PURPOSE_TAG, "apply"), succeeded, now - record.create_timestamp)
+    return may_go(purpose_of(run), succeeded, now - record.create_timestamp)

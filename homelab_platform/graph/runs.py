@@ -14,7 +14,7 @@ import dagster as dg
 import psutil
 from dagster import DagsterInstance, DagsterRunStatus, RunRecord, RunsFilter
 
-from homelab_platform.graph.tags import PROCESS_TAG, PURPOSE_TAG
+from homelab_platform.graph.tags import PROCESS_TAG, purpose_of
 
 UNDER_WAY = [
     DagsterRunStatus.QUEUED,
@@ -24,7 +24,7 @@ UNDER_WAY = [
     DagsterRunStatus.CANCELING,
 ]
 PATIENCE = timedelta(minutes=5)
-"""How long a run may be about to start, or to say nothing of its process, before it counts as dead."""
+"""How long a run on an idle machine may be about to start before it counts as dead; longer on a busy one."""
 
 
 def process_identity() -> str:
@@ -44,6 +44,13 @@ def process_alive(identity: str) -> bool | None:
         return False
 
 
+def patience(load: float, cpus: int) -> timedelta:
+    """How long a run may be about to start on a machine of this load (processes that want a CPU): a worker that has a
+    tenth of a CPU starts ten times later, and is not dead.
+    """
+    return PATIENCE * max(1.0, load / max(1, cpus))
+
+
 def mark_process(instance: DagsterInstance, run: dg.DagsterRun) -> None:
     """Leave the identity of this process on its run; called by each step, written once."""
     identity = process_identity()
@@ -59,23 +66,27 @@ def is_dead(record: RunRecord, now: datetime) -> bool:
     alive = process_alive(run.tags[PROCESS_TAG]) if PROCESS_TAG in run.tags else None
     if alive is not None:
         return not alive
-    return now - _aware(record.update_timestamp) > PATIENCE and PROCESS_TAG not in run.tags
+    return now - _aware(record.update_timestamp) > _patience_here() and PROCESS_TAG not in run.tags
+
+
+def _patience_here() -> timedelta:
+    return patience(max(psutil.getloadavg()), psutil.cpu_count() or 1)
 
 
 def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def runs_under_way(instance: DagsterInstance, *, purposes: Iterable[str] | None = None) -> list[dg.DagsterRun]:
-    """The runs that are queued or at work, of these purposes (all if None); dead ones are reported as failed."""
+def runs_under_way(instance: DagsterInstance, *, jobs: Iterable[str] | None = None) -> list[dg.DagsterRun]:
+    """The runs that are queued or at work, of these jobs (all if None); dead ones are reported as failed."""
     now = datetime.now(UTC)
-    wanted = None if purposes is None else set(purposes)
+    wanted = None if jobs is None else set(jobs)
     alive: list[dg.DagsterRun] = []
     for record in instance.get_run_records(RunsFilter(statuses=UNDER_WAY)):
         run = record.dagster_run
         if is_dead(record, now):
             instance.report_run_failed(run, "The process of this run is gone; what it left undone is asked for again.")
-        elif wanted is None or run.tags.get(PURPOSE_TAG, "apply") in wanted:
+        elif wanted is None or purpose_of(run) in wanted:
             alive.append(run)
     return alive
 
@@ -86,7 +97,7 @@ def assets_under_way(instance: DagsterInstance, everything: Iterable[str]) -> se
     `everything` is what a run without a selection of its own applies.
     """
     keys: set[str] = set()
-    for run in runs_under_way(instance, purposes=("apply",)):
+    for run in runs_under_way(instance, jobs=("apply",)):
         chosen = run.asset_selection
         keys |= set(everything) if chosen is None else {"/".join(key.path) for key in chosen}
     return keys

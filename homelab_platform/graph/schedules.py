@@ -21,12 +21,13 @@ CRONS = {
 
 
 def build_schedules(timezone: str, jobs: Mapping[str, Any]) -> list[dg.ScheduleDefinition]:
-    """A running schedule for each of `jobs` that has a cron."""
+    """A running schedule for each of `jobs` that has a cron, with the job's own configuration."""
     return [
         dg.ScheduleDefinition(
             name=f"{name}_by_the_clock",
             job=jobs[name],
             cron_schedule=cron,
+            run_config=getattr(jobs[name], "config", None),
             execution_timezone=timezone,
             default_status=dg.DefaultScheduleStatus.RUNNING,
         )

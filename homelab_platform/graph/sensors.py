@@ -5,7 +5,7 @@ follows, and requesting it. Not here: any decision that could be tested without 
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,10 +18,9 @@ from homelab_platform.graph.assets import asset_key
 from homelab_platform.graph.checks import lab_check_evaluation
 from homelab_platform.graph.cursors import InboxCursor, ask, digest_of, load_cursor
 from homelab_platform.graph.labfile import LabWatch
-from homelab_platform.graph.marts import nominal_for
-from homelab_platform.graph.resources import SITE, SiteResource
+from homelab_platform.graph.resources import SiteResource
 from homelab_platform.graph.runs import assets_under_way
-from homelab_platform.graph.tags import PURPOSE_TAG
+from homelab_platform.graph.work import QUIETLY, asked_of
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.gather import desired_states
@@ -39,13 +38,14 @@ class Reconciler:
     """What one code location knows for its ticks: the lab it was built from, and the lab file as it is now.
 
     The assets of `built` are those that Dagster shows; when the file describes others, the location has to be loaded
-    anew before they can be requested.
+    anew before they can be requested. `steps` names the step of each that can be run.
     """
 
     lab: ResolvedLab
     built: Mapping[str, DesiredState]
     kind: SiteChoice
     watch: LabWatch | None
+    steps: Mapping[str, str]
     _seen: ResolvedLab | None = field(default=None, repr=False)
     _desired: Mapping[str, DesiredState] | None = field(default=None, repr=False)
     _reload_asked: float | None = field(default=None, repr=False)
@@ -94,14 +94,13 @@ def _reconcile(reconciler: Reconciler, job: Any) -> dg.SensorDefinition:
         job=job,
         minimum_interval_seconds=RECONCILE_EVERY,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        required_resource_keys={SITE},
         description="Each tick compares the lab file with what was applied and observed, and asks for the difference.",
     )
-    def reconcile(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    def reconcile(context: dg.SensorEvaluationContext, site: SiteResource) -> dg.SensorResult:
         desired, problems = reconciler.read()
-        site: SiteResource = getattr(context.resources, SITE)
         try:
             states = site.world.store.load()
+            applying = site.world.applying()
         except HomelabError as error:
             return dg.SensorResult(skip_reason=str(error))
         busy = assets_under_way(context.instance, desired)
@@ -110,6 +109,9 @@ def _reconcile(reconciler: Reconciler, job: Any) -> dg.SensorDefinition:
         news, memory = memory_after(load_memory(context.cursor), reconciler.lab, problems)
         if reconciler.reload_due(desired, time.monotonic()):
             site.reload()
+        if applying:
+            reason = f"Rests while the lab is applied: {applying}."
+            return dg.SensorResult(skip_reason=reason, asset_events=news, cursor=memory.dump())
         if not states and not reconciler.kind.begins:
             reason = "Nothing of this lab was ever applied: `homelab apply` begins, and edits follow by themselves."
             return dg.SensorResult(skip_reason=reason, asset_events=news, cursor=memory.dump())
@@ -121,8 +123,8 @@ def _reconcile(reconciler: Reconciler, job: Any) -> dg.SensorDefinition:
         if not due:
             reason = "Asked for already." if keys else _why_nothing(decision, problems)
             return dg.SensorResult(skip_reason=reason, asset_events=news, cursor=after.dump())
-        tags = {PURPOSE_TAG: "apply", **nominal_for(reconciler.lab, keys)}
-        request = dg.RunRequest(asset_selection=[asset_key(key) for key in keys], tags=tags)
+        config = asked_of((reconciler.steps[key] for key in keys), QUIETLY)
+        request = dg.RunRequest(asset_selection=[asset_key(key) for key in keys], run_config=config)
         return dg.SensorResult(run_requests=[request], asset_events=news, cursor=after.dump())
 
     return reconcile
@@ -167,23 +169,6 @@ def _why_nothing(decision: Decision, problems: tuple[Problem, ...]) -> str:
     return "Everything within reach is as it should be."
 
 
-def build_sensors(
-    lab: ResolvedLab,
-    desired: Mapping[str, DesiredState],
-    kind: SiteChoice,
-    jobs: Mapping[str, Any],
-    watch: LabWatch | None,
-) -> list[dg.SensorDefinition]:
-    """The sensors of a lab, for the jobs that there are."""
-    return list(_sensors(lab, desired, kind, jobs, watch))
-
-
-def _sensors(
-    lab: ResolvedLab,
-    desired: Mapping[str, DesiredState],
-    kind: SiteChoice,
-    jobs: Mapping[str, Any],
-    watch: LabWatch | None,
-) -> Iterator[dg.SensorDefinition]:
-    if "apply" in jobs:
-        yield _reconcile(Reconciler(lab, desired, kind, watch), jobs["apply"])
+def build_sensors(reconciler: Reconciler, jobs: Mapping[str, Any]) -> list[dg.SensorDefinition]:
+    """The sensor that keeps the lab as it should be, if there is a job for it."""
+    return [_reconcile(reconciler, jobs["apply"])] if "apply" in jobs else []

@@ -1,23 +1,27 @@
-"""The tags that our runs carry.
+"""The labels that our runs carry. None of them says what a run is to do: that is its configuration (work.py).
 
 Belongs here: their names and what they mean; sensors, jobs and assets share them.
 """
 
-PURPOSE_TAG = "homelab/purpose"
-"""`apply` (also when it is missing) brings assets to their desired state; `ingest`, `refresh`, `quality`,
-`maintenance` and `observe` only do their daily work."""
-
-CONFIRMED_TAG = "homelab/confirmed"
-"""`yes`: a person agreed to the loss of data that the run's changes bring."""
-
-REQUEST_TAG = "homelab/request."
-"""Prefix of what is handed to the adapters, like the dates that marts are to be computed for."""
+import dagster as dg
 
 PROCESS_TAG = "homelab/process"
 """The identity of the process that works on the run."""
 
-UP_TO_TAG = "homelab/up-to"
-"""On a refresh of marts: the last ingest, by its id in the event log, whose dates it covers."""
+NOMINAL_TAG = "homelab/nominal-day"
+"""The day that stands for "no partition" in a run of marts without one; see marts.nominal."""
 
 PRIORITY_TAG = "dagster/priority"
 """Dagster's own: among waiting runs the one with the greatest number starts first."""
+
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+PARTITION = "dagster/partition"
+"""Dagster's own: the partitions of a run."""
+
+ASSETS_JOB = "__ASSET_JOB"
+"""Dagster's own name of the job that "Materialize" on an asset's page starts."""
+
+
+def purpose_of(run: dg.DagsterRun) -> str:
+    """The job that a run is of; `apply` for assets that a person started by themselves."""
+    return "apply" if run.job_name.startswith(ASSETS_JOB) else run.job_name

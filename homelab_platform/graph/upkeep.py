@@ -14,9 +14,8 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.graph.assets import asset_key, failure
 from homelab_platform.graph.metadata import exhibit_metadata
 from homelab_platform.graph.prune import prune
-from homelab_platform.graph.resources import SITE, SiteResource
+from homelab_platform.graph.resources import SiteResource
 from homelab_platform.graph.runs import mark_process
-from homelab_platform.graph.tags import PURPOSE_TAG
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import layer_of
 
@@ -31,24 +30,23 @@ def upkeep_jobs(here: Mapping[str, DesiredState]) -> dict[str, Any]:
 
 
 def _observe_job(here: Mapping[str, DesiredState]) -> dg.JobDefinition:
-    @dg.op(name="look_at_everything", required_resource_keys={SITE}, description="Look at every asset within reach.")
-    def observe(context: dg.OpExecutionContext) -> None:
+    @dg.op(name="look_at_everything", description="Look at every asset within reach.")
+    def observe(context: dg.OpExecutionContext, site: SiteResource) -> None:
         mark_process(context.instance, context.run)
-        look(context, here.values())
+        look(context, site, here.values())
 
-    @dg.job(name="observe", tags={PURPOSE_TAG: "observe"}, description="Look at every asset within reach.")
+    @dg.job(name="observe", description="Look at every asset within reach.")
     def job() -> None:
         observe()
 
     return job
 
 
-def look(context: dg.OpExecutionContext, states: Iterable[DesiredState]) -> None:
+def look(context: dg.OpExecutionContext, site: SiteResource, states: Iterable[DesiredState]) -> None:
     """Observe assets; those that are not as they were applied get an observation on their page.
 
     Raises dagster.Failure if the site cannot be looked at.
     """
-    site: SiteResource = getattr(context.resources, SITE)
     try:
         known = site.world.store.load()
         for state in states:
@@ -94,10 +92,9 @@ def _tended(
         maintenance_key(name), deps=tables, description=text, group_name="maintenance", kinds={"iceberg"}
     )
 
-    @dg.multi_asset(name=f"maintenance__{name}", specs=[spec], required_resource_keys={SITE}, description=text)
-    def tend(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    @dg.multi_asset(name=f"maintenance__{name}", specs=[spec], description=text, pool="heavy")
+    def tend(context: dg.AssetExecutionContext, site: SiteResource) -> dg.MaterializeResult[None]:
         mark_process(context.instance, context.run)
-        site: SiteResource = getattr(context.resources, SITE)
         try:
             exhibits = list(site.world.upkeep(task, here, context.log.info))
         except HomelabError as error:
@@ -114,7 +111,6 @@ def _tend_jobs() -> dict[str, Any]:
             name,
             dg.AssetSelection.assets(*map(maintenance_key, assets)).without_checks(),
             description=texts[name],
-            tags={PURPOSE_TAG: "maintenance"},
         )
         for name, assets in JOBS.items()
     }
@@ -129,7 +125,7 @@ def _prune_job() -> dg.JobDefinition:
         deleted: dict[str, Any] = dict(prune(context.instance, datetime.now(UTC)))
         return dg.Output(None, metadata=deleted)
 
-    @dg.job(name="prune", tags={PURPOSE_TAG: "maintenance"}, description=text)
+    @dg.job(name="prune", description=text)
     def job() -> None:
         prune_runs()
 

@@ -53,8 +53,8 @@ def decide(
 
     `desired` is in order of dependency. An asset that follows one that is requested is requested with it. Assets in
     `in_progress` are left alone, and whatever depends on one of them waits for it; failed ones wait for their time,
-    unless they have been edited since; a change that loses data waits for a person's word, which `homelab apply` takes.
-    What the site cannot reach is not considered.
+    unless they have been edited since; a change that loses data waits for a person's consent, which `homelab apply`
+    asks for. What the site cannot reach is not considered.
     """
     request: dict[str, None] = {}
     waiting: dict[str, str] = {}
@@ -99,7 +99,7 @@ def _held(
     if applied.attempted != state.fingerprint:
         # Not tried yet in this form: no back-off applies, but no one has agreed to a loss of data either.
         loses = judge(state, applied).danger == "data-loss"
-        return "would lose data: `homelab apply` asks for your word" if loses else ""
+        return "needs confirmation: it deletes data; `homelab apply` asks for it" if loses else ""
     if applied.status == "failed" and applied.next_retry_at is not None and applied.next_retry_at > now:
         return f"failed {applied.failures} times in a row; again at {applied.next_retry_at:%H:%M:%S}"
     return ""

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
 
+from homelab_platform.apply import locks
 from homelab_platform.apply.adapter import Adapter, Answering, Exhibit
 from homelab_platform.apply.state_store import StateStore
 from homelab_platform.errors import HomelabError
-from homelab_platform.layers.tables.readings import Inbox, pictures, take_in
+from homelab_platform.layers.tables.readings import Inbox, arrivals_since, pictures
 from homelab_platform.layers.tables.upkeep import upkeep
 from homelab_platform.names import Say
 from homelab_platform.plan.layers import Capabilities
@@ -86,6 +87,10 @@ class SiteWorld:
         """Have the servers of the UI and of the sensors load the lab anew; returns at once."""
         self._parts.reload()
 
+    def applying(self) -> str:
+        """Who applies the lab by hand right now, and since when; empty if nobody does."""
+        return str(locks.holder(self.lakehouse.postgres) or "")
+
     def answering(self, hosts: Iterable[DesiredState]) -> dict[str, Answering]:
         """Ask hosts, side by side and within seconds, whether they are there; by key. Empty where none is in reach."""
         return self._parts.hosts().answering(hosts) if self._parts.hosts else {}
@@ -96,9 +101,15 @@ class SiteWorld:
         if task == "expire":
             yield from self._parts.buckets.expire((s for s in desired.values() if s.layer == "bucket"), say)
 
-    def take_in(self, keys: Iterable[str]) -> list[Exhibit]:
+    def take_in(self, keys: Iterable[str]) -> None:
         """Ingest these objects here and now."""
-        return take_in(self.lab, self.lakehouse, keys)
+        from homelab_platform.readings.ingest import ingest_objects
+
+        ingest_objects(self.lakehouse, keys, self.lab.streams)
+
+    def arrivals(self, since: int) -> tuple[int, list[Exhibit]]:
+        """The number of the newest commit of an ingest, and what came in after the commit `since`."""
+        return arrivals_since(self.lakehouse, since)
 
     def changed_dates(self, since: int) -> tuple[tuple[date, ...], int]:
         """The days whose readings changed after the commit number `since`, and the newest commit's number."""

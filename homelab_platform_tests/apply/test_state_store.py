@@ -35,6 +35,17 @@ def test_what_was_applied_is_read_back_whole(store: StateStore) -> None:
     assert (state.attempted, state.failures, state.run_id) == ("f1", 0, "run")
 
 
+def test_a_consent_is_for_one_change_and_for_once(store: StateStore) -> None:
+    apply(store, "bucket/raw")
+    store.consent("bucket/raw", "f1", "f2")
+    assert store.consented("bucket/raw", "f1", "f2")
+    assert not store.consented("bucket/raw", "f1", "f3")
+    assert not store.consented("bucket/raw", "f0", "f2")
+    assert not store.consented("bucket/lake", "f1", "f2")
+    apply(store, "bucket/raw", "f2")
+    assert not store.consented("bucket/raw", "f1", "f2")
+
+
 def test_failures_in_a_row_wait_longer_and_a_success_ends_them(store: StateStore) -> None:
     apply(store, "mart/a")
     waits = []

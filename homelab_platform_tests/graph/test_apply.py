@@ -10,6 +10,8 @@ from dagster import DagsterInstance
 from homelab_platform.graph.apply import apply_to
 from homelab_platform.graph.assets import asset_key
 from homelab_platform.plan.gather import desired_states
+from homelab_platform.plan.layers import EVERYTHING
+from homelab_platform.plan.plan import make_plan
 from homelab_platform_tests.graph.world import FolderWorld
 from homelab_platform_tests.plan.labs import small_lab, with_values
 
@@ -51,10 +53,12 @@ def test_a_failure_is_reported_for_its_asset_and_stops_only_what_depends_on_it(
 def test_what_left_the_lab_is_deleted_once_a_person_agreed(world: FolderWorld, instance: DagsterInstance) -> None:
     apply_to(world, instance, small_lab(), desired_states(small_lab()))
     smaller = small_lab(marts={}, tables={}, backups={})
-    refused = apply_to(world, instance, smaller, ["table/sensor_data"], confirmed=False)
+    refused = apply_to(world, instance, smaller, ["table/sensor_data"])
     assert refused.results[0].status == "failed"
     assert (world.root / "table" / "sensor_data.json").exists()
-    report = apply_to(world, instance, smaller, ["table/sensor_data", "mart/daily"])
+    plan = make_plan(desired_states(smaller), world.store.load(), site=EVERYTHING)
+    losing = [step for step in plan.pending if step.danger == "data-loss"]
+    report = apply_to(world, instance, smaller, ["table/sensor_data", "mart/daily"], consents=losing)
     assert [(result.key, result.status) for result in report.results] == [
         ("mart/daily", "deleted"),
         ("table/sensor_data", "deleted"),

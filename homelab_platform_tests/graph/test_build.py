@@ -8,10 +8,10 @@ import dagster as dg
 import pytest
 from dagster import DagsterInstance
 
-from homelab_platform.graph.assets import asset_key, plain_key
+from homelab_platform.graph.assets import asset_key, op_names, plain_key
 from homelab_platform.graph.build import build_definitions
-from homelab_platform.graph.tags import PURPOSE_TAG
 from homelab_platform.graph.upkeep import MAINTENANCE
+from homelab_platform.graph.work import DAILY, QUIETLY, Work, asked_of
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.plan.gather import desired_states
 from homelab_platform.plan.layers import EVERYTHING
@@ -33,9 +33,13 @@ def run(
     lab: ResolvedLab, world: FolderWorld, instance: DagsterInstance, keys: list[str] | None = None, **tags: str
 ) -> dg.ExecuteInProcessResult:
     job = build(lab, world).resolve_job_def("apply")
+    desired = desired_states(lab)
+    steps = op_names(desired, EVERYTHING)
+    config = asked_of((steps[key] for key in keys or desired), QUIETLY)
     selection = [asset_key(key) for key in keys] if keys else None
-    labels = {f"homelab/{name}": value for name, value in tags.items()}
-    return job.execute_in_process(instance=instance, asset_selection=selection, tags=labels, raise_on_error=False)
+    return job.execute_in_process(
+        instance=instance, asset_selection=selection, tags=tags, run_config=config, raise_on_error=False
+    )
 
 
 def test_each_asset_of_the_lab_is_in_the_graph_with_its_lineage(world: FolderWorld) -> None:
@@ -130,17 +134,26 @@ def test_a_change_that_loses_data_is_refused_unless_a_person_agreed(
     bucket = lab.buckets["readings-raw"].model_copy(update={"expire_after": 86400})
     short = lab.model_copy(update={"buckets": {**lab.buckets, "readings-raw": bucket}})
     world.changed.clear()
-    assert not run(short, world, instance, ["bucket/readings-raw"]).success
+    assert not run(short, world, instance, ["bucket/readings-raw"], **{"homelab/confirmed": "yes"}).success
     assert world.changed == []
-    assert run(short, world, instance, ["bucket/readings-raw"], confirmed="yes").success
+    before, after = (desired_states(one)["bucket/readings-raw"].fingerprint for one in (lab, short))
+    world.store.consent("bucket/readings-raw", before, "another plan")
+    assert not run(short, world, instance, ["bucket/readings-raw"]).success
+    world.store.consent("bucket/readings-raw", before, after)
+    assert run(short, world, instance, ["bucket/readings-raw"]).success
     assert world.changed == ["bucket/readings-raw"]
+    assert not world.store.consented("bucket/readings-raw", before, after)  # it was for this once
 
 
 def test_a_run_that_only_ingests_changes_no_settings(world: FolderWorld, instance: DagsterInstance) -> None:
     job = build(small_lab(), world).resolve_job_def("ingest")
-    assert job.execute_in_process(instance=instance, tags={PURPOSE_TAG: "ingest", "homelab/request.dates": "x"}).success
+    assert job.execute_in_process(instance=instance, run_config=asked_of(["table__sensor_data"], DAILY)).success
     assert world.changed == []
-    assert world.worked == [("table/sensor_data", {"dates": "x"})]
+    assert world.worked == [("table/sensor_data", {})]
+    world.worked.clear()
+    drawn = asked_of(["table__sensor_data"], Work(apply=False))
+    assert job.execute_in_process(instance=instance, run_config=drawn).success
+    assert world.worked == [("table/sensor_data", {"dates": "all"})]
 
 
 def test_what_follows_a_remade_asset_is_made_anew_even_if_it_looks_right(

@@ -9,7 +9,6 @@ import pytest
 from dagster import DagsterInstance
 
 from homelab_platform.graph.build import definitions_of_file
-from homelab_platform.graph.tags import REQUEST_TAG, UP_TO_TAG
 from homelab_platform.paths import data_home
 from homelab_platform.plan.layers import EVERYTHING
 from homelab_platform.sites.choose import SiteChoice
@@ -110,7 +109,8 @@ def test_marts_are_asked_for_with_the_days_that_changed_since_they_last_succeede
 ) -> None:
     defs = build(small_lab(), world)
     (request,) = evaluate(defs, "changed_dates", world, instance).run_requests or ()
-    assert request.tags[f"{REQUEST_TAG}dates"] == "2026-11-20,2026-11-21"
-    defs.resolve_job_def("marts").execute_in_process(instance=instance, tags=dict(request.tags))
-    assert request.tags[UP_TO_TAG] == "2"
+    for step in ("mart__hourly", "mart__daily"):
+        config = request.run_config["ops"][step]["config"]
+        assert config["dates"] == ["2026-11-20", "2026-11-21"] and config["up_to"] == 2 and not config["apply"]
+    defs.resolve_job_def("marts").execute_in_process(instance=instance, run_config=request.run_config)
     assert not evaluate(defs, "changed_dates", world, instance).run_requests

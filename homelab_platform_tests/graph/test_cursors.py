@@ -12,12 +12,13 @@ from homelab_platform.graph.cursors import (
     GRACE,
     InboxCursor,
     ask,
-    dates_text,
+    days_to_name,
     load_cursor,
     recent_from,
     sweep_due,
     swept,
 )
+from homelab_platform.graph.work import Work
 from homelab_platform.layers.marts.adapter import dates_of
 
 NOW = datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
@@ -92,11 +93,12 @@ def test_the_usual_look_begins_yesterday_so_that_midnight_hides_nothing() -> Non
 
 
 @given(st.sets(st.dates(), min_size=1, max_size=50))
-def test_dates_survive_the_tag_of_a_run(days: set[date]) -> None:
-    assert dates_of({"dates": dates_text(days)}) == sorted(days)
+def test_dates_survive_the_configuration_of_a_run(days: set[date]) -> None:
+    work = Work(apply=False, dates=days_to_name(days))
+    assert dates_of(work.request([], partitioned=True)) == sorted(days)
 
 
 def test_many_dates_become_all_of_them() -> None:
     days = [date(2026, 1, 1) + timedelta(days=n) for n in range(100)]
-    assert dates_of({"dates": dates_text(days)}) is None
+    assert dates_of(Work(apply=False, dates=days_to_name(days)).request([], partitioned=True)) is None
     assert dates_of({}) is None

@@ -16,7 +16,8 @@ from homelab_platform.graph.apply import apply_to
 from homelab_platform.graph.assets import asset_key
 from homelab_platform.graph.backfill import run_backfill
 from homelab_platform.graph.metadata import exhibit_metadata
-from homelab_platform.graph.tags import PURPOSE_TAG, REQUEST_TAG
+from homelab_platform.graph.tags import NOMINAL_TAG, RANGE_END, RANGE_START
+from homelab_platform.graph.work import DAILY, Work, asked_of
 from homelab_platform.lab.resolved import ResolvedColumn, ResolvedLab, ResolvedMart
 from homelab_platform.paths import site_path
 from homelab_platform_tests.graph.test_build import build
@@ -64,10 +65,13 @@ def test_a_backfill_of_four_months_is_one_run_for_exactly_its_days(
 ) -> None:
     job = build(lab_with_marts(), world).resolve_job_def("marts")
     first, last = TODAY - timedelta(days=120), TODAY - timedelta(days=1)
-    tags = {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
+    tags = {RANGE_START: str(first), RANGE_END: str(last)}
     chosen = [asset_key("mart/readings_hourly")]
     assert job.execute_in_process(
-        instance=instance, tags={PURPOSE_TAG: "refresh", **tags}, asset_selection=chosen
+        instance=instance,
+        tags=tags,
+        asset_selection=chosen,
+        run_config=asked_of(["mart__readings_hourly"], DAILY),
     ).success
     ((key, request),) = world.worked
     assert key == "mart/readings_hourly" and request["exactly"] == "yes"
@@ -78,14 +82,12 @@ def test_a_backfill_of_four_months_is_one_run_for_exactly_its_days(
 def test_what_the_sensor_has_computed_shows_as_done_day_by_day(world: FolderWorld, instance: DagsterInstance) -> None:
     job = build(lab_with_marts(), world).resolve_job_def("marts")
     days = [str(TODAY - timedelta(days=n)) for n in (1, 5)]
-    tags = {PURPOSE_TAG: "refresh", f"{REQUEST_TAG}dates": ",".join(days), **marts.nominal("small", days)}
+    steps = [f"mart__{name}" for name in ("readings_hourly", "gaps", "own")]
+    config = asked_of(steps, Work(apply=False, dates=days))
     for _ in range(2):  # the second time each mart finds its upstream materialized already
-        assert job.execute_in_process(instance=instance, tags=tags).success
+        assert job.execute_in_process(instance=instance, tags=marts.nominal("small", days), run_config=config).success
     for name in ("readings_hourly", "gaps", "own"):
         assert instance.get_materialized_partitions(asset_key(f"mart/{name}")) == set(days)
-        event = instance.get_latest_materialization_event(asset_key(f"mart/{name}"))
-        assert event is not None and event.asset_materialization is not None
-        assert event.asset_materialization.partition == days[0]  # the newest event carries what the page shows
     assert {request["dates"] for _, request in world.worked} == {",".join(days)}
 
 
@@ -99,7 +101,11 @@ def test_applying_marts_of_marts_again_and_again_works(world: FolderWorld, insta
 
 def test_a_run_without_marts_has_no_partition(world: FolderWorld, instance: DagsterInstance) -> None:
     assert marts.nominal_for(lab_with_marts(), ["bucket/lake"]) == {}
-    assert set(marts.nominal_for(lab_with_marts(), ["bucket/lake", "mart/own"])) == {marts.RANGE_START, marts.RANGE_END}
+    assert set(marts.nominal_for(lab_with_marts(), ["bucket/lake", "mart/own"])) == {
+        RANGE_START,
+        RANGE_END,
+        NOMINAL_TAG,
+    }
     for keys in (["bucket/lake"], ["bucket/lake", "mart/own"]):
         report = apply_to(world, instance, lab_with_marts(), keys)
         assert {result.status for result in report.results} == {"applied"}, report.results

@@ -12,24 +12,23 @@ from dagster import DagsterInstance
 from homelab_platform.graph.assets import asset_key
 from homelab_platform.graph.labfile import LabWatch, stamp
 from homelab_platform.graph.prune import KEEP, KEEP_FAILED, may_go, prune
-from homelab_platform.graph.tags import PURPOSE_TAG
 from homelab_platform_tests.graph.test_build import build
 from homelab_platform_tests.graph.world import FolderWorld
 from homelab_platform_tests.plan.labs import small_lab
 
 
-@pytest.mark.parametrize("purpose", [*KEEP, "something else"])
-def test_failures_are_kept_longer_than_what_went_well(purpose: str) -> None:
+@pytest.mark.parametrize("job", [*KEEP, "something else"])
+def test_failures_are_kept_longer_than_what_went_well(job: str) -> None:
     day = timedelta(days=1)
-    assert not may_go(purpose, succeeded=True, age=timedelta(hours=12))
-    assert not may_go(purpose, succeeded=False, age=KEEP_FAILED - day)
-    assert may_go(purpose, succeeded=True, age=timedelta(days=200))
+    assert not may_go(job, succeeded=True, age=timedelta(hours=12))
+    assert not may_go(job, succeeded=False, age=KEEP_FAILED - day)
+    assert may_go(job, succeeded=True, age=timedelta(days=200))
 
 
 def test_old_runs_go_and_the_newest_of_each_asset_stays(tmp_path: Path, instance: DagsterInstance) -> None:
     world = FolderWorld(tmp_path)
     job = build(small_lab(), world).resolve_job_def("ingest")
-    runs = [job.execute_in_process(instance=instance, tags={PURPOSE_TAG: "ingest"}).run_id for _ in range(3)]
+    runs = [job.execute_in_process(instance=instance).run_id for _ in range(3)]
     instance.report_runless_asset_event(dg.AssetObservation(asset_key("table/sensor_data")))
     assert prune(instance, datetime.now(UTC))["deleted"] == 0
     done = prune(instance, datetime.now(UTC) + timedelta(days=4))

@@ -12,8 +12,8 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from homelab_platform.graph.assets import plain_key
 from homelab_platform.graph.build import build_definitions
-from homelab_platform.graph.resources import SITE, SiteResource
-from homelab_platform.graph.runs import process_identity, runs_under_way
+from homelab_platform.graph.resources import SITE, Session, site_resource
+from homelab_platform.graph.runs import PATIENCE, patience, process_identity, runs_under_way
 from homelab_platform.graph.tags import PROCESS_TAG
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.plan.layers import EVERYTHING
@@ -34,7 +34,7 @@ def evaluate(
 ) -> SensorExecutionData:
     """One tick of a sensor."""
     sensor = defs.get_repository_def().get_sensor_def(name)
-    resources = {SITE: SiteResource(small_lab(), lambda _lab: world)}
+    resources = {SITE: site_resource(small_lab(), "folder", Session(small_lab(), lambda _lab: world))}
     with dg.build_sensor_context(instance=instance, resources=resources, definitions=defs, cursor=cursor) as context:
         return sensor.evaluate_tick(context)
 
@@ -54,6 +54,22 @@ def test_on_an_empty_site_one_run_is_asked_for_with_everything_in_it(
     result = tick(small_lab(), world, instance)
     assert len(result.run_requests or ()) == 1
     assert "mart/daily" in asked(result)
+
+
+def test_sensors_rest_while_a_person_applies_the_lab(world: FolderWorld, instance: DagsterInstance) -> None:
+    defs = build_definitions(small_lab(), site=SiteChoice("folder", EVERYTHING, lambda _lab: world))
+    world.applied_by = "up of ada on pi-1"
+    for name in ("reconcile", "changed_dates"):
+        found = evaluate(defs, name, world, instance)
+        assert not found.run_requests
+        assert found.skip_message == "Rests while the lab is applied: up of ada on pi-1."
+    world.applied_by = ""
+    assert asked(tick(small_lab(), world, instance))
+
+
+def test_a_run_on_a_busy_machine_may_start_late() -> None:
+    assert patience(load=0.3, cpus=4) == PATIENCE
+    assert patience(load=40, cpus=2) == 20 * PATIENCE
 
 
 def test_where_hosts_are_in_reach_a_person_begins_and_edits_follow_by_themselves(

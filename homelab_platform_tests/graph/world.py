@@ -31,6 +31,7 @@ class MemoryStore:
         self.turns = 0
         self.began: dict[str, int] = {}
         self.outdated: dict[str, int] = {}
+        self.consents: set[tuple[str, str, str]] = set()
 
     def load(self) -> dict[str, AppliedState]:
         return dict(self.states)
@@ -58,6 +59,7 @@ class MemoryStore:
         self.states[key] = AppliedState(
             key, fingerprint, document, now, now, "drifted" if stale else "ok", attempted=fingerprint, run_id=run_id
         )
+        self.consents = {one for one in self.consents if one[0] != key}
         for follower in followers:
             self.outdated[follower] = self.turn()
             if follower in self.states:
@@ -90,6 +92,12 @@ class MemoryStore:
 
     def forget(self, key: str) -> None:
         self.states.pop(key, None)
+
+    def consent(self, key: str, before: str, after: str) -> None:
+        self.consents.add((key, before, after))
+
+    def consented(self, key: str, before: str, after: str) -> bool:
+        return (key, before, after) in self.consents
 
 
 class FolderAdapter:
@@ -168,6 +176,8 @@ class FolderWorld:
         self.reloads = 0
         self.answers: dict[str, Answering] = {}
         self.pending: list[str] = []
+        self.commits: list[int] = []
+        self.applied_by = ""
         self.begins: date | None = date(2026, 11, 20)
 
     @property
@@ -193,11 +203,18 @@ class FolderWorld:
     def answering(self, hosts: Iterable[DesiredState]) -> dict[str, Answering]:
         return {state.key: self.answers.get(state.key, Answering(True)) for state in hosts}
 
-    def take_in(self, keys: Iterable[str]) -> list[Exhibit]:
+    def applying(self) -> str:
+        return self.applied_by
+
+    def take_in(self, keys: Iterable[str]) -> None:
         if "ingest" in self.broken:
             raise HomelabError.of("ingest", "the test broke it", "Mend it.")
         self.pending = [key for key in self.pending if key not in set(keys)]
-        return [Exhibit("objects", "number", len(list(keys)))]
+        self.commits.append(len(list(keys)))
+
+    def arrivals(self, since: int) -> tuple[int, list[Exhibit]]:
+        new = self.commits[since:]
+        return len(self.commits), [Exhibit("objects", "number", sum(new))] if new else []
 
     def changed_dates(self, since: int) -> tuple[tuple[date, ...], int]:
         return (date(2026, 11, 20), date(2026, 11, 21))[since:], 2

@@ -140,8 +140,13 @@ def test_the_inbox_holds_what_no_ingest_took(world: SiteWorld) -> None:
     assert found.size > 0
     with world.inbox() as inbox:
         assert inbox.recent(lambda folder: recent_from(folder, NOW)) == [key]
-    shown = {exhibit.name: exhibit.value for exhibit in world.take_in(found.keys)}
-    assert (shown["objects"], shown["new readings"]) == (1, 20)
+    world.take_in(found.keys)
+    newest, exhibits = world.arrivals(0)
+    shown = {exhibit.name: exhibit.value for exhibit in exhibits}
+    assert (shown["objects"], shown["new readings"], shown["dagster/row_count"]) == (1, 20, 20)
+    assert shown["bytes taken in"] == found.size
+    assert datetime.fromtimestamp(shown["newest reading"], UTC).date() == NOW.date()
+    assert world.arrivals(newest) == (newest, [])
     assert look(world, found.cursor, 0).keys == ()
     assert world.changed_dates(0)[0] == (NOW.date(),)
 

@@ -19,13 +19,16 @@ compute_logs:
   module: dagster._core.storage.noop_compute_log_manager
   class: NoOpComputeLogManager
 
+# One run at a time in each pool: `tables` ingests, `heavy` computes marts and tends tables.
+concurrency:
+  runs: {max_concurrent_runs: {{ $v.runs.atOnce }}}
+  pools: {granularity: run, default_limit: 1}
 run_queue:
-  max_concurrent_runs: {{ $v.runs.atOnce }}
   dequeue_interval_seconds: 1
-  tag_concurrency_limits:
-    - {key: homelab/purpose, value: ingest, limit: 1}
-    - {key: homelab/purpose, value: refresh, limit: 1}
-    - {key: homelab/purpose, value: maintenance, limit: 1}
+  max_user_code_failure_retries: 20
+  user_code_failure_retry_delay: 30
+
+freshness: {enabled: true}
 
 # Sensors wait for new objects within their ticks, so each has a thread of its own.
 sensors: {use_threads: true, num_workers: 4}

@@ -54,22 +54,30 @@ class ReadingsAdapter(TableAdapter):
             yield from pictures(self._lab, self.lakehouse)
 
 
-def take_in(lab: ResolvedLab, lakehouse: Lakehouse, keys: Iterable[str]) -> list[Exhibit]:
-    """Ingest these objects of the raw bucket; what there is to see is short, as it is logged for each arrival."""
-    from homelab_platform.readings.ingest import ingest_objects
+def arrivals_since(lakehouse: Lakehouse, since: int) -> tuple[int, list[Exhibit]]:
+    """The number of the newest commit of an ingest, and what came in after the commit `since`, as numbers that the
+    table's page draws over time.
+    """
+    from homelab_platform.readings.arrivals import arrivals
 
-    report = ingest_objects(lakehouse, keys, lab.streams)
-    found = [
-        Exhibit("objects", "number", report.objects),
-        Exhibit("new readings", "number", report.rows),
-        Exhibit("rejected lines", "number", report.rejected),
-    ]
-    if report.dates:
-        found.append(Exhibit("dates", "text", ", ".join(day.isoformat() for day in report.dates)))
-    if report.failed:
-        key, problem = report.failed[0]
-        found.append(Exhibit("put aside or not fetched", "text", f"{len(report.failed)}: {key}: {problem.what}"))
-    return found
+    found = arrivals(lakehouse, since)
+    if not found.seq:
+        return since, []
+    numbers = {
+        "objects": found.objects,
+        "new readings": found.rows,
+        "delivered before": found.duplicates,
+        "rejected lines": found.rejected,
+        "bytes taken in": found.bytes,
+        "objects put aside": found.quarantined,
+    }
+    shown = [Exhibit(name, "number", value) for name, value in numbers.items()]
+    if found.newest is not None:
+        shown.append(Exhibit("newest reading", "time", found.newest.timestamp()))
+    metadata = load(lakehouse, READINGS)
+    if metadata is not None:
+        shown += [exhibit for exhibit in exhibits(metadata) if exhibit.kind == "number"]
+    return found.seq, shown
 
 
 def pictures(lab: ResolvedLab, lakehouse: Lakehouse) -> Iterable[Exhibit]:

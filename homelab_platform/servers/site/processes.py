@@ -28,6 +28,15 @@ DEFINITIONS = "homelab_platform.definitions"
 COLLECTOR = "homelab_platform.agents.collector.main"
 SERVERS = ("postgres", "objects")
 HOST = LOOPBACK
+PATIENT = {
+    "DAGSTER_GRPC_TIMEOUT_SECONDS": "1800",
+    "DAGSTER_REPOSITORY_GRPC_TIMEOUT_SECONDS": "1800",
+    "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS": "600",
+    "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "600",
+    "DAGSTER_GRPC_SHUTDOWN_GRACE_PERIOD": "10",
+}
+"""Seconds that Dagster's processes wait for the code server. Its own 60 s make a run fail, whose worker then starts and
+is ignored, on a machine at a load of 30; what really hangs is noticed by the supervisor's looks at each process."""
 DAGSTER_DATABASE, LAKE_DATABASE = "dagster", "lake"
 
 
@@ -68,6 +77,7 @@ def graph_environment(layout: Layout, site: SiteFile) -> dict[str, str]:
         "HOMELAB_PG_DATABASE": DAGSTER_DATABASE,
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore",
+        **PATIENT,
         "MALLOC_ARENA_MAX": "2",  # threads of the webserver and the daemon otherwise keep an arena each
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }

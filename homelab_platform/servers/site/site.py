@@ -124,6 +124,7 @@ def up(
     objects: str | None = None,
     reach: Mapping[str, str] | None = None,
     lab: ResolvedLab | None = None,
+    before_graph: Callable[[Lakehouse], None] | None = None,
 ) -> SiteStatus:
     """Start the site of a lab, or find it running; returns once all of it answers.
 
@@ -131,9 +132,10 @@ def up(
     site then follows that file). `dagster=False` starts only PostgreSQL and the S3 server (and no collector).
 
     `profile` (`small`, `full` or `lab`), `objects` (`seaweedfs` or `minio`) and `reach` (see SiteFile) are remembered;
-    None means as before. What a
-    full site needs is installed first. `lab` is the resolved lab, which the engines are set up by; the file is read
-    when it is not given. Raises HomelabError before anything is changed when this machine or folder is unfit.
+    None means as before. What a full site needs is installed first. `lab` is the resolved lab, which the engines are
+    set up by; the file is read when it is not given. `before_graph` is called when PostgreSQL and the S3 server answer,
+    before the daemon's first tick if this start begins it. Raises HomelabError before anything is changed when this
+    machine or folder is unfit.
     """
     layout = Layout(paths.site_path(lab_name).absolute())
     checks.check_machine(layout)
@@ -154,6 +156,7 @@ def up(
             objects,
             dict(reach or {}),
             lab,
+            before_graph,
         ).run()
     return status(layout.root)
 

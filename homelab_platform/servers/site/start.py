@@ -5,7 +5,7 @@ Belongs here: the steps of one `homelab up`. Not here: what others call (site.py
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -48,6 +48,7 @@ class Start:
     objects: str | None = None
     reach: Mapping[str, str] = field(default_factory=dict)
     lab: ResolvedLab | None = None
+    before_graph: Callable[[Lakehouse], None] | None = None
 
     def run(self) -> None:
         """Adopt what runs if it is what is asked for, else start anew; return once all of it answers."""
@@ -147,8 +148,12 @@ class Start:
         run, logs = self.layout.run, self.layout.logs
         names = tuple(spec.name for spec in RunPlan.load(run).processes)
         launch.wait_for(run, logs, processes.SERVERS, timeout=START_TIMEOUT, progress=self.say)
-        if not self.layout.prepared.exists():
+        first = not self.layout.prepared.exists()
+        if first:
             prepare_lakehouse(lakehouse_of(self.layout))
+        if self.before_graph is not None:
+            self.before_graph(lakehouse_of(self.layout))
+        if first:
             full = "trino" in names
             if full:
                 trino.prepare_catalog(self.layout.trino, lakehouse_of(self.layout))

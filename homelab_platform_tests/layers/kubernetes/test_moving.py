@@ -52,5 +52,6 @@ def test_what_ran_at_the_former_place_goes_and_a_volume_there_needs_a_persons_wo
             with pytest.raises(HomelabError, match="would lose data"):
                 apply_one(world, in_namespace("b", volumes))
             assert releases.there == {"a": "a" * 64}
-        apply_one(world, in_namespace("b", volumes), confirmed=bool(volumes))
+            store.consent(KEY, "a" * 64, "b" * 64)
+        apply_one(world, in_namespace("b", volumes))
         assert releases.there == {"b": "b" * 64}
