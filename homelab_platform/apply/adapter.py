@@ -144,9 +144,11 @@ class Store(Protocol):
     def forget(self, key: str) -> None:
         """Forget an asset that was taken away."""
 
-    def consent(self, key: str, before: str, after: str) -> None: ...
+    def consent(self, key: str, before: str, after: str) -> None:
+        """Record that a person agreed to the loss of data of one change, from one fingerprint to another."""
 
-    def consented(self, key: str, before: str, after: str) -> bool: ...
+    def consented(self, key: str, before: str, after: str) -> bool:
+        """Whether a person agreed to exactly this change."""
 
 
 @dataclass(frozen=True, slots=True)
