@@ -21,6 +21,7 @@ from homelab_platform.cli import (
     objects_commands,
     plan_commands,
     readings_commands,
+    secrets_commands,
     site_commands,
 )
 from homelab_platform.cli.output import count, note, print_problems, write_json
@@ -63,6 +64,7 @@ for _family in (
     objects_commands,
     mart_commands,
     cluster_commands,
+    secrets_commands,
 ):
     _family.register(app)
 

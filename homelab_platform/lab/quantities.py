@@ -19,12 +19,13 @@ _DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 3
 _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d|w|y)")
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SENSOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_SECRET = re.compile(r"(?:sops:[^#\s]+#[^\s]+|env:[A-Za-z_][A-Za-z0-9_]*|file:\S+|vault:[^#\s]+#\S+)")
+SECRET_REFERENCE = re.compile(r"(?:sops|vault):[^#\s]+#\S+|env:[A-Za-z_][A-Za-z0-9_]*|file:(?!//)\S+")
+"""How a reference to a secret is written; `file://…` is an address. `vault:` is read so that a rule can refuse it."""
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 _VERSION = re.compile(r"v?\d+(?:\.\d+)*(?:[-+][0-9A-Za-z.+-]+)?")
 _DOMAIN = re.compile(r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
-REFERENCES = "sops:secrets/NAME.yaml#key, env:NAME, file:path or vault:path#key"
+REFERENCES = "sops:secrets/NAME.yaml#key, env:NAME or file:path"
 
 
 class Bad(ValueError):
@@ -194,7 +195,7 @@ def domain(value: Any) -> str:
 def secret(value: Any) -> str:
     """A reference to a secret; the secret itself is refused and never repeated in the message."""
     text = value if isinstance(value, str) else ""
-    if _SECRET.fullmatch(text):
+    if SECRET_REFERENCE.fullmatch(text):
         return text
     near = re.match(r"(sops|vault):", text)
     if near:

@@ -51,6 +51,20 @@ class ResolvedExporter(Frozen):
     path: str = "/metrics"
 
 
+class ResolvedSecret(Frozen):
+    """A secret as a file on a host: its reference, and how the file lies there. `mode` in octal; `units` are restarted
+    when it changes.
+    """
+
+    name: str
+    reference: str
+    path: str
+    owner: str = "root"
+    group: str = "root"
+    mode: str = "0400"
+    units: tuple[str, ...] = ()
+
+
 class ResolvedHost(Frozen):
     """One machine. `allocatable_*` is what is left for pods after the OS and k3s."""
 
@@ -83,6 +97,8 @@ class ResolvedHost(Frozen):
     taints: tuple[str, ...] = ()
     dns_names: tuple[str, ...] = ()
     vpn_address: str | None = None
+    ssh_host_key: str | None = None  # public half, where `homelab secrets` made or recorded it
+    secrets: dict[str, ResolvedSecret] = {}  # files to be delivered; references only
     needs: tuple[str, ...] = ()  # names of other hosts that must be up first
     settings: dict[str, Any] = {}
 

@@ -44,7 +44,7 @@ CASES = {
     "a secret in plain text": (
         "lab: x\nnetwork: {dns: {cloudflare: {token: v1.0-abcdef}}}\n",
         "lab.yaml:2:37: dns: token: a secret stands here in plain text\n"
-        "    Put it away and refer to it: sops:secrets/NAME.yaml#key, env:NAME, file:path or vault:path#key.",
+        "    Put it away and refer to it: sops:secrets/NAME.yaml#key, env:NAME or file:path.",
     ),
     "a bad name": (
         "lab: x\nhosts:\n  Pi_1: {board: pi3, os: raspios}\n",

@@ -6,10 +6,7 @@ Belongs here: `lab.json` to BridgeStream values, the broker and the way out of e
 
 from __future__ import annotations
 
-import os
 import secrets
-import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from homelab_platform.agents.bridge.stream import BridgeStream
 from homelab_platform.errors import HomelabError
 from homelab_platform.files import write_whole
 from homelab_platform.paths import LAB_JSON
+from homelab_platform.secrets.values import lab_folder, reveal
 from homelab_platform.tools.endpoints import MqttEndpoint
 from homelab_platform.wire.payload import Shape
 from homelab_platform.wire.reading import safe_name
@@ -35,7 +33,6 @@ def streams_of(root: Path, own_broker: MqttEndpoint | None) -> dict[str, BridgeS
     Raises HomelabError when the lab or a secret that it refers to cannot be read.
     """
     lab = read_json(root / LAB_JSON)
-    lab_file = Path(os.environ.get("HOMELAB_LAB") or root / "lab.yaml")
     entrances = read_json(root / ENTRANCES)
     streams: Mapping[str, Any] = lab.get("streams") or {}
     found = {}
@@ -43,7 +40,7 @@ def streams_of(root: Path, own_broker: MqttEndpoint | None) -> dict[str, BridgeS
         stream = streams[name]
         if stream.get("source") == "mqtt":
             client = client_id(root / FOLDER, str(lab.get("name") or root.name), name)
-            broker = own_broker or broker_of(name, stream["source_settings"], lab_file.parent)
+            broker = own_broker or broker_of(name, stream["source_settings"], lab_folder(root))
             found[name] = bridge_stream(name, stream, broker, client, entrances.get(name))
     return found
 
@@ -108,35 +105,3 @@ def broker_of(stream: str, settings: Mapping[str, Any], folder: Path) -> MqttEnd
         settings.get("user"),
         None if password is None else reveal(str(password), folder),
     )
-
-
-def reveal(reference: str, folder: Path) -> str:
-    """The secret behind a reference of the lab file, whose folder is `folder`: `env:`, `file:` or `sops:`.
-
-    Raises HomelabError when it cannot be had; its text never holds the secret.
-    """
-    kind, _, place = reference.partition(":")
-    if kind == "env" and place in os.environ:
-        return os.environ[place]
-    if kind == "file":
-        try:
-            return (folder / place).read_text().strip()
-        except OSError as error:
-            raise HomelabError.of(reference, f"cannot be read: {error.strerror}", "Put the secret there.") from None
-    if kind == "sops":
-        return _decrypted(reference, place, folder)
-    raise HomelabError.of(reference, "is not set where the bridge runs", "Set it, or refer to a file.")
-
-
-def _decrypted(reference: str, place: str, folder: Path) -> str:
-    program = shutil.which("sops")
-    if program is None:
-        raise HomelabError.of(reference, "needs the program sops, which is not here", "Install it, or use file:.")
-    file, _, path = place.partition("#")
-    extract = "".join(f'["{part}"]' for part in path.split("."))
-    done = subprocess.run(
-        [program, "--decrypt", "--extract", extract, str(folder / file)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise HomelabError.of(reference, f"cannot be decrypted: {(done.stderr.splitlines() or ['?'])[-1][:200]}")
-    return done.stdout.strip()

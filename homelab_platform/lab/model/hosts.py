@@ -27,6 +27,7 @@ from homelab_platform.lab.model.fields import (
     Size,
 )
 from homelab_platform.lab.model.network import FirewallRule
+from homelab_platform.lab.model.secret_files import SecretFile
 
 
 def _board(value: Any) -> str:
@@ -149,6 +150,7 @@ class Host(Node):
     runs_on: Name | None = Field(None, description="Host whose hypervisor it runs on.")
     needs: Many[Name] = Field((), description="Hosts that must be up before it.")
     dev: bool = Field(False, description="Whether it is the lab's test machine: regressions go there first.")
+    secrets: Named[SecretFile] = Field({}, description="Secrets that are laid down as files on it.")
     nix: HostNix = Field(HostNix.model_construct(), description="What only a NixOS host has.")
     patching: HostPatching = Field(HostPatching.model_construct(), description="Where its patching differs.")
     settings: Free = Field({}, description="Anything else your own modules or roles read.")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from homelab_platform.lab.beside import ssh_host_key
 from homelab_platform.lab.boards import BOARDS
 from homelab_platform.lab.host_services.nixos import served_nixos
 from homelab_platform.lab.host_services.table import COMMON, EXPORTERS, HOST_SERVICES
@@ -18,6 +19,7 @@ from homelab_platform.lab.model.hosts import Disk, Host
 from homelab_platform.lab.model.people import Person
 from homelab_platform.lab.resolve.chosen import Draft, plain, settings_of
 from homelab_platform.lab.resolve.network import firewall_facts
+from homelab_platform.lab.resolve.secrets import host_secrets
 from homelab_platform.lab.resolved import ResolvedDisk, ResolvedExporter, ResolvedHost
 
 GI = 1024**3
@@ -68,6 +70,8 @@ def _host(draft: Draft, name: str, host: Host, vpn_address: str | None) -> Resol
         taints=tuple(sorted(host.taints)),
         dns_names=tuple(f"{n}.{lab.domain}" for n in (name, *sorted(host.dns_names))),
         vpn_address=vpn_address,
+        ssh_host_key=ssh_host_key(draft.loaded.texts, name),
+        secrets=host_secrets(draft, name, host, vpn_address),
         needs=_needs(draft, name, host),
         settings=_settings(draft, host),
     )

@@ -7,13 +7,13 @@ order of keys in the file. A lab that breaks rules still resolves as far as it c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from homelab_platform.lab.catalogue import Catalogue
 from homelab_platform.lab.load import LoadedLab
 from homelab_platform.lab.model.cluster import Cluster
+from homelab_platform.lab.quantities import SECRET_REFERENCE
 from homelab_platform.lab.resolve.backups import backup_items, patching_facts, resolve_backups, resolve_targets
 from homelab_platform.lab.resolve.chosen import Draft, make_draft, plain
 from homelab_platform.lab.resolve.data import resolve_buckets, resolve_marts, resolve_streams, resolve_tables
@@ -30,8 +30,6 @@ from homelab_platform.lab.resolved import (
     ResolvedPerson,
     ResolvedWorkload,
 )
-
-_REFERENCE = re.compile(r"(?:sops|vault):[^#\s]+#\S+|env:[A-Za-z_][A-Za-z0-9_]*|file:(?!//)\S+")
 
 
 def resolve(loaded: LoadedLab, catalog: Catalogue) -> ResolvedLab:
@@ -170,7 +168,7 @@ def secret_references(document: Any, path: str = "") -> Iterator[tuple[str, str]
     elif isinstance(document, (list, tuple)):
         for index, value in enumerate(document):
             yield from secret_references(value, f"{path}.{index}")
-    elif isinstance(document, str) and _REFERENCE.fullmatch(document):
+    elif isinstance(document, str) and SECRET_REFERENCE.fullmatch(document):
         yield path, document
 
 

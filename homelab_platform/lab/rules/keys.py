@@ -12,10 +12,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path as FilePath
 
-from homelab_platform.errors import Problem
+from homelab_platform.errors import Position, Problem
 from homelab_platform.lab import quantities as q
 from homelab_platform.lab.context import RuleContext
+from homelab_platform.lab.host_keys import SSH_FOLDER, WIREGUARD_FOLDER
 from homelab_platform.lab.positions import Path
+from homelab_platform.wire import bech32
 
 GOOD = (
     "ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
@@ -139,28 +141,36 @@ def recipient_complaint(key: str) -> Complaint | None:
     if not key.startswith("age1"):
         found = key_complaint(key)
         return (f"this recipient {found[0]}", found[1]) if found else None
-    if len(key) != 62 or not _bech32(key):
+    if len(key) != 62 or not bech32.is_valid(key):
         return f"{key[:12]}… is not an age recipient", "Copy it again: a character is missing or wrong (62 in all)."
     return None
 
 
-_CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-_GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+def host_key_file(ctx: RuleContext) -> Iterable[Problem]:
+    """A damaged public half, or one that two hosts share, is found out when a tunnel stays silent."""
+    seen: dict[str, str] = {}
+    for name in ctx.lab.hosts:
+        for folder, key, complaint in (
+            (WIREGUARD_FOLDER, ctx.loaded.host_keys.wireguard.get(name), _wireguard_complaint),
+            (SSH_FOLDER, ctx.loaded.host_keys.ssh.get(name), key_complaint),
+        ):
+            if key is None:
+                continue
+            file = f"{folder}/{name}.pub"
+            found = complaint(key)
+            if found is None and key in seen:
+                found = (f"is the key of {seen[key]} too", f"Make one for {name}: homelab secrets rotate {name}.")
+            if found is not None:
+                yield Problem(Position(file, 1, 1), f"{name}: this key {found[0]}", found[1], "host-key")
+            seen.setdefault(key, name)
 
 
-def _bech32(text: str) -> bool:
-    """Whether the checksum of BIP 173 holds."""
-    prefix, _, data = text.rpartition("1")
-    if not set(data) <= set(_CHARSET):
-        return False
-    values = [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix] + [_CHARSET.index(c) for c in data]
-    check = 1
-    for value in values:
-        top = check >> 25
-        check = (check & 0x1FFFFFF) << 5 ^ value
-        for bit in range(5):
-            check ^= _GENERATOR[bit] if top >> bit & 1 else 0
-    return check == 1
+def _wireguard_complaint(key: str) -> Complaint | None:
+    try:
+        whole = len(base64.b64decode(key, validate=True)) == 32
+    except (binascii.Error, ValueError):
+        whole = False
+    return None if whole else ("is no WireGuard key", "Restore it from git, or homelab secrets init makes it anew.")
 
 
-RULES = (ssh_key, age_recipient)
+RULES = (ssh_key, age_recipient, host_key_file)

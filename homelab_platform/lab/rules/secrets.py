@@ -16,7 +16,7 @@ from typing import Any
 from homelab_platform.errors import HomelabError, Position, Problem
 from homelab_platform.lab.context import RuleContext
 from homelab_platform.lab.positions import Path
-from homelab_platform.lab.rules.values import SECRET_WAYS, is_reference, leaves
+from homelab_platform.lab.rules.values import RESOLVED_WAYS, is_reference, leaves
 from homelab_platform.lab.yaml_reader import read_yaml
 
 DEFAULTS = {
@@ -71,7 +71,7 @@ def secret_in_plain_text(ctx: RuleContext) -> Iterable[Problem]:
             what, default = found
             where = _owner(path)
             text = f"{where}{what} stands here in plain text" if not default else f"{where}{what}"
-            remedy = f"Put it away and refer to it: {SECRET_WAYS}."
+            remedy = f"Put it away and refer to it: {RESOLVED_WAYS}."
             yield ctx.problem(path, text, remedy, "secret-in-plain-text")
 
 
@@ -247,4 +247,15 @@ def secrets_provider(ctx: RuleContext) -> Iterable[Problem]:
         )
 
 
-RULES = (secret_in_plain_text, secrets_file_in_plain_text, tfvars_in_plain_text, vault_dev_mode, secrets_provider)
+def vault_reference(ctx: RuleContext) -> Iterable[Problem]:
+    """A reference that nothing resolves would be found out when a service has no password."""
+    for path, mark in ctx.positions.marks.items():
+        if mark.raw and mark.raw.startswith("vault:") and is_reference(mark.raw):
+            what = "vault: references are not resolved by this version"
+            yield ctx.problem(path, what, f"Write {RESOLVED_WAYS}.", "vault-reference")
+    if ctx.lab.secrets.backend == "vault":
+        what = "secrets in Vault are not resolved by this version"
+        yield ctx.problem(("secrets", "backend"), what, "Write backend: sops.", "vault-reference")
+
+
+RULES = (vault_reference, secret_in_plain_text, secrets_file_in_plain_text, tfvars_in_plain_text, vault_dev_mode, secrets_provider)

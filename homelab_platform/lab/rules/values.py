@@ -5,14 +5,14 @@ Belongs here: the walk, and reading references. Not here: rules.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
+from homelab_platform.lab import quantities as q
 from homelab_platform.lab.positions import Path
 
-SECRET_WAYS = "sops:secrets/NAME.yaml#key, env:NAME, file:path or vault:path#key"  # noqa: S105 - how to write one
-REFERENCE = re.compile(r"(?:sops|vault):[^#\s]+#\S+|env:[A-Za-z_][A-Za-z0-9_]*|file:\S+")
+REFERENCE = q.SECRET_REFERENCE
+RESOLVED_WAYS = q.REFERENCES
 
 
 def leaves(data: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:

@@ -18,7 +18,8 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.layers.flows.entrances import Entrance, Entrances
 from homelab_platform.layers.flows.parameters import LOOPBACK, definition_of, has_entrance, parameters, path_of
-from homelab_platform.layers.flows.values import Given, Values, reveal
+from homelab_platform.layers.flows.values import Given, Values
+from homelab_platform.secrets.values import lab_folder, reveal
 from homelab_platform.names import RAW_BUCKET, Say
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.tools.endpoints import Engines, Lakehouse, NifiEndpoint, ObjectsEndpoint
@@ -138,7 +139,7 @@ class NifiFlowAdapter:
         if document["source"] == "mqtt":
             return known.token if known and known.token else secrets.token_urlsafe(24)
         reference = (document.get("source_settings") or {}).get("token")
-        return reveal(str(reference), self._root) if reference else ""
+        return reveal(str(reference), lab_folder(self._root)) if reference else ""
 
     def _given(self, document: Mapping[str, Any], entrance: Entrance | None, *, make_key: bool = False) -> Given:
         stream = str(document["name"])

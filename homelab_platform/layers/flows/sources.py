@@ -14,7 +14,8 @@ from urllib.parse import quote, urlsplit
 
 from homelab_platform.agents.drop.folders import folder_of as drop_folder
 from homelab_platform.errors import HomelabError
-from homelab_platform.layers.flows.values import Given, Values, reveal
+from homelab_platform.layers.flows.values import Given, Values
+from homelab_platform.secrets.values import lab_folder, reveal
 from homelab_platform.wire.exposition import selectors
 
 DAY = 86_400.0
@@ -111,7 +112,7 @@ def _rest(given: Given) -> Values:
         **_polled(given, "rest", 300),
     }
     token = settings.get("token")
-    secret = f"Bearer {reveal(str(token), given.root)}" if token else ""
+    secret = f"Bearer {reveal(str(token), lab_folder(given.root))}" if token else ""
     return Values(plain, {"poll.authorization": secret})
 
 

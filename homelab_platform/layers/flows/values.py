@@ -5,7 +5,6 @@ Belongs here: the values that parameters.py and sources.py share.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,10 +42,3 @@ class Values:
 
     plain: Mapping[str, str]
     secret: Mapping[str, str]
-
-
-def reveal(reference: str, root: Path) -> str:
-    """The secret behind a reference of the lab file. Raises HomelabError, without the secret, if it cannot be had."""
-    from homelab_platform.agents.bridge.settings import reveal as look_up
-
-    return look_up(reference, Path(os.environ.get("HOMELAB_LAB") or root / "lab.yaml").parent)
