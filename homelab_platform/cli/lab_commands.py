@@ -76,8 +76,9 @@ def check(lab: common.LabArgument = None, as_json: common.JsonOption = False) ->
     catalogue = common.catalogue_for(path)
     problems = common.from_here(check_lab(path, catalogue), path)
     warnings = [] if problems else common.from_here(lab_warnings(path, catalogue), path)
+    dead = [] if problems else common.from_here(_missing_secrets(path), path)
     if as_json:
-        output.write_json({"lab": str(path), "problems": [p.to_dict() for p in (*problems, *warnings)]})
+        output.write_json({"lab": str(path), "problems": [p.to_dict() for p in (*problems, *warnings, *dead)]})
     elif problems:
         output.print_problems(problems, closing=f"{output.count(len(problems), 'error')}. Nothing was changed.")
     else:
@@ -87,7 +88,18 @@ def check(lab: common.LabArgument = None, as_json: common.JsonOption = False) ->
             if old_name := catalogue.warning(name):
                 output.say(f"  {name}: {old_name}")
         _print_warnings(warnings)
+        if dead:
+            output.note(f"{output.count(len(dead), 'secret')} without a value: {dead[0].remedy}")
+            for problem in dead:
+                output.note(f"  {problem.where}: {problem.what}")
     raise typer.Exit(1 if problems else 0)
+
+
+def _missing_secrets(path: Path) -> list[Problem]:
+    from homelab_platform.lab.load import load_lab
+    from homelab_platform.secrets.audit import missing_values
+
+    return missing_values(load_lab(path))
 
 
 def _print_warnings(warnings: Sequence[Problem]) -> None:

@@ -19,6 +19,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.files import write_whole
 
 if TYPE_CHECKING:
+    from homelab_platform.lab.model.people import Secrets
     from homelab_platform.lab.resolved import ResolvedLab
     from homelab_platform.secrets.generated import Generated
 
@@ -54,16 +55,16 @@ def init(
     from homelab_platform.secrets.recipients import ensure_own_key
 
     path = common.find_lab(lab)
-    resolved = common.resolved_lab(path)
-    said = resolved.settings.get("secrets") or {}
-    if not said.get("recovery") and recovery_to is None and not sys.stdout.isatty():
+    said = _written_secrets(path)
+    if not said.recovery and recovery_to is None and not sys.stdout.isatty():
         raise HomelabError.of(
             str(path), "the recovery key needs a screen or a file", "Run it in a terminal, or add --recovery-to FILE."
         )
     own, made = ensure_own_key()
     if made:
         output.say(f"Made your age key: {sops.key_file()}. Its public half: {own}")
-    resolved = _with_recipients(path, resolved, own, recovery_to)
+    _ensure_recipients(path, said, own, recovery_to)
+    resolved = common.resolved_lab(path)
     for secret in keeping.make_missing(resolved, path.parent):
         output.say(f"Made {secret.reference}{f' and {secret.public}' if secret.public else ''}")
     resolved = common.resolved_lab(path)  # now with the public halves that were made
@@ -72,27 +73,32 @@ def init(
     _say_missing(resolved, path.parent)
 
 
-def _with_recipients(path: Path, lab: ResolvedLab, own: str, recovery_to: Path | None) -> ResolvedLab:
-    """The lab with recipients and a recovery key in its file, added where they are missing.
+def _written_secrets(path: Path) -> Secrets:
+    """`secrets:` of the lab file. Raises HomelabError for a file that cannot be read as a lab."""
+    from homelab_platform.lab.load import load_lab
+
+    with common.places_from_here(path):
+        return load_lab(path).lab.secrets
+
+
+def _ensure_recipients(path: Path, said: Secrets, own: str, recovery_to: Path | None) -> None:
+    """Add this account's key and a recovery key to the lab file, where it names none.
 
     Raises HomelabError if this account is not one of the recipients: it could not read what it is about to make.
     """
     from homelab_platform.secrets.recipients import make_key, own_recipients
 
-    said = lab.settings.get("secrets") or {}
-    everyone = {*(said.get("recipients") or ()), said.get("recovery")}
-    if said.get("recipients") and not {*own_recipients()} & everyone:
+    if said.recipients and not {*own_recipients()} & {*said.recipients, said.recovery}:
         what = "none of this account's keys is among secrets.recipients"
         raise HomelabError.of(str(path), what, f"Have somebody who is add {own}, and run homelab secrets init.")
-    lines = [] if said.get("recipients") else [f"recipients: [{own}]"]
-    if not said.get("recovery"):
-        private, public = make_key()
-        lines.append(f"recovery: {public}")
-        _give_recovery(private, public, recovery_to)
+    lines = [] if said.recipients else [f"recipients: [{own}]"]
+    made = None if said.recovery else make_key()
+    lines += [f"recovery: {made[1]}"] if made else []
     if lines:
         _add_lines(path, lines)
         output.say(f"Added to {path}: {', '.join(line.partition(':')[0] for line in lines)} of secrets")
-    return common.resolved_lab(path)
+    if made:
+        _give_recovery(*made, recovery_to)
 
 
 def _add_lines(path: Path, lines: list[str]) -> None:
@@ -248,7 +254,7 @@ def _rotatable(lab: ResolvedLab, what: str | None) -> list[Generated]:
 
 @app.command()
 def audit(lab: common.LabArgument = None, as_json: common.JsonOption = False) -> None:
-    """Say what is wrong: references that lead nowhere, who can read what, halves that do not match. Exit 1 if anything."""
+    """Say what is wrong: dead references, who can read what, public halves that do not match. Exit 1 if anything is."""
     from homelab_platform.secrets.audit import problems_of
 
     path = common.find_lab(lab)

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 from homelab_platform.errors import HomelabError, Problem
+from homelab_platform.lab.load import LoadedLab
+from homelab_platform.lab.quantities import SECRET_REFERENCE
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.secrets import sops
-from homelab_platform.secrets.generated import generated_by, public_half
+from homelab_platform.secrets.generated import Generated, generated_by, public_half
 from homelab_platform.secrets.keeping import sops_places
 from homelab_platform.secrets.recipients import Audience, audience_of, own_recipients
 from homelab_platform.secrets.reference import Reference, parse
@@ -42,9 +44,9 @@ def rows_of(lab: ResolvedLab, folder: Path) -> list[Row]:
     for name, host in lab.hosts.items():
         for secret in host.secrets.values():
             users.setdefault(secret.reference, []).append(f"host/{name}")
-    made = {str(secret.reference): secret for secret in generated_by(lab)}
-    for text, secret in made.items():
-        users.setdefault(text, [f"host/{secret.host}"])
+    made = {str(secret.reference): secret for secret in generated_by(lab) if not _only_recorded(secret, folder)}
+    for text, one in made.items():
+        users.setdefault(text, [f"host/{one.host}"])
     found = []
     for text, used_by in sorted(users.items()):
         reference = parse(text)
@@ -52,6 +54,12 @@ def rows_of(lab: ResolvedLab, folder: Path) -> list[Row]:
         remedy = "" if state in ("present", "on the host") else _remedy(reference, text in made)
         found.append(Row(text, tuple(dict.fromkeys(used_by)), state, text in made, remedy))
     return found
+
+
+def _only_recorded(secret: Generated, folder: Path) -> bool:
+    """Whether the host made this key itself: we have its public half and no private one, as it should be."""
+    public = secret.kind == "ssh-host-key" and (folder / secret.public).is_file()
+    return public and state_of(secret.reference, folder) == "missing"
 
 
 def state_of(reference: Reference, folder: Path) -> State:
@@ -69,6 +77,21 @@ def state_of(reference: Reference, folder: Path) -> State:
     except HomelabError:
         return "missing"
     return "present" if reference.parts in keys else "missing"
+
+
+def missing_values(loaded: LoadedLab) -> list[Problem]:
+    """A warning for every reference of the lab file whose file or key does not exist, at its place.
+
+    What depends on this machine is left out: variables, and files that lie on hosts.
+    """
+    found = []
+    for path, mark in loaded.positions.marks.items():
+        if mark.raw and mark.raw.startswith(("sops:", "file:")) and SECRET_REFERENCE.fullmatch(mark.raw):
+            reference = parse(mark.raw)
+            if state_of(reference, loaded.path.parent) == "missing":
+                what, remedy = f"{reference} has no value yet", "homelab secrets init makes or lists what is missing."
+                found.append(Problem(loaded.positions.at(*path), what, remedy, "dead-reference", "warning"))
+    return found
 
 
 def problems_of(lab: ResolvedLab, folder: Path) -> list[Problem]:

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from homelab_platform.lab.host_keys import SSH_FOLDER, WIREGUARD_FOLDER
+from homelab_platform.lab.beside import SSH
+from homelab_platform.lab.beside import WIREGUARD as WIREGUARD_FILE
 from homelab_platform.lab.resolve.secrets import WIREGUARD, host_reference
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.secrets.reference import Reference, parse
@@ -25,6 +26,7 @@ from homelab_platform.secrets.reference import Reference, parse
 SSH_HOST_KEY = "ssh_host_ed25519_key"
 GeneratedKind = Literal["wireguard", "ssh-host-key", "token", "password"]
 _BY_PATH: tuple[tuple[str, GeneratedKind], ...] = (
+    ("network.vpn.wireguard.key", "wireguard"),
     ("cluster.token", "token"),
     ("streams.*.from.http.token", "token"),
     ("backups.password", "password"),
@@ -58,7 +60,8 @@ def _of_references(lab: ResolvedLab) -> Iterator[Generated]:
     for path, text in lab.secrets.items():
         kind = next((kind for pattern, kind in _BY_PATH if fnmatchcase(path, pattern)), None)
         if kind is not None and text.startswith("sops:"):
-            yield Generated(parse(text), kind)
+            hub = str((lab.network.vpn.get("wireguard") or {}).get("hub", "")) if kind == "wireguard" else ""
+            yield Generated(parse(text), kind, WIREGUARD_FILE.format(hub) if hub else "", host=hub)
 
 
 def _of_hosts(lab: ResolvedLab) -> Iterator[Generated]:
@@ -67,13 +70,9 @@ def _of_hosts(lab: ResolvedLab) -> Iterator[Generated]:
     for name, host in lab.hosts.items():
         if host.os == "external":
             continue
-        yield Generated(
-            parse(host_reference(name, SSH_HOST_KEY)), "ssh-host-key", f"{SSH_FOLDER}/{name}.pub", host=name
-        )
+        yield Generated(parse(host_reference(name, SSH_HOST_KEY)), "ssh-host-key", SSH.format(name), host=name)
         if host.vpn_address and not (own_key and star.get("hub") == name):
-            yield Generated(
-                parse(host_reference(name, WIREGUARD)), "wireguard", f"{WIREGUARD_FOLDER}/{name}.pub", host=name
-            )
+            yield Generated(parse(host_reference(name, WIREGUARD)), "wireguard", WIREGUARD_FILE.format(name), host=name)
 
 
 def make(kind: GeneratedKind) -> tuple[str, str]:
@@ -86,7 +85,7 @@ def make(kind: GeneratedKind) -> tuple[str, str]:
 
 
 def public_half(kind: GeneratedKind, private: str) -> str:
-    """The public half of a private key that exists; empty for kinds without one. Raises ValueError for a damaged key."""
+    """The public half of a private key; empty for kinds without one. Raises ValueError for a damaged key."""
     if kind == "wireguard":
         key = X25519PrivateKey.from_private_bytes(base64.b64decode(private.strip(), validate=True))
         return base64.b64encode(key.public_key().public_bytes_raw()).decode()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.files import EVERYONE_READS, write_whole
+from homelab_platform.lab.beside import SSH
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.secrets import sops
 from homelab_platform.secrets.generated import Generated, generated_by, make, public_half
@@ -55,7 +56,7 @@ def record_host_keys(lab: ResolvedLab, folder: Path) -> tuple[str, ...]:
         fields = line.split()
         if len(fields) >= 3 and fields[1] == "ssh-ed25519":
             for name in (n for n in fields[0].split(",") if n in lab.hosts and lab.hosts[n].os != "external"):
-                write_whole(folder / "keys" / "hosts" / f"{name}.pub", f"ssh-ed25519 {fields[2]}\n", mode=EVERYONE_READS)
+                write_whole(folder / SSH.format(name), f"ssh-ed25519 {fields[2]}\n", mode=EVERYONE_READS)
                 found.append(name)
     return tuple(found)
 

@@ -91,7 +91,10 @@ def own_recipients() -> tuple[str, ...]:
 
 def _age_recipients() -> tuple[str, ...]:
     file = sops.key_file()
-    lines = [*os.environ.get("SOPS_AGE_KEY", "").splitlines(), *(file.read_text().splitlines() if file.is_file() else ())]
+    lines = [
+        *os.environ.get("SOPS_AGE_KEY", "").splitlines(),
+        *(file.read_text().splitlines() if file.is_file() else ()),
+    ]
     keys = [line.strip() for line in lines if line.strip().upper().startswith("AGE-SECRET-KEY-1")]
     try:
         return tuple(str(pyrage.x25519.Identity.from_str(key).to_public()) for key in keys)

@@ -1,6 +1,7 @@
 """References to secrets as the lab file writes them.
 
-Belongs here: taking one apart. Not here: the value behind it (values.py), or how a lab may write one (lab/quantities.py).
+Belongs here: taking one apart. Not here: the value behind it (values.py), or how one is checked
+(lab/quantities.py).
 """
 
 from __future__ import annotations

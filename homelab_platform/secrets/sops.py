@@ -180,14 +180,18 @@ def _run(arguments: Sequence[str], given: str = "", *, config: bool = True) -> s
     except (OSError, ImportError) as error:
         raise HomelabError.of("sops", f"does not run: {error}", "Install the locked environment: make setup.") from None
     except subprocess.TimeoutExpired:
-        raise HomelabError.of("sops", f"did not answer within {_SECONDS:.0f} s", "Look at the load; run again.") from None
+        raise HomelabError.of(
+            "sops", f"did not answer within {_SECONDS:.0f} s", "Look at the load; run again."
+        ) from None
 
 
 def _fault(reference: Reference, done: subprocess.CompletedProcess[str]) -> HomelabError:
     text = done.stderr
     if "not found" in text and "component" in text:
         remedy = f"Give it a value: homelab secrets edit {reference}."
-        return HomelabError.of(str(reference), f"{reference.place} has no key {reference.key}", remedy, "secret-missing")
+        return HomelabError.of(
+            str(reference), f"{reference.place} has no key {reference.key}", remedy, "secret-missing"
+        )
     if "data key" in text or "age identities" in text or "identity did not match" in text:
         what = f"no private key of this account opens {reference.place}"
         remedy = f"Put your age key into {key_file()}, or have somebody run homelab secrets init with your public key."

@@ -1,7 +1,7 @@
 """The only place that turns a reference into a secret.
 
-Belongs here: `env:`, `file:` and `sops:`. `vault:` is refused: nothing resolves it in this version. Callers keep a value
-for no longer than its use; errors name the reference and never a value.
+Belongs here: `env:`, `file:` and `sops:`. `vault:` is refused: nothing resolves it in this version. Callers keep a
+value for no longer than its use; errors name the reference and never a value.
 """
 
 from __future__ import annotations

@@ -57,6 +57,7 @@ class Reach:
             user=self.said.get(SSH_USER) or None,
             packages=Path(packages) if packages else None,
             broker_secret=self.broker_secret,
+            lab_folder=self.lab_folder,
         )
 
     def kubeconfig(self) -> Path:

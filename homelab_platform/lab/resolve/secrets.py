@@ -1,7 +1,7 @@
 """Which secrets lie on which host: those that follow from the lab, and those that it names.
 
-Belongs here: references with path, owner, mode and units; never a value. Both kinds of host are given the same list: the
-Ansible role `secrets` writes it, NixOS reads the same paths by its option.
+Belongs here: references with path, owner, mode and units; never a value. Both kinds of host are given the same list:
+the Ansible role `secrets` writes it, NixOS reads the same paths by its option.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from homelab_platform.lab.rules import (
     nixos,
     patching,
     paths,
+    people,
     ports,
     references,
     retired,
@@ -36,7 +37,7 @@ from homelab_platform.lab.rules import (
 Rule = Callable[[RuleContext], Iterable[Problem]]
 
 _FAMILIES = (
-    references, addresses, networks, firewall, dns_tls, cluster, workloads, retired, ports, storage, keys, secrets,
+    references, addresses, networks, firewall, dns_tls, cluster, workloads, retired, ports, storage, keys, people, secrets,
     streams, marts, backups, patching, paths, nixos, fit, unserved,
 )  # fmt: skip
 ALL_RULES: tuple[Rule, ...] = tuple(rule for family in _FAMILIES for rule in family.RULES)

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path as FilePath
 
 from homelab_platform.errors import Position, Problem
+from homelab_platform.lab import beside
 from homelab_platform.lab import quantities as q
 from homelab_platform.lab.context import RuleContext
-from homelab_platform.lab.host_keys import SSH_FOLDER, WIREGUARD_FOLDER
 from homelab_platform.lab.positions import Path
 from homelab_platform.wire import bech32
 
@@ -127,7 +127,7 @@ def age_recipient(ctx: RuleContext) -> Iterable[Problem]:
     )
     if secrets.backend == "sops" and by_sops and ctx.positions.written("secrets") and not secrets.recipients:
         what = "secrets are kept by SOPS, but no age recipient may read them"
-        remedy = "Add recipients: [age1…], as age-keygen prints it after 'Public key:'."
+        remedy = "Run homelab secrets init; or add recipients: [age1…]."
         yield ctx.problem(("secrets",), what, remedy, "age-recipient", key=True)
 
 
@@ -146,18 +146,16 @@ def recipient_complaint(key: str) -> Complaint | None:
     return None
 
 
-def host_key_file(ctx: RuleContext) -> Iterable[Problem]:
+def host_key(ctx: RuleContext) -> Iterable[Problem]:
     """A damaged public half, or one that two hosts share, is found out when a tunnel stays silent."""
     seen: dict[str, str] = {}
     for name in ctx.lab.hosts:
-        for folder, key, complaint in (
-            (WIREGUARD_FOLDER, ctx.loaded.host_keys.wireguard.get(name), _wireguard_complaint),
-            (SSH_FOLDER, ctx.loaded.host_keys.ssh.get(name), key_complaint),
-        ):
+        for place, complaint in ((beside.WIREGUARD, _wireguard_complaint), (beside.SSH, key_complaint)):
+            file = place.format(name)
+            key = ctx.loaded.texts.get(file)
             if key is None:
                 continue
-            file = f"{folder}/{name}.pub"
-            found = complaint(key)
+            found = complaint(key.strip())
             if found is None and key in seen:
                 found = (f"is the key of {seen[key]} too", f"Make one for {name}: homelab secrets rotate {name}.")
             if found is not None:
@@ -173,4 +171,4 @@ def _wireguard_complaint(key: str) -> Complaint | None:
     return None if whole else ("is no WireGuard key", "Restore it from git, or homelab secrets init makes it anew.")
 
 
-RULES = (ssh_key, age_recipient, host_key_file)
+RULES = (ssh_key, age_recipient, host_key)

@@ -258,4 +258,11 @@ def vault_reference(ctx: RuleContext) -> Iterable[Problem]:
         yield ctx.problem(("secrets", "backend"), what, "Write backend: sops.", "vault-reference")
 
 
-RULES = (vault_reference, secret_in_plain_text, secrets_file_in_plain_text, tfvars_in_plain_text, vault_dev_mode, secrets_provider)
+RULES = (
+    vault_reference,
+    secret_in_plain_text,
+    secrets_file_in_plain_text,
+    tfvars_in_plain_text,
+    vault_dev_mode,
+    secrets_provider,
+)

@@ -19,9 +19,9 @@ from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.layers.flows.entrances import Entrance, Entrances
 from homelab_platform.layers.flows.parameters import LOOPBACK, definition_of, has_entrance, parameters, path_of
 from homelab_platform.layers.flows.values import Given, Values
-from homelab_platform.secrets.values import lab_folder, reveal
 from homelab_platform.names import RAW_BUCKET, Say
 from homelab_platform.plan.desired import DesiredState
+from homelab_platform.secrets.values import lab_folder, reveal
 from homelab_platform.tools.endpoints import Engines, Lakehouse, NifiEndpoint, ObjectsEndpoint
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from pathlib import Path
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
 from homelab_platform.plan.broker_access import password_of
+from homelab_platform.secrets.values import change_mark, reveal
 from homelab_platform.tools.ssh.target import SshAccess, Target
 
 CONFIRM_WITHIN = 90
@@ -25,7 +26,8 @@ class HostAccess:
 
     `addresses` overrides where a host is reached, as address or address:port. `confirm_within` in seconds. `state` is a
     folder for what is handed to the tools; `packages` may hold Debian packages for hosts that reach no mirror. The
-    passwords of the lab's broker follow from `broker_secret`; None: hosts are given none.
+    passwords of the lab's broker follow from `broker_secret`; None: hosts are given none. References to secrets start
+    from `lab_folder`.
     """
 
     ssh: SshAccess
@@ -36,6 +38,31 @@ class HostAccess:
     packages: Path | None = None
     commit: str = ""
     broker_secret: str | None = field(default=None, repr=False)
+    lab_folder: Path | None = None
+
+    def secret_values(self, host: ResolvedHost) -> dict[str, str]:
+        """The secrets that are laid down on `host`, by name, to be used at once and kept nowhere.
+
+        Raises HomelabError naming the first reference that leads nowhere.
+        """
+        found = {}
+        for name, secret in host.secrets.items():
+            value = reveal(secret.reference, self._folder(host))
+            found[name] = f"{value}\n" if "\n" in value else value  # keys in several lines end with a line's end
+        return found
+
+    def secret_marks(self, host: ResolvedHost) -> str:
+        """What changes whenever one of `host`'s secrets does; empty if it has none. Tells nothing of them."""
+        if not host.secrets:
+            return ""
+        salt, folder = (self.broker_secret or "").encode(), self._folder(host)
+        marks = [change_mark(secret.reference, folder, salt) for _, secret in sorted(host.secrets.items())]
+        return hashlib.sha256(" ".join(marks).encode()).hexdigest()[:12]
+
+    def _folder(self, host: ResolvedHost) -> Path:
+        if self.lab_folder is None:
+            raise HomelabError.of(f"host/{host.name}", "its secrets are beside a lab file that is not known here")
+        return self.lab_folder
 
     def broker_password(self, host: ResolvedHost) -> str:
         """The password by which `host` publishes its readings; empty if its broker asks for none, or we do not know."""

@@ -116,6 +116,7 @@ class HostAdapter:
         if host.os == "external":
             raise HomelabError.of(desired.key, "is not installed by the platform", "Look after it where it stands.")
         way = self._way(host)
+        self.access.secret_values(host)  # one that leads nowhere is found out before anything is touched
         with opened(self._target(host), self.access.ssh) as ssh, Deploy(ssh, self.access, way.kind) as deploy:
             before = way.look(ssh)
             deploy.begin(before)
@@ -158,7 +159,8 @@ class HostAdapter:
 
     def _setup(self, way: Way, host: ResolvedHost) -> str:
         """What the host is set up with beside the lab's document: the roles or modules, and which password."""
-        return f"{way.setup(self.lab, host)} {self.access.broker_mark(host)}".rstrip()
+        marks = [self.access.broker_mark(host), self.access.secret_marks(host)]
+        return " ".join([way.setup(self.lab, host), *filter(None, marks)])
 
     def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
         """Let go of a host that left the lab: what runs there stays, but it is no longer ours to put back."""

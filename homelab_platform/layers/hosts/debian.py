@@ -24,6 +24,8 @@ from homelab_platform.tools.ssh.client import Ssh
 KIND = "files"
 BROKER_VARIABLE = "HOMELAB_MQTT_PASSWORD"
 """In the environment of a play: what the host's collector says at the broker (ansible/roles/collector)."""
+SECRET_VARIABLE = "HOMELAB_SECRET_{}"  # noqa: S105 (a name)
+"""Likewise, each secret that is laid down as a file (ansible/roles/secrets)."""
 _PROBE = Path(__file__).resolve().parents[2] / "tools" / "host" / "probe.py"
 
 
@@ -105,6 +107,8 @@ class DebianWay:
             variables["homelab_packages"] = str(access.packages)
         password = access.broker_password(task.host)
         secrets = {BROKER_VARIABLE: password} if password else {}
+        for name, value in access.secret_values(task.host).items():
+            secrets[SECRET_VARIABLE.format(name.upper().replace("-", "_"))] = value
         play = run_playbook(paths.project_path("ansible", "host.yml"), ssh, variables, task.say, secrets=secrets)
         task.say(f"{len(play.changed)} changed" if play.changed else "0 changed")
         return play.failed

@@ -16,9 +16,8 @@ import pytest
 
 from homelab_platform.agents.bridge.journal import Entry, Journal, digest_of
 from homelab_platform.agents.bridge.outlets import EntranceOutlet, Refused, Unavailable
-from homelab_platform.agents.bridge.settings import client_id, reveal, streams_of
+from homelab_platform.agents.bridge.settings import client_id, streams_of
 from homelab_platform.agents.bridge.stream import topic_says
-from homelab_platform.errors import HomelabError
 from homelab_platform.tools.endpoints import Lakehouse, MqttEndpoint
 from homelab_platform.tools.objects.client import ObjectStore
 from homelab_platform_tests.agents.bridge import bridging
@@ -308,13 +307,3 @@ def test_the_bridge_carries_the_labs_mqtt_streams_under_names_that_stay(tmp_path
     assert found == streams_of(tmp_path, own)
     assert streams_of(tmp_path, None)["environment"].broker.host == "192.168.0.5"
     assert client_id(tmp_path / "other", "lab", "environment") != found["environment"].client_id
-
-
-def test_a_password_is_found_by_its_reference_and_never_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mqtt.txt").write_text("geheim\n")
-    monkeypatch.setenv("MQTT_PASSWORD", "auch geheim")
-    assert reveal("file:mqtt.txt", tmp_path) == "geheim"
-    assert reveal("env:MQTT_PASSWORD", tmp_path) == "auch geheim"
-    for missing in ("file:none.txt", "env:NOT_SET_ANYWHERE"):
-        with pytest.raises(HomelabError, match=missing):
-            reveal(missing, tmp_path)
