@@ -37,8 +37,8 @@ from homelab_platform.lab.rules import (
 Rule = Callable[[RuleContext], Iterable[Problem]]
 
 _FAMILIES = (
-    references, addresses, networks, firewall, dns_tls, cluster, workloads, retired, ports, storage, keys, people, secrets,
-    streams, marts, backups, patching, paths, nixos, fit, unserved,
+    references, addresses, networks, firewall, dns_tls, cluster, workloads, retired, ports, storage, keys, people,
+    secrets, streams, marts, backups, patching, paths, nixos, fit, unserved,
 )  # fmt: skip
 ALL_RULES: tuple[Rule, ...] = tuple(rule for family in _FAMILIES for rule in family.RULES)
 

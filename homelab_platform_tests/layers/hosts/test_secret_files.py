@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from homelab_platform import paths
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedSecret
-from homelab_platform.layers.hosts import debian
 from homelab_platform.layers.hosts.access import HostAccess, Task
 from homelab_platform.layers.hosts.adapter import HostAdapter
 from homelab_platform.layers.hosts.debian import DebianWay
@@ -43,7 +43,7 @@ def only_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (PROJECT / "ansible" / "host.yml").read_text()
     (folder / "host.yml").unlink()
     (folder / "host.yml").write_text(text[: text.index("  roles:")] + "  roles: [secrets]\n")
-    monkeypatch.setattr(debian.paths, "project_path", tmp_path.joinpath)
+    monkeypatch.setattr(paths, "project_path", tmp_path.joinpath)
 
 
 def secret(name: str, reference: str, **how: object) -> ResolvedSecret:
