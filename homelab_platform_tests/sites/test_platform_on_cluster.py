@@ -83,6 +83,31 @@ def test_no_value_of_a_secret_is_in_what_the_chart_writes_and_only_work_with_rea
 
 
 @pytest.mark.servers
+def test_the_page_answers_under_its_own_names_and_starts_nothing_behind_an_ingress_without_sign_in(
+    tmp_path: Path,
+) -> None:
+    def page(**values: Any) -> dict[str, Any]:
+        found = rendered(tmp_path, **values)
+        (web,) = (item for item in found if item["kind"] == "Deployment" and item["metadata"]["name"] == "platform")
+        return dict(web["spec"]["template"]["spec"]["containers"][0])
+
+    ingress = {"host": "dagster.lab.example.org"}
+    for values, read_only in (
+        ({}, False),
+        ({"ingress": ingress}, True),
+        ({"ingress": ingress, "web": {"readOnly": False}}, False),
+        ({"web": {"readOnly": True}}, True),
+    ):
+        container = page(**values)
+        assert container["command"][:3] == ["python3", "-m", "homelab_platform.graph.page"]
+        assert ("--read-only" in container["command"]) is read_only, values
+    container = page(ingress=ingress)
+    names = next(one["value"] for one in container["env"] if one["name"] == "HOMELAB_PAGE_NAMES").split(",")
+    assert {"dagster.lab.example.org", "platform.somewhere.svc"} <= set(names)
+    assert container["readinessProbe"]["httpGet"]["httpHeaders"] == [{"name": "Host", "value": "localhost"}]
+
+
+@pytest.mark.servers
 @pytest.mark.parametrize(
     ("values", "complaint"),
     [

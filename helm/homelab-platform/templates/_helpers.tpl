@@ -42,6 +42,15 @@ f{{ . | sha256sum | trunc 15 }}
 - {name: HOMELAB_S3_ACCESS_KEY, secret: {{ $v.s3.secret.name }}, key: {{ $v.s3.secret.accessKey }}}
 - {name: HOMELAB_S3_SECRET_KEY, secret: {{ $v.s3.secret.name }}, key: {{ $v.s3.secret.secretKey }}}
 {{- end }}
+{{- if eq .part "web" }}
+- {name: HOMELAB_PAGE_NAMES, value: {{ include "platform.pageNames" .root | quote }}}
+{{- end }}
+# A busy node makes runs late, not red.
+- {name: DAGSTER_GRPC_TIMEOUT_SECONDS, value: "1800"}
+- {name: DAGSTER_REPOSITORY_GRPC_TIMEOUT_SECONDS, value: "1800"}
+- {name: DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS, value: "600"}
+- {name: DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS, value: "600"}
+- {name: DAGSTER_GRPC_SHUTDOWN_GRACE_PERIOD, value: "10"}
 - {name: PYTHONUNBUFFERED, value: "1"}
 - {name: PYTHONWARNINGS, value: ignore}
 # threads otherwise keep an arena of memory each, and give nothing of it back
@@ -49,6 +58,19 @@ f{{ . | sha256sum | trunc 15 }}
 - {name: MALLOC_TRIM_THRESHOLD_, value: "65536"}
 # pyarrow's own allocator (mimalloc) keeps what it once had; the system's gives it back by the two settings above
 - {name: ARROW_DEFAULT_MEMORY_POOL, value: system}
+{{- end }}
+
+{{- /* yes: the page shows everything and starts nothing. It has no sign-in, so an ingress makes it so unless somebody
+       says `readOnly: false`, having put a sign-in in front. */}}
+{{- define "platform.readOnly" -}}
+{{- if kindIs "bool" .Values.web.readOnly }}{{ ternary "yes" "no" .Values.web.readOnly }}{{ else }}{{ ternary "yes" "no" (not (empty (.Values.ingress | default dict).host)) }}{{ end }}
+{{- end }}
+
+{{- /* The names under which the page answers: a request for another is some web page's that points its own name here. */}}
+{{- define "platform.pageNames" -}}
+{{- $names := list .Release.Name (printf "%s.%s" .Release.Name .Release.Namespace) (printf "%s.%s.svc" .Release.Name .Release.Namespace) (printf "%s.%s.svc.cluster.local" .Release.Name .Release.Namespace) }}
+{{- with (.Values.ingress | default dict).host }}{{ $names = append $names . }}{{ end }}
+{{- join "," $names }}
 {{- end }}
 
 {{- define "platform.tolerations" -}}

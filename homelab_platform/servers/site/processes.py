@@ -25,6 +25,7 @@ from homelab_platform.servers.supervise.spec import Answer, Health, ProcessSpec,
 
 LOCATION = "homelab"
 DEFINITIONS = "homelab_platform.definitions"
+PAGE = "homelab_platform.graph.page"
 COLLECTOR = "homelab_platform.agents.collector.main"
 SERVERS = ("postgres", "objects")
 HOST = LOOPBACK
@@ -110,7 +111,7 @@ def _dagster(layout: Layout, site: SiteFile) -> list[ProcessSpec]:
         spec(
             "code", "dagster", "code-server", "start", *served, port=code, after=("postgres",), answer=Answer(code, "")
         ),
-        spec("ui", "dagster_webserver", *page, port=ui, after=("code",), answer=Answer(ui, "/server_info")),
+        spec("ui", PAGE, *page, port=ui, after=("code",), answer=Answer(ui, "/server_info")),
         spec("daemon", "dagster._daemon", "run", "--workspace", workspace, port=None, after=("code",), answer=None),
     ]
 
