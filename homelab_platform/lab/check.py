@@ -6,6 +6,7 @@ lab/rules/.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from homelab_platform.lab.load import LoadedLab, load_as_meant, load_lab, sort_p
 from homelab_platform.lab.model.workloads import Workload
 from homelab_platform.lab.resolve.lab import resolve
 from homelab_platform.lab.resolved import ResolvedLab
-from homelab_platform.lab.rules import ALL_RULES
+from homelab_platform.lab.rules import ALL_RULES, LOCAL_RULES
 from homelab_platform.lab.served import unserved
 
 
@@ -41,10 +42,14 @@ def lab_warnings(path: Path, catalog: Catalogue) -> list[Problem]:
 
 def _further(path: Path, catalog: Catalogue, error: HomelabError) -> list[Problem]:
     """What else would be wrong once the typing errors are put right, elsewhere than at their places."""
-    loaded = load_as_meant(path)
+    found = load_as_meant(path)
+    if found is None:
+        return []
+    loaded, left_out = found
     told = {str(problem.where) for problem in error.problems}
-    further = check_loaded(loaded, catalog)[0] if loaded is not None else []
-    return [problem for problem in further if str(problem.where) not in told]
+    further = check_loaded(loaded, catalog, partial=left_out.foundations)[0]
+    gone = re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, left_out.names))})(?![\w-])") if left_out.names else None
+    return [p for p in further if str(p.where) not in told and not (gone and gone.search(f"{p.what} {p.remedy}"))]
 
 
 def load_resolved(path: Path, catalog: Catalogue) -> ResolvedLab:
@@ -59,17 +64,22 @@ def load_resolved(path: Path, catalog: Catalogue) -> ResolvedLab:
     return resolved
 
 
-def check_loaded(loaded: LoadedLab, catalog: Catalogue) -> tuple[list[Problem], ResolvedLab | None]:
-    """The problems of a loaded lab, and what it resolves to when it can be resolved at all."""
+def check_loaded(
+    loaded: LoadedLab, catalog: Catalogue, *, partial: bool = False
+) -> tuple[list[Problem], ResolvedLab | None]:
+    """The problems of a loaded lab, and what it resolves to when it can be resolved at all.
+
+    Of a `partial` lab, from which hosts and the like were left out, only what is said of things that stand there.
+    """
     loaded = expand(loaded, catalog)
     problems = list(catalogue_problems(loaded, catalog))
     resolved: ResolvedLab | None = None
     try:
         resolved = resolve(loaded, catalog)
     except HomelabError as error:
-        problems += error.problems
+        problems += () if partial else error.problems
     context = RuleContext(loaded, catalog, resolved)
-    for rule in ALL_RULES:
+    for rule in LOCAL_RULES if partial else ALL_RULES:
         problems += rule(context)
     return sort_problems(problems), resolved
 

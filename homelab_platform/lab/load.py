@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -22,6 +22,9 @@ from homelab_platform.lab.model.lab import LANGUAGE_VERSION, Lab
 from homelab_platform.lab.positions import Mark, Positions
 from homelab_platform.lab.positions import Path as KeyPath
 from homelab_platform.lab.yaml_reader import Document, read_yaml
+
+if TYPE_CHECKING:
+    from homelab_platform.lab.meant import LeftOut
 
 SECTIONS_OF_NAMES = ("hosts", "people", "workloads", "streams", "tasks")  # joined by name over several files
 HELM_WORDS = "Helm reads it as a boolean: write true or false, or quote it."
@@ -49,6 +52,7 @@ class _Joined:
     data: dict[str, Any] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    mended: list[Problem] = field(default_factory=list)  # as problems, and the rest is read as if they were put right
     marts: dict[str, MartText] = field(default_factory=dict)
 
 
@@ -59,7 +63,7 @@ def load_lab(path: Path) -> LoadedLab:
     """
     joined = _read(path)
     lab, found = _validate(joined)
-    problems = [*joined.problems, *found]
+    problems = [*joined.mended, *joined.problems, *found]
     if lab is not None:
         problems += service_problems(lab, joined.positions)
     if lab is None or problems:
@@ -67,8 +71,10 @@ def load_lab(path: Path) -> LoadedLab:
     return _loaded(lab, joined.positions, joined, path)
 
 
-def load_as_meant(path: Path) -> LoadedLab | None:
-    """The lab that a file with typing errors was probably meant to be, for rules to read; None when nobody can say."""
+def load_as_meant(path: Path) -> tuple[LoadedLab, LeftOut] | None:
+    """The lab that a file with typing errors was probably meant to be, for rules to read, and what had to be left out
+    of it; None when it cannot be told.
+    """
     from homelab_platform.lab.meant import meant
 
     try:
@@ -78,8 +84,8 @@ def load_as_meant(path: Path) -> LoadedLab | None:
     found = meant(joined.data, joined.positions) if not joined.problems else None
     if found is None:
         return None
-    lab, positions = found
-    return _loaded(lab, positions, joined, path)
+    lab, positions, left_out = found
+    return _loaded(lab, positions, joined, path), left_out
 
 
 def _loaded(lab: Lab, positions: Positions, joined: _Joined, path: Path) -> LoadedLab:
@@ -158,7 +164,7 @@ def _name(joined: _Joined, path: Path) -> str:
 
 def _take(joined: _Joined, path: Path) -> tuple[Document, dict[str, Any]]:
     file = _name(joined, path)
-    document = read_yaml(_bytes(path), file)
+    document = read_yaml(_bytes(path), file, joined.mended)
     joined.files.append(path)
     data = _mapping(document, file)
     joined.problems += _helm_words(document, file)
@@ -308,7 +314,7 @@ def _public_keys(lab: Lab, folder: Path) -> dict[str, str]:
             if " " in key or "\x00" in key or key in keys:
                 continue
             try:
-                lines = (folder / key).read_bytes()[:16384].decode("utf-8-sig").splitlines()
+                lines = (folder / Path(key).expanduser()).read_bytes()[:16384].decode("utf-8-sig").splitlines()
             except (OSError, ValueError):
                 continue
             text = "\n".join(line.strip() for line in lines if line.strip() and not line.strip().startswith("#"))

@@ -1,76 +1,125 @@
 """What a lab with typing errors was probably meant to be, so that all its problems can be told at once.
 
 Belongs here: guesses from validation errors: a known key for a misspelt one, the word or value that the message itself
-proposes, and otherwise leaving the value out. The result is read by rules only, never resolved for use. Where a guess
-would make rules tell of things that are not so (an address left out, a host without its board), there is none.
+proposes, and otherwise leaving out the least that makes the rest a lab. The result is read by rules only, never
+resolved for use. What was left out is said, so that no rule tells of things that are not so.
 """
 
 from __future__ import annotations
 
 import copy
 import re
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from homelab_platform.lab import quantities as q
-from homelab_platform.lab.model.errors import known_keys, literal_words
+from homelab_platform.lab.model.errors import known_keys, literal_words, meant_key
 from homelab_platform.lab.model.lab import Lab
 from homelab_platform.lab.positions import Path, Positions
 
-ROUNDS = 3
+ROUNDS = 6
 _PROPOSED = re.compile(r"(?:Write|The network is|Did you mean) ([^\s\[\]{}]+?)[.?]")
-_LEAVE_OUT = ("workloads", "streams", "tasks", "logs", "alerts", "nix", "tooling", "people", "patching", "locale")
+_HARMLESS = ("workloads", "streams", "tasks", "logs", "alerts", "nix", "tooling", "people", "patching", "locale")
+"""Sections whose parts may be missing without a rule of another section telling of it."""
 
 
 class _NoGuessError(Exception):
     """A mistake that leaves nothing to guess from."""
 
 
-def meant(data: dict[str, Any], positions: Positions) -> tuple[Lab, Positions] | None:
-    """The lab that `data` was probably meant to be, with its positions; None when that cannot be guessed."""
+@dataclass
+class LeftOut:
+    """What is not in the guess: paths, and the names of hosts and the like that others may refer to."""
+
+    paths: set[Path] = field(default_factory=set)
+
+    @property
+    def names(self) -> set[str]:
+        """Names that a person chose and that are gone from the guess."""
+        return {str(path[1]) for path in self.paths if len(path) == 2}
+
+    def covers(self, path: Path) -> bool:
+        """Whether what stands at `path` is gone with something that holds it."""
+        return any(path[: len(gone)] == gone for gone in self.paths)
+
+    @property
+    def foundations(self) -> bool:
+        """Whether something is gone that whole families of rules reckon with."""
+        return any(path[0] not in _HARMLESS for path in self.paths)
+
+
+def meant(data: dict[str, Any], positions: Positions) -> tuple[Lab, Positions, LeftOut] | None:
+    """The lab that `data` was probably meant to be, its positions, what was left out; None when nothing can be told."""
     guess, marks = copy.deepcopy(data), dict(positions.marks)
     tried: set[Path] = set()
+    left_out = LeftOut()
     for _ in range(ROUNDS):
         try:
-            return Lab.model_validate(guess), Positions(positions.file, marks)
+            return Lab.model_validate(guess), Positions(positions.file, marks), left_out
         except ValidationError as error:
             try:
-                _round(guess, marks, error.errors(include_url=False), tried)
+                _round(guess, marks, error.errors(include_url=False), tried, left_out)
             except _NoGuessError:
                 return None
     return None
 
 
-def _round(data: dict[str, Any], marks: dict[Path, Any], details: list[ErrorDetails], tried: set[Path]) -> None:
+def _round(
+    data: dict[str, Any], marks: dict[Path, Any], details: list[ErrorDetails], tried: set[Path], left_out: LeftOut
+) -> None:
     """One guess for every mistake. A key may be missing only because it is misspelt: then the next round tells."""
     misspelt = any(detail["type"] == "extra_forbidden" for detail in details)
     for detail in reversed(details):
-        if detail["type"] == "missing" and not misspelt:
-            raise _NoGuessError
-        if detail["type"] != "missing":
-            _mend(data, marks, detail, tried)
+        if detail["type"] == "missing":
+            if not misspelt:
+                _leave_out(data, tuple(detail["loc"])[:-1], left_out)
+        else:
+            _mend(data, marks, detail, tried, left_out)
 
 
-def _mend(data: dict[str, Any], marks: dict[Path, Any], detail: ErrorDetails, tried: set[Path]) -> None:
+def _leave_out(data: dict[str, Any], path: Path, left_out: LeftOut) -> None:
+    """Leave out the named thing that holds `path`, or the key itself where it is no part of one."""
+    if left_out.covers(path):
+        return
+    whole = path[: 3 if path[:2] == ("backups", "to") else 2]
+    parent: Any = data
+    for part in whole[:-1]:
+        parent = parent.get(part) if isinstance(parent, dict) else None
+    if not whole or not isinstance(parent, dict) or whole[-1] not in parent:
+        raise _NoGuessError
+    del parent[whole[-1]]
+    left_out.paths.add(whole)
+
+
+def _mend(
+    data: dict[str, Any], marks: dict[Path, Any], detail: ErrorDetails, tried: set[Path], left_out: LeftOut
+) -> None:
     path: Path = tuple(detail["loc"])
+    if left_out.covers(path):
+        return
     if detail["type"] == "extra_forbidden":
-        _rename(data, marks, path, q.nearest(str(path[-1]), known_keys(Lab, path[:-1])))
+        _rename(data, marks, path, meant_key(str(path[-1]), known_keys(Lab, path[:-1])))
         return
     if path and path[-1] == "[key]":
         better = re.sub(r"[^a-z0-9]+", "-", str(path[-2]).lower()).strip("-")[:63].strip("-")
         _rename(data, marks, path[:-1], better or None)
         return
-    parent, key, where = _target(data, path)
+    try:
+        parent, key, where = _target(data, path)
+    except _NoGuessError:
+        _leave_out(data, path, left_out)
+        return
     proposed = None if where in tried else _proposal(detail)
     tried.add(where)
     if proposed is not None and not isinstance(parent[key], (dict, list)):
         parent[key] = proposed
-    elif isinstance(parent, dict) and path[0] in _LEAVE_OUT:
+    elif isinstance(parent, dict) and path[0] in _HARMLESS:
         del parent[key]
     else:
-        raise _NoGuessError
+        _leave_out(data, path, left_out)
 
 
 def _target(data: Any, path: Path) -> tuple[Any, Any, Path]:

@@ -120,12 +120,12 @@ def duration(value: Any) -> int | float:
     text = _text(value, "a duration such as 30d")
     parts = _DURATION.findall(text)
     if not parts or "".join(n + u for n, u in parts) != text:
-        guess = re.fullmatch(r"(\d+)\s*(second|minute|hour|day|week|year)s?", text)
-        unit = f"Write {guess[1]}{guess[2][0]}." if guess else "Write a number and a unit: 10s, 15m, 12h, 30d, 2w, 1y."
+        guess = re.fullmatch(r"(\d+)\s*(s|m|h|d|w|y)(?:ec|ecs|econds?|in|ins|inutes?|rs?|ours?|ays?|eeks?|ears?)", text)
+        unit = f"Write {guess[1]}{guess[2]}." if guess else "Write a number and a unit: 10s, 15m, 12h, 30d, 2w, 1y."
         raise Bad(f"{shown(text)} is not a duration", unit)
     seconds = sum(int(n) * (_DURATION_UNITS[u] if u != "ms" else 0.001) for n, u in parts)
     if seconds <= 0:
-        raise Bad(f"{text} is no time at all", "Write a duration above zero, such as 30d.")
+        raise Bad(f"{text}: a duration must be greater than 0", "Write 30d, for example.")
     if seconds > 1000 * _DURATION_UNITS["y"]:
         raise Bad(f"{text} is more than a thousand years", "Leave it out to keep for ever.")
     return int(seconds) if seconds == int(seconds) else seconds
@@ -157,7 +157,7 @@ def cpu(value: Any) -> int:
 def name(value: Any) -> str:
     """A name of a host, workload, person …: a DNS label (RFC 1123), so that it can be a hostname everywhere."""
     if value is None:
-        raise Bad("nothing stands here, a name is due", "Write a value, or leave the key out.")
+        raise Bad("missing name", "Write one, or leave the key out.")
     text = value.strip() if isinstance(value, str) else shown(value)
     if _NAME.fullmatch(text):
         return text

@@ -200,9 +200,21 @@ def decode(raw: bytes, file: str) -> str:
         ) from None
 
 
-def read_yaml(raw: bytes, file: str) -> Document:
-    """Reads one document; raises HomelabError with every problem found."""
-    text = decode(raw, file)
+def read_yaml(raw: bytes, file: str, problems: list[Problem] | None = None) -> Document:
+    """Reads one document; raises HomelabError with every problem found.
+
+    With `problems`, those after which the rest can still be read (a doubled key, a colon without its space) go there.
+    """
+    document, found = _read(decode(raw, file), file)
+    if found and problems is None:
+        raise HomelabError(found)
+    if problems is not None:
+        problems += found
+    return document
+
+
+def _read(text: str, file: str) -> tuple[Document, list[Problem]]:
+    """The document, and the problems after which it could still be read. Raises HomelabError where it cannot."""
     reader = _Reader(file, iter(()))
     try:
         reader.events = yaml.parse(text, Loader=yaml.CSafeLoader)
@@ -210,10 +222,33 @@ def read_yaml(raw: bytes, file: str) -> Document:
     except yaml.reader.ReaderError:
         raise HomelabError([*reader.problems, _unreadable(text, file)]) from None
     except yaml.MarkedYAMLError as error:
-        raise HomelabError([*reader.problems, _syntax(error, text, file)]) from None
-    if reader.problems:
-        raise HomelabError(reader.problems)
-    return Document(data, reader.marks, reader.plain_words)
+        mended = _unglued(text, file, error)
+        if mended is None:
+            raise HomelabError([*reader.problems, _syntax(error, text, file)]) from None
+        document, found = _read(mended[0], file)
+        return document, [mended[1], *found]
+    return Document(data, reader.marks, reader.plain_words), reader.problems
+
+
+_GLUED = re.compile(r"^(\s*(?:- )?[A-Za-z][\w-]*):(?=[^\s:/\\'\"])(?!\S*: )(.*)$")
+
+
+def _unglued(text: str, file: str, error: yaml.MarkedYAMLError) -> tuple[str, Problem] | None:
+    """The text with a space after the colon whose lack stopped the reading, and the problem; None if that is not why.
+
+    The parser stops at that line or at the one below it.
+    """
+    mark = error.problem_mark or error.context_mark
+    at = mark.line if mark else 0
+    lines = text.split("\n")
+    for number in (at - 1, at):
+        found = _GLUED.match(lines[number]) if 0 <= number < len(lines) else None
+        if found:
+            where = Position(file, number + 1, len(found[1]) + 1)
+            remedy = f"Write {found[1].strip()}: {found[2].strip()}"
+            lines[number] = f"{found[1]}: {found[2]}"
+            return "\n".join(lines), Problem(where, "a space is missing after the colon", remedy, "yaml")
+    return None
 
 
 def _document(reader: _Reader) -> Any:

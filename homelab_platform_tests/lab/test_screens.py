@@ -73,7 +73,7 @@ CASES = {
     ),
     "nothing where something is due": (
         "lab:\n",
-        "lab.yaml:1:5: lab: nothing stands here, a name is due\n    Write a value, or leave the key out.",
+        "lab.yaml:1:5: lab: missing name\n    Write one, or leave the key out.",
     ),
     "a lab of the future": (
         "version: 2\nlab: x\n",

@@ -41,13 +41,38 @@ def _problem(detail: ErrorDetails, model: type[BaseModel], positions: Positions)
         known = sorted(known_keys(model, path[:-1]))
         prefix = _owner(path)
         where = positions.key(*path)
-        return Problem(where, f"{prefix}unknown key {name}", q.did_you_mean(name, known, "Keys"), "unknown-key")
+        near = meant_key(name, known)
+        remedy = f"Did you mean {near}?" if near else q.did_you_mean(name, known, "Keys")
+        return Problem(where, f"{prefix}unknown key {name}", remedy, "unknown-key")
     if kind == "missing":
         return Problem(
             positions.key(*path[:-1]), f"{_owner(path)}{path[-1]} is missing", _missing(model, path), "missing"
         )
     what, remedy = _said(detail, positions.raw(*path))
     return Problem(positions.at(*path), f"{_owner(path)}{path[-1]}: {what}" if path else what, remedy, "value")
+
+
+_ELSEWHERE = {
+    "workloads": ("services", "apps", "applications", "containers", "deployments", "charts", "releases"),
+    "hosts": ("machines", "nodes", "servers", "devices", "inventory"),
+    "people": ("users", "accounts", "admins", "members"),
+    "streams": ("sensors", "metrics", "readings", "telemetry"),
+    "network": ("networks", "networking", "lan"),
+    "backups": ("backup", "snapshots"),
+    "patching": ("updates", "upgrades", "maintenance"),
+    "alerts": ("notifications", "notify", "alerting"),
+    "address": ("ip", "ip_address", "ipv4"),
+    "memory": ("ram", "mem"),
+    "ssh": ("keys", "ssh_keys", "authorized_keys"),
+}
+"""What other tools call our keys."""
+
+
+def meant_key(name: str, known: Iterable[str]) -> str | None:
+    """The key that somebody who wrote `name` most likely meant: near in spelling, or another tool's word for it."""
+    words = set(known)
+    near = q.nearest(name, words)
+    return near or next((ours for ours, theirs in _ELSEWHERE.items() if ours in words and name.lower() in theirs), None)
 
 
 _NAMED = ("hosts", "people", "workloads", "streams", "tasks")
@@ -98,13 +123,20 @@ def _said(detail: ErrorDetails, raw: str | None) -> tuple[str, str]:
         words = literal_words(context.get("expected", ""))
         return f"{typed or 'nothing'} is not one of {', '.join(words)}", q.did_you_mean(str(value), words)
     if kind in _TYPES:
-        like, remedy = _TYPES[kind]
-        if value is None:
-            return f"nothing stands here, {like} is due", "Write a value, or leave the key out."
-        return f"{typed} is not {like}", remedy.format(raw=typed)
+        return _wrong_type(detail, typed)
     if kind == "string_pattern_mismatch":
         return f"{typed} does not look right", f"It must match {context.get('pattern', '')}."
     return f"{typed}: {detail['msg'].removeprefix('Input ').lower()}", "Change it to fit."
+
+
+def _wrong_type(detail: ErrorDetails, typed: str) -> tuple[str, str]:
+    like, remedy = _TYPES[detail["type"]]
+    value = detail["input"]
+    if detail["type"] == "dict_type" and isinstance(value, list) and detail["loc"][-1:] == ("ports",):
+        return "ports have names here", "Write ports: {http: 8080}; what the LAN sees is expose:."
+    if value is None:
+        return f"missing value, {like} is needed", "Write a value, or leave the key out."
+    return f"{typed} is not {like}", remedy.format(raw=typed)
 
 
 def literal_words(expected: str) -> list[str]:

@@ -59,6 +59,8 @@ class Target(Node):
 
 
 def _keep(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise q.Bad(f"{value} has no unit", f"Write {value}d, or {{daily: {value}}}.")
     if isinstance(value, str):
         seconds = q.duration(value)
         return {"daily": max(1, round(seconds / 86_400))}

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from homelab_platform.lab import quantities as q
 from homelab_platform.lab.model.fields import Address, Cpu, Free, Many, Name, Named, Node, Port, Size, Version
 from homelab_platform.lab.model.people import Role
 
@@ -34,6 +35,8 @@ class Expose(Node):
     @classmethod
     def from_short(cls, value: Any) -> Any:
         """A way, an address or a hostname."""
+        if isinstance(value, bool):
+            raise q.Bad(f"expose: {str(value).lower()} does not say how", f"Write one of {', '.join(_WAYS)}.")
         if not isinstance(value, str):
             return value
         if value in _WAYS:

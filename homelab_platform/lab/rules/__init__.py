@@ -41,5 +41,8 @@ _FAMILIES = (
     secrets, streams, marts, backups, patching, paths, nixos, fit, unserved,
 )  # fmt: skip
 ALL_RULES: tuple[Rule, ...] = tuple(rule for family in _FAMILIES for rule in family.RULES)
+_OF_WHAT_IS_WRITTEN = (addresses, networks, dns_tls, retired, keys, secrets, streams, marts, paths, unserved)
+LOCAL_RULES: tuple[Rule, ...] = tuple(rule for family in _OF_WHAT_IS_WRITTEN for rule in family.RULES)
+"""Rules that judge what stands in the file and never tell of something that is missing."""
 
-__all__ = ["ALL_RULES", "Rule", "RuleContext"]
+__all__ = ["ALL_RULES", "LOCAL_RULES", "Rule", "RuleContext"]

@@ -44,7 +44,7 @@ def ssh_key(ctx: RuleContext) -> Iterable[Problem]:
 def _file_complaint(folder: FilePath, key: str) -> Complaint | None:
     if "\\" in key or "\x00" in key:
         return None  # windows_path speaks of it
-    file = folder / key
+    file = folder / FilePath(key).expanduser()
     try:
         status = file.stat()
         text = file.read_bytes()[:MAX_BYTES].decode("utf-8-sig")
