@@ -200,6 +200,10 @@ def decode(raw: bytes, file: str) -> str:
         ) from None
 
 
+MOST_MENDS = 50
+"""Colons without their space that are mended in one file; more than that is another kind of text."""
+
+
 def read_yaml(raw: bytes, file: str, problems: list[Problem] | None = None) -> Document:
     """Reads one document; raises HomelabError with every problem found.
 
@@ -213,7 +217,7 @@ def read_yaml(raw: bytes, file: str, problems: list[Problem] | None = None) -> D
     return document
 
 
-def _read(text: str, file: str) -> tuple[Document, list[Problem]]:
+def _read(text: str, file: str, mends: int = MOST_MENDS) -> tuple[Document, list[Problem]]:
     """The document, and the problems after which it could still be read. Raises HomelabError where it cannot."""
     reader = _Reader(file, iter(()))
     try:
@@ -222,10 +226,10 @@ def _read(text: str, file: str) -> tuple[Document, list[Problem]]:
     except yaml.reader.ReaderError:
         raise HomelabError([*reader.problems, _unreadable(text, file)]) from None
     except yaml.MarkedYAMLError as error:
-        mended = _unglued(text, file, error)
+        mended = _unglued(text, file, error) if mends else None
         if mended is None:
             raise HomelabError([*reader.problems, _syntax(error, text, file)]) from None
-        document, found = _read(mended[0], file)
+        document, found = _read(mended[0], file, mends - 1)
         return document, [mended[1], *found]
     return Document(data, reader.marks, reader.plain_words), reader.problems
 

@@ -36,7 +36,7 @@ class Expose(Node):
     def from_short(cls, value: Any) -> Any:
         """A way, an address or a hostname."""
         if isinstance(value, bool):
-            raise q.Bad(f"expose: {str(value).lower()} does not say how", f"Write one of {', '.join(_WAYS)}.")
+            raise q.Bad(f"{str(value).lower()} does not say how", f"Write one of {', '.join(_WAYS)}.")
         if not isinstance(value, str):
             return value
         if value in _WAYS:
