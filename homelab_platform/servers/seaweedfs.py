@@ -12,6 +12,7 @@ import secrets
 import shutil
 import signal
 import sysconfig
+import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from homelab_platform.servers.supervise.spec import Answer, Health, ProcessSpec
 GRPC_OFFSET = 10000  # SeaweedFS derives each gRPC port from the HTTP port
 VOLUME_MIB = 1024
 SECURITY_FILE = "security.toml"
+TLS_FOLDER = "tls"
+PARTS = "seaweedfs-parts"
+"""The common name of the certificate by which its parts know each other."""
 ADDRESS = LOOPBACK
 SIGNING = (
     "WEED_JWT_SIGNING_KEY",
@@ -71,7 +75,7 @@ def prepare(folder: Path, access_key: str, secret_key: str) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     (folder / "data").mkdir(exist_ok=True)
-    _keep_encryption_key(folder / SECURITY_FILE)
+    _write_security(folder)
     identity = {
         "name": "site",
         "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
@@ -83,18 +87,33 @@ def prepare(folder: Path, access_key: str, secret_key: str) -> None:
         json.dump({"identities": [identity]}, file)
 
 
-def _keep_encryption_key(file: Path) -> None:
-    """The key of SSE-S3 in SeaweedFS's own settings file (`s3.sse.kek`, 256 bits in hexadecimal digits)."""
-    if file.exists():
-        return
-    write_whole(file, f'[s3.sse]\nkek = "{secrets.token_hex(32)}"\n')
+def _write_security(folder: Path) -> None:
+    """SeaweedFS's own settings file: mutual TLS between its parts, and the key of SSE-S3 (256 bits), made once.
+
+    gRPC and the master's HTTP have no other way of asking who calls: without it any account of this machine reads keys,
+    and deletes files, by `weed shell`. Certificates are of an authority whose key stays in this folder, and only their
+    one name is let in.
+    """
+    from homelab_platform.tools.certificates import ensure_certificate
+
+    file, keystore = folder / SECURITY_FILE, folder / TLS_FOLDER / "parts.pem"
+    authority = ensure_certificate(folder / TLS_FOLDER, [ADDRESS, "localhost"], keystore, subject=PARTS, client=True)
+    try:
+        kek = str(tomllib.loads(file.read_text())["s3"]["sse"]["kek"])
+    except FileNotFoundError:
+        kek = secrets.token_hex(32)
+    sections = [f'[s3.sse]\nkek = "{kek}"', f"[grpc]\nca = {json.dumps(str(authority))}"]
+    own = f"cert = {json.dumps(str(keystore))}\nkey = {json.dumps(str(keystore))}\n"
+    sections += [f'[grpc.{part}]\n{own}allowed_commonNames = "{PARTS}"' for part in ("master", "volume", "filer", "s3")]
+    sections += [f"[grpc.client]\n{own}", f"[https.master]\n{own}ca = {json.dumps(str(authority))}"]
+    write_whole(file, "\n".join(sections) + "\n")
 
 
 def process(folder: Path, chosen: SeaweedPorts, *, signing_key: str | None = None) -> ProcessSpec:
     """The server as the supervisor runs it.
 
-    `signing_key` names the secret that its parts prove themselves to each other with: without it anybody on this
-    machine could read every object past the S3 gateway, straight from filer or volume server.
+    `signing_key` names the secret by which filer and volume server know their callers over HTTP: without it anybody on
+    this machine could read every object past the S3 gateway. gRPC and the master ask for certificates (prepare).
 
     Telemetry is off, and so is everything that listens without being used (Iceberg, Lance, WebDAV, metrics). The
     site's own key may make users and keys (tools/objects/access.py). Volumes
@@ -147,8 +166,8 @@ def process(folder: Path, chosen: SeaweedPorts, *, signing_key: str | None = Non
         },
         secrets={variable: signing_key for variable in SIGNING if signing_key},
         port=chosen.s3,
-        # the gateway answers seconds before the master knows a place to write to: ask for both
-        health=Health((Answer(chosen.s3, "/healthz"), Answer(chosen.master, "/dir/status", '"DataNodes"'))),
+        # The gateway answers seconds before the master knows a place to write to. The volume server says that it does.
+        health=Health((Answer(chosen.s3, "/healthz"), Answer(chosen.volume, "/healthz"))),
         litter=tuple(f"/tmp/seaweedfs-{part}-grpc-{port + GRPC_OFFSET}.sock" for part, port in asdict(chosen).items()),  # noqa: S108
         # SIGTERM always takes 15 s here, which it waits for a stream to itself. Each acknowledged write has reached the
         # kernel by then, and a kill is what it must survive anyway (tested), so nothing is won by waiting.

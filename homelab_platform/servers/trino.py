@@ -95,9 +95,10 @@ def prepare(
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         place.chmod(0o700)
     names = ["localhost", ADDRESS, *([f"trino.{lab.network.domain}"] if lab is not None else [])]
+    from homelab_platform.tools import certificates
     from homelab_platform.tools.trino import people
 
-    people.ensure_certificate(folder, names, etc / KEYSTORE)
+    certificates.ensure_certificate(folder, names, etc / KEYSTORE, subject="trino")
     known = _kept(folder / PEOPLE, [a.name for a in config.accounts if a.name != PLATFORM_USER])
     logins = {**known, **{n: p for n, p in (passwords or {}).items() if n in known}, PLATFORM_USER: password}
     hashes = etc / "password.db"

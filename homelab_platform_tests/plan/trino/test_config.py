@@ -17,6 +17,7 @@ from homelab_platform.plan.trino import config as trino_config
 from homelab_platform.plan.trino.helm import helm_values
 from homelab_platform.plan.trino.limits import GI, MI, limits_of
 from homelab_platform.servers import trino as server
+from homelab_platform.tools.certificates import ensure_certificate
 from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint, PostgresEndpoint
 from homelab_platform.tools.trino import people as trino_people
 
@@ -202,11 +203,11 @@ def test_the_password_file_keeps_what_still_fits() -> None:
 
 def test_the_authority_stays_while_the_certificate_is_renewed(tmp_path: Path) -> None:
     keystore = tmp_path / "trino.pem"
-    authority = trino_people.ensure_certificate(tmp_path, ["localhost", "127.0.0.1"], keystore)
+    authority = ensure_certificate(tmp_path, ["localhost", "127.0.0.1"], keystore, subject="trino")
     before, own = authority.read_bytes(), keystore.read_bytes()
-    trino_people.ensure_certificate(tmp_path, ["127.0.0.1", "localhost"], keystore)
+    ensure_certificate(tmp_path, ["127.0.0.1", "localhost"], keystore, subject="trino")
     assert keystore.read_bytes() == own
-    trino_people.ensure_certificate(tmp_path, ["localhost", "127.0.0.1", "trino.lab.example.org"], keystore)
+    ensure_certificate(tmp_path, ["localhost", "127.0.0.1", "trino.lab.example.org"], keystore, subject="trino")
     assert keystore.read_bytes() != own
     assert authority.read_bytes() == before
     assert keystore.stat().st_mode & 0o777 == 0o600
