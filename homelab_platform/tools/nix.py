@@ -10,6 +10,7 @@ copy's flake.lock stays with the site and pins the inputs from the first build o
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -28,6 +29,9 @@ KEPT = ("flake.lock", "lab.json")
 INPUTS_MARK = "    # nix.inputs of the lab:"
 """Where flake.nix takes in what a lab adds: the inputs of a flake can be written, but not computed."""
 OWN_INPUTS = ("nixpkgs", "nixos-raspberrypi")
+OLDEST = (2, 18)
+"""The oldest nix that nixpkgs takes (lib/minfeatures.nix)."""
+PLATFORMS = {"amd64": "x86_64-linux", "arm64": "aarch64-linux"}
 LONGEST_BUILD = 4 * 3600.0
 
 
@@ -41,7 +45,43 @@ def find_nix() -> str:
             "Install it (the package nix-bin, or the installer of nixos.org), or build images by Docker: "
             "scripts/build-image.sh.",
         )
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    version = re.search(r"(\d+)\.(\d+)", said)
+    if version and (int(version[1]), int(version[2])) < OLDEST:
+        raise HomelabError.of(
+            "nix",
+            f"{said} is too old to build NixOS: nixpkgs asks for {OLDEST[0]}.{OLDEST[1]}",
+            "Debian 12 and Raspberry Pi OS 12 have 2.8. Use the installer of nixos.org, or build images by Docker: "
+            "scripts/build-image.sh HOST --builder docker.",
+        )
     return found
+
+
+def lab_builders(lab: ResolvedLab) -> list[str]:
+    """The hosts that build for others (nix.builders), each as a line of nix' own `builders` setting."""
+    lines = []
+    for name in (lab.settings.get("nix") or {}).get("builders") or ():
+        host = lab.hosts.get(name)
+        if host is None:
+            continue
+        told = host.services.get("remote-builder") or {}
+        systems = ",".join(told.get("systems") or [PLATFORMS[host.arch]])
+        address = host.address or host.vpn_address or name
+        lines.append(f"ssh-ng://{told.get('user', 'build')}@{address} {systems} - {told.get('jobs', 2)}")
+    return lines
+
+
+def builds_for(platform: str, builders: Sequence[str]) -> bool:
+    """Whether this machine builds for a platform (aarch64-linux): itself, by its own builders or by `builders`."""
+    shown = subprocess.run(
+        [find_nix(), *FEATURES, "show-config"], capture_output=True, text=True, check=False
+    ).stdout.splitlines()
+    settings = dict(line.split(" = ", 1) for line in shown if " = " in line)
+    own = {settings.get("system", ""), *settings.get("extra-platforms", "").split()}
+    named = [settings.get("builders", ""), *builders]
+    files = [Path(word[1:]) for text in named for word in text.split() if word.startswith("@")]
+    named += [file.read_text() for file in files if file.is_file()]
+    return platform in own or any(platform in text for text in named)
 
 
 def flake_files(folder: Path) -> list[Path]:
@@ -112,17 +152,47 @@ def build_system(lab: ResolvedLab, host: str, state: Path, say: Say) -> str:
     """Build the whole system of a host and return its store path. Raises HomelabError with the builder's last words."""
     flake = flake_of(lab, state)
     attribute = f'path:{flake}#nixosConfigurations."{host}".config.system.build.toplevel'
-    words = ["build", "--no-link", "--print-out-paths", "--print-build-logs", *overridden_inputs(lab), attribute]
+    helpers = lab_builders(lab)
+    hands = (
+        ["--builders", " ; ".join(["@/etc/nix/machines", *helpers]), "--builders-use-substitutes"] if helpers else []
+    )
+    words = [
+        "build",
+        "--no-link",
+        "--print-out-paths",
+        "--print-build-logs",
+        *hands,
+        *overridden_inputs(lab),
+        attribute,
+    ]
     done = _nix(words, f"host/{host}", say)
     return done.splitlines()[-1].strip()
 
 
+def build_at_host(lab: ResolvedLab, host: str, state: Path, ssh: Ssh, say: Say) -> str:
+    """Evaluate a host's system here and have the host itself build it; its store path.
+
+    Raises HomelabError with the last words of either.
+    """
+    attribute = f'path:{flake_of(lab, state)}#nixosConfigurations."{host}".config.system.build.toplevel.drvPath'
+    recipe = _nix(["eval", "--raw", *overridden_inputs(lab), attribute], f"host/{host}", say).strip()
+    _copy([recipe, "--derivation"], ssh, say)
+    say(f"building {recipe} at the host")
+    done = ssh.run(f"nix-store --realise {shlex.quote(recipe)}", timeout=LONGEST_BUILD, doing="building its system")
+    return done.text.splitlines()[-1].strip()
+
+
 def copy_closure(system: str, ssh: Ssh, say: Say) -> None:
-    """Copy a system with all that it needs to the host of `ssh`."""
+    """Copy a system with all that it needs to the host of `ssh`; nothing if the host built it itself."""
+    if Path(system).exists():
+        _copy(["--substitute-on-destination", system], ssh, say)
+
+
+def _copy(words: Sequence[str], ssh: Ssh, say: Say) -> None:
     target = ssh.target
     options = shlex.join([*ssh.options(), "-p", str(target.port)])
     store = f"ssh-ng://{target.user}@{target.address}"
-    _nix(["copy", "--to", store, "--substitute-on-destination", system], target.where, say, {"NIX_SSHOPTS": options})
+    _nix(["copy", "--to", store, *words], target.where, say, {"NIX_SSHOPTS": options})
 
 
 def closure_difference(before: str, after: str) -> list[str]:
@@ -137,21 +207,22 @@ def closure_difference(before: str, after: str) -> list[str]:
 
 def _nix(words: Sequence[str], where: str, say: Say, further: dict[str, str] | None = None) -> str:
     """Run nix, show what it builds, return its standard output."""
-    process = subprocess.Popen(
-        [find_nix(), *FEATURES, *words],
+    command = [find_nix(), *FEATURES, *words]
+    last: list[str] = []
+    with subprocess.Popen(
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **(further or {})},
-    )
-    last: list[str] = []
-    for line in process.stderr or ():
-        last = [*last[-19:], line.rstrip()]
-        if line.startswith(("building", "copying", "these ")):
-            say(line.strip())
-    output = process.stdout.read() if process.stdout else ""
-    if process.wait() != 0:
-        wrong = next((text for text in last if text.startswith("error:")), last[-1] if last else "without a word")
+    ) as process:
+        for line in process.stderr or ():
+            last = [*last[-19:], line.rstrip()]
+            if line.startswith(("building", "copying", "these ")):
+                say(line.strip())
+        output = process.stdout.read() if process.stdout else ""
+    if process.returncode != 0:
+        wrong = next((text for text in last if text.startswith("error:")), last[-1] if last else "no error message")
         raise HomelabError.of(where, f"nix {words[0]} failed: {wrong}", "\n    ".join(last[-8:]))
     return output

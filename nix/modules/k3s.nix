@@ -6,7 +6,8 @@ let
   first = lib.head cluster.servers;
   isServer = host.k3s == "server";
   isFirst = host.name == first;
-  isAlone = lib.length (cluster.servers ++ cluster.agents) == 1;
+  hasToken = (cluster.settings.token or null) != null;
+  needsToken = !isFirst || hasToken;
   api = if cluster.api_address != null then cluster.api_address else "${first}.${lab.network.domain}";
   inherit (cluster.settings.api) names port;
   minorOf = version: lib.concatStringsSep "_" (builtins.match "v?([0-9]+)[.]([0-9]+).*" version);
@@ -46,12 +47,13 @@ in
       disable = lib.mkIf isServer cluster.disabled;
       clusterInit = isServer && isFirst && cluster.datastore == "etcd";
       serverAddr = lib.mkIf (!isFirst) "https://${api}:${toString port}";
-      # A file: an option's value would lie in the store, where everybody may read it.
-      tokenFile = lib.mkIf (!isAlone) config.homelab.secrets.k3s-token.path;
+      # A file: an option's value would lie in the store, where everybody may read it. The first server makes the token
+      # when it starts, unless the lab has one; a deploy brings it to the others.
+      tokenFile = lib.mkIf needsToken config.homelab.secrets.k3s-token.path;
     };
-    homelab.secrets = lib.mkIf (!isAlone) {
+    homelab.secrets = lib.mkIf needsToken {
       k3s-token = {
-        sources = lib.optionalAttrs (cluster.settings ? token) { value = cluster.settings.token; };
+        sources = lib.optionalAttrs hasToken { value = cluster.settings.token; };
         units = [ "k3s.service" ];
       };
     };

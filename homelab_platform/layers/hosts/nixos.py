@@ -10,25 +10,33 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Protocol
 
 from homelab_platform import paths
-from homelab_platform.errors import HomelabError
+from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
 from homelab_platform.layers.hosts.access import HostAccess, Task
-from homelab_platform.layers.hosts.deploy import guard_source
+from homelab_platform.layers.hosts.deploy import GUARD, guard_source
 from homelab_platform.layers.hosts.state import HostLook, State
 from homelab_platform.tools import nix
-from homelab_platform.tools.ssh.client import Ssh
+from homelab_platform.tools.ssh.client import Ssh, opened
 
 KIND = "nixos"
 _PROBE = Path(__file__).resolve().parents[2] / "tools" / "host" / "probe_nixos.sh"
 LONGEST_SWITCH = 900.0
 BROKER_FILE = "/var/lib/homelab/collector.password"
 """What nix/modules/readings.nix gives the collector; the guard has made its folder."""
+SECRETS = "/var/lib/homelab/secrets"
+"""Where nix/modules/secrets.nix has the files of secrets."""
+K3S_MADE = "/var/lib/rancher/k3s/server/token"
+STILL_RUNNING, NO_ROOM_LEFT = 11, 28
+"""Exit codes of the guard: the switch has not ended; there is no room for the system."""
+INIT_CHANGED = 100
+"""Exit code of switch-to-configuration: only a restart brings the new system's init."""
 
 
 class Builder(Protocol):
@@ -48,7 +56,12 @@ class NixBuilder:
 
     def system(self, lab: ResolvedLab, host: ResolvedHost, access: HostAccess, say: Callable[[str], None]) -> str:
         """See Builder."""
-        return nix.build_system(lab, host.name, access.state, say)
+        platform = nix.PLATFORMS[host.arch]
+        if nix.builds_for(platform, nix.lab_builders(lab)):
+            return nix.build_system(lab, host.name, access.state, say)
+        say(f"nothing here builds for {platform}: the host builds its own system")
+        with opened(access.target(lab, host), access.ssh) as ssh:
+            return nix.build_at_host(lab, host.name, access.state, ssh, say)
 
     def copy(self, system: str, ssh: Ssh, say: Callable[[str], None]) -> None:
         """See Builder."""
@@ -90,20 +103,79 @@ class NixosWay:
     def change(self, ssh: Ssh, task: Task) -> str:
         """Build, copy, switch for a try; what failed, empty if nothing did."""
         say = task.say
+        _refuse_another_machine(ssh, task)
         system = self._builder.system(task.lab, task.host, task.access, say)
         _hand_password(ssh, task)
+        _hand_token(ssh, task)
         running = ssh.run("readlink -f /run/current-system", doing="asking for the running system").text.strip()
         if running == system:
             say("0 changed")
             return ""
         self._builder.copy(system, ssh, say)
         say(f"switching to {system}")
-        switch = f"HOMELAB_DEPLOY={task.token} {shlex.quote(system)}/bin/switch-to-configuration test"
-        done = ssh.run(switch, timeout=LONGEST_SWITCH, may_fail=(1, 2, 3, 4), doing="switching")
-        if done.code == 0:
-            return ""
-        last = (done.errors or done.text).strip().splitlines()
-        return f"switching ended with code {done.code}: {last[-1] if last else 'without a word'}"
+        return _switch(ssh, task, system)
+
+
+def _switch(ssh: Ssh, task: Task, system: str) -> str:
+    """Try the system in a unit of its own, and ask how it went over whatever connection there is; what failed."""
+    start = shlex.join(("sh", GUARD, "switch", task.token, system))
+    begun = ssh.run(start, may_fail=(NO_ROOM_LEFT,), doing="switching")
+    if begun.code:
+        return begun.errors or "no room for the system where the machine starts from"
+    ask, began, silent_since = shlex.join(("sh", GUARD, "switched", task.token)), time.monotonic(), 0.0
+    while time.monotonic() - began < LONGEST_SWITCH:
+        try:
+            done = ssh.run(ask, fresh=bool(silent_since), may_fail=(STILL_RUNNING,), doing="asking for the switch")
+        except Unreachable:
+            # The switch may restart what carries this connection. The host undoes it if nobody comes back in time.
+            silent_since = silent_since or time.monotonic()
+            if time.monotonic() - silent_since > task.access.confirm_within:
+                raise
+        else:
+            silent_since = 0.0
+            if done.code != STILL_RUNNING:
+                return switch_failure(done.text, system)
+        time.sleep(0.5)
+    return f"switching did not end within {LONGEST_SWITCH:.0f} s"
+
+
+def switch_failure(text: str, system: str) -> str:
+    """What the guard's words on a switch (code=N, then its last lines) say that went wrong; empty if nothing did."""
+    head, _, rest = text.partition("\n")
+    code = int(head.removeprefix("code=") or 137)
+    last = [line for line in rest.strip().splitlines() if line.strip()]
+    said = last[-1] if last else "no message"
+    if code == 0:
+        return ""
+    if code == INIT_CHANGED or "inhibit" in rest.lower():
+        return (
+            f"the system takes effect only by a restart ({said}). At the host: "
+            f"sudo nix-env -p /nix/var/nix/profiles/system --set {system} && "
+            f"sudo {system}/bin/switch-to-configuration boot && sudo reboot; then apply again"
+        )
+    return f"switching ended with code {code}: {said}"
+
+
+def _refuse_another_machine(ssh: Ssh, task: Task) -> None:
+    """A system on the wrong machine would take its name and address. Raises HomelabError naming the machine."""
+    there = ssh.run("cat /etc/homelab/host 2>/dev/null || true", doing="asking for its name").text.strip()
+    if there and there != task.host.name:
+        raise HomelabError.of(
+            ssh.target.where, f"this machine is {there}, not {task.host.name}", "Correct its address in the lab file."
+        )
+
+
+def _hand_token(ssh: Ssh, task: Task) -> None:
+    """Give a further node of the cluster the token of the first server, which made it when it started."""
+    cluster = task.lab.cluster
+    if cluster is None or not task.host.k3s or task.host.name == cluster.servers[0]:
+        return
+    first = task.lab.hosts[cluster.servers[0]]
+    with opened(task.access.target(task.lab, first), task.access.ssh) as server:
+        token = server.run(f"cat {K3S_MADE}", doing="asking the first server for the cluster's token").output
+    file = f"{SECRETS}/k3s-token"
+    put = f"umask 077; mkdir -p {SECRETS} && cat >{file}.new && mv {file}.new {file}"
+    ssh.run(put, data=token, doing="handing over the cluster's token")
 
 
 def _hand_password(ssh: Ssh, task: Task) -> None:

@@ -4,6 +4,8 @@
 #
 #   begin TOKEN WHO WHERE PID SECONDS KIND   take the lock, save what the deploy may touch, arm homelab-rollback.timer
 #   extend TOKEN SECONDS                     the controller lives: put the rollback off
+#   switch TOKEN SYSTEM                      NixOS: try a system, in a unit of its own that outlives this connection
+#   switched TOKEN                           how that went: code=N and its last words; exit code 11 while it runs
 #   confirm TOKEN                            keep the change; what is read from standard input becomes applied.json
 #   rollback TOKEN REASON                    put everything back now
 #   tick                                     what the timer runs: put it back once the time is over or after a restart
@@ -22,6 +24,7 @@ SAVED=$DEPLOY/saved
 SELF=$STATE/guard
 TABLE=homelab
 UNIT=homelab-rollback
+PROFILE=/nix/var/nix/profiles/system
 WATCHED="etc usr/local/lib/homelab var/lib/homelab/managed.json boot/firmware/cmdline.txt boot/cmdline.txt"
 # What the system itself rewrites at any time is not ours to put back.
 LEAVE="--exclude=etc/mtab --exclude=etc/resolv.conf --exclude=etc/adjtime --exclude=etc/ld.so.cache
@@ -124,7 +127,50 @@ save_files() {
 }
 
 save_nixos() {
-  readlink -f /run/current-system >"$SAVED/system" && active >"$SAVED/active"
+  readlink -f /run/current-system >"$SAVED/system" && active >"$SAVED/active" || return 1
+  # The generation that starts next: keeping is two writes, and the second may fail.
+  { readlink "$PROFILE" || true; } >"$SAVED/generation"
+}
+
+switch() {
+  exclusive
+  [ -e "$DEPLOY/armed" ] && [ "$(said token)" = "$1" ] || exit 76
+  room "$2" || exit 28
+  rm -f "$DEPLOY/switch.code" "$DEPLOY/switch.log"
+  systemctl reset-failed homelab-switch.service 2>/dev/null
+  # Not in this session: a switch that restarts the network or the tunnel would end with it.
+  systemd-run --quiet --collect --no-ask-password --unit=homelab-switch --service-type=exec \
+    --setenv=HOMELAB_DEPLOY="$1" --setenv=PATH="$PATH" /bin/sh -c \
+    '"$1/bin/switch-to-configuration" test >"$2.log" 2>&1; echo $? >"$2.new"; mv "$2.new" "$2.code"' \
+    sh "$2" "$DEPLOY/switch"
+}
+
+switched() {
+  [ "$(said token)" = "$1" ] || exit 76
+  if [ -e "$DEPLOY/switch.code" ]; then
+    echo "code=$(cat "$DEPLOY/switch.code")"
+  elif systemctl --quiet is-active homelab-switch.service; then
+    exit 11
+  elif [ -e "$DEPLOY/switch.code" ]; then # it ended between the two looks
+    echo "code=$(cat "$DEPLOY/switch.code")"
+  else
+    echo code=137
+  fi
+  tail -n 20 "$DEPLOY/switch.log" 2>/dev/null
+  return 0
+}
+
+# Whether the places that start the machine can hold one system more. A full one makes every later switch fail.
+room() {
+  for place in /boot/firmware /boot /efi; do
+    mountpoint -q "$place" || continue
+    [ "$place" != /boot/firmware ] && [ "$(readlink -f "$1/initrd")" = "$(readlink -f /run/current-system/initrd)" ] && continue
+    need=$(du -Lskc "$1/kernel" "$1/initrd" "$1/dtbs" 2>/dev/null | tail -1 | cut -f1)
+    free=$(df -Pk "$place" | awk 'NR == 2 {print $4}')
+    [ "$free" -gt $((need + 1024)) ] && continue
+    echo "$place: $free KiB free, the system needs $need: No space left on device" >&2
+    return 1
+  done
 }
 
 extend() {
@@ -147,7 +193,7 @@ confirm() {
 
 keep_nixos() {
   system=$(readlink -f /run/current-system)
-  nix-env --profile /nix/var/nix/profiles/system --set "$system" && "$system/bin/switch-to-configuration" boot >&2
+  nix-env --profile "$PROFILE" --set "$system" && "$system/bin/switch-to-configuration" boot >&2
 }
 
 rollback() {
@@ -254,11 +300,23 @@ restart_units() {
 
 undo_nixos() {
   system=$(cat "$SAVED/system")
+  systemctl stop homelab-switch.service 2>/dev/null
   "$system/bin/switch-to-configuration" test
   code=$?
   [ "$(readlink -f /run/current-system)" = "$system" ] || return 1
+  undo_profile || return 1
   # 4: the system runs, but a unit of it does not; it did not before either
   [ $code = 0 ] || [ $code = 4 ]
+}
+
+# The generation that starts next is the one from before, and the boot loader knows it.
+undo_profile() {
+  was=$(cat "$SAVED/generation" 2>/dev/null)
+  [ -n "$was" ] && [ "$(readlink "$PROFILE")" != "$was" ] || return 0
+  number=${was##*system-} number=${number%-link}
+  nix-env --profile "$PROFILE" --switch-generation "$number" || return 1
+  "$(readlink -f "$PROFILE")/bin/switch-to-configuration" boot
+  [ "$(readlink "$PROFILE")" = "$was" ]
 }
 
 status() {
@@ -270,7 +328,7 @@ status() {
 verb=$1
 shift
 case $verb in
-  begin | extend | confirm | rollback | tick | status) "$verb" "$@" ;;
+  begin | extend | switch | switched | confirm | rollback | tick | status) "$verb" "$@" ;;
   log) cat "$DEPLOY/log" ;;
   *) echo "guard: unknown: $verb" >&2; exit 64 ;;
 esac

@@ -37,21 +37,26 @@ SWITCH = """#!/bin/sh
 me=$(readlink -f "$(dirname "$0")/..")
 case $1 in
   test) ln -sfn "$me" /run/current-system; echo "activating the configuration..." >&2; {activation} ;;
-  boot) ln -sfn "$me" /boot/default ;;
+  boot) {boot}; ln -sfn "$me" /boot/default ;;
 esac
 """
 NIX_ENV = """#!/bin/sh
-# nix-env --profile PROFILE --set SYSTEM
+# nix-env --profile PROFILE --set SYSTEM | --switch-generation NUMBER
+[ "$3" = --switch-generation ] && exec ln -sfn "$2-$4-link" "$2"
 number=$(($(ls -d "$2"-*-link 2>/dev/null | wc -l) + 1))
 ln -s "$4" "$2-$number-link" && ln -sfn "$2-$number-link" "$2"
 """
 
 
-def record(host: TestHost, name: str, activation: str = "exit 0") -> str:
-    """Lay a recorded system into the host's store; `activation` is what switching to it does there."""
+def record(host: TestHost, name: str, activation: str = "exit 0", boot: str = ":") -> str:
+    """Lay a recorded system into the host's store; `activation` is what switching to it does there, `boot` what
+    making it the default does besides."""
     system = f"{STORE}/{name}-nixos-system-{host.name}-25.11"
     host.ssh(f"mkdir -p {system}/bin {system}/sw/bin {PROFILE.rpartition('/')[0]} && echo {name} >{system}/kernel")
-    files = {"bin/switch-to-configuration": SWITCH.replace("{activation}", activation), "sw/bin/nix-env": NIX_ENV}
+    files = {
+        "bin/switch-to-configuration": SWITCH.replace("{activation}", activation).replace("{boot}", boot),
+        "sw/bin/nix-env": NIX_ENV,
+    }
     for file, text in files.items():
         host.ssh(f"cat >{system}/{file} && chmod 755 {system}/{file}", text=text)
     return system
@@ -155,6 +160,70 @@ def test_a_system_that_is_not_well_is_left_again(nixos: TestLab, tmp_path: Path,
     assert standing(host) == [old, old, old], "the boot loader never led elsewhere"
     assert host.ssh("systemctl is-active cron").stdout.strip() == "active"
     assert not adapter.probe(state_of(lab, "n-1")).exists, "no false success"
+
+
+def test_a_switch_outlives_the_connection_that_it_cuts(nixos: TestLab, tmp_path: Path) -> None:
+    host, lab = nixos.host("n-1"), nixos_lab(nixos, tmp_path)
+    cut = (
+        "pkill -KILL -u root -x sshd-session; pkill -KILL -f '^sshd(-session)?: '; sleep 2; echo still here >&2; exit 0"
+    )
+    old, new = record(host, "fff"), record(host, "ggg", cut)
+    install(host, old)
+    adapter = HostAdapter(lab, access_to(nixos, tmp_path, within=20, connect_timeout=3), NixosWay(Recorded(new)))
+    adapter.change(state_of(lab, "n-1"), Observation(False), quiet)
+    assert standing(host) == [new, new, new]
+
+
+def test_a_generation_that_the_boot_loader_does_not_take_is_not_kept(nixos: TestLab, tmp_path: Path) -> None:
+    host, lab = nixos.host("n-1"), nixos_lab(nixos, tmp_path)
+    full = "echo 'cannot copy the kernel: No space left on device' >&2; exit 1"
+    old, new = record(host, "hhh"), record(host, "iii", boot=full)
+    host.ssh("rm -f /var/lib/homelab/applied.json")
+    install(host, old)
+    adapter = HostAdapter(lab, access_to(nixos, tmp_path), NixosWay(Recorded(new)))
+    with pytest.raises(RolledBack, match="the generation cannot be kept"):
+        adapter.change(state_of(lab, "n-1"), Observation(False), quiet)
+    assert standing(host) == [old, old, old], "profile and boot entry as well"
+    assert host.ssh(f"readlink {PROFILE}").stdout.strip() == f"{PROFILE}-1-link"
+
+
+def test_a_system_that_needs_a_restart_says_so(nixos: TestLab, tmp_path: Path) -> None:
+    host, lab = nixos.host("n-1"), nixos_lab(nixos, tmp_path)
+    old, new = record(host, "jjj"), record(host, "kkk", "echo 'init is incompatible' >&2; exit 100")
+    install(host, old)
+    adapter = HostAdapter(lab, access_to(nixos, tmp_path), NixosWay(Recorded(new)))
+    with pytest.raises(RolledBack, match="takes effect only by a restart"):
+        adapter.change(state_of(lab, "n-1"), Observation(False), quiet)
+    assert standing(host) == [old, old, old]
+
+
+def test_another_machine_is_refused_before_anything_is_built(nixos: TestLab, tmp_path: Path) -> None:
+    host, lab = nixos.host("n-1"), nixos_lab(nixos, tmp_path)
+    old, new = record(host, "lll"), record(host, "mmm")
+    install(host, old)
+    host.ssh("echo n-2 >/etc/homelab/host")
+    builder = Recorded(new)
+    adapter = HostAdapter(lab, access_to(nixos, tmp_path), NixosWay(builder))
+    with pytest.raises(HomelabError, match="this machine is n-2, not n-1"):
+        adapter.change(state_of(lab, "n-1"), Observation(False), quiet)
+    host.ssh("rm /etc/homelab/host")
+    assert not builder.copied
+    assert standing(host) == [old, old, old]
+
+
+def test_a_system_without_room_where_the_machine_starts_from_is_not_tried(nixos: TestLab, tmp_path: Path) -> None:
+    host, lab = nixos.host("n-1"), nixos_lab(nixos, tmp_path)
+    old, new = record(host, "nnn"), record(host, "ooo")
+    install(host, old)
+    host.ssh(f"head -c 3000000 /dev/urandom >{new}/initrd; mkdir -p /boot/firmware")
+    host.ssh("mount -t tmpfs -o size=2m tmpfs /boot/firmware")
+    try:
+        adapter = HostAdapter(lab, access_to(nixos, tmp_path), NixosWay(Recorded(new)))
+        with pytest.raises(RolledBack, match=r"/boot/firmware: .* KiB free, the system needs"):
+            adapter.change(state_of(lab, "n-1"), Observation(False), quiet)
+    finally:
+        host.ssh("umount /boot/firmware")
+    assert standing(host) == [old, old, old]
 
 
 def test_a_build_that_fails_touches_nothing(nixos: TestLab, tmp_path: Path) -> None:
