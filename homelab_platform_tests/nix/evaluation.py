@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from homelab_platform import paths
 from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform_tests.testlab.requirements import ensure
 
 NIX = paths.project_path("nix")
 STUB = Path(__file__).with_name("stub.nix")
@@ -21,7 +21,7 @@ EVAL = ("--eval", "--strict", "--json", "--readonly-mode")
 
 
 def nix_instantiate(*words: str) -> subprocess.CompletedProcess[str]:
-    program = shutil.which("nix-instantiate")
+    program = ensure("nix-instantiate", "nix-bin")
     if program is None:
         pytest.fail("nix-instantiate is missing: install the package nix-bin (apt-get install nix-bin)", pytrace=False)
     return subprocess.run([program, *words], capture_output=True, text=True, check=False, timeout=120)

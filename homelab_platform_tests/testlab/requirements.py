@@ -12,6 +12,7 @@ from pathlib import Path
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
+from homelab_platform.files import locked
 from homelab_platform.names import Say
 
 PROGRAMS = {
@@ -58,13 +59,25 @@ def require(progress: Say = lambda _text: None, *, cluster: bool = False) -> Non
         _install(missing, progress)
 
 
+def ensure(program: str, package: str) -> str | None:
+    """The path of a program that tests need, installed first if it is missing; None where it cannot be had."""
+    found = shutil.which(program)
+    if found is None and os.geteuid() == 0:
+        with locked(paths.cache_home() / "packages.lock"):
+            if shutil.which(program) is None:
+                _install([package], lambda _text: None)
+        found = shutil.which(program)
+    return found
+
+
 def _install(packages: list[str], progress: Say) -> None:
     apt = shutil.which("apt-get")
     if apt is None:
         raise HomelabError.of("test lab", f"needs {', '.join(packages)}", "Install them by the means of this system.")
     progress(f"installing {', '.join(packages)}")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-    command = [apt, "-qq", "-y", "--no-install-recommends", "install", *packages]
+    # Other tests may be installing something at this moment: wait for them.
+    command = [apt, "-qq", "-y", "-o", "DPkg::Lock::Timeout=600", "--no-install-recommends", "install", *packages]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         subprocess.run([apt, "-qq", "update"], env=environment, capture_output=True, check=False)
