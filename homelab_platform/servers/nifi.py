@@ -141,8 +141,6 @@ def copy_extensions(target: Path) -> None:
 
 def settings(places: Places, port: int, durable: bool) -> dict[str, str]:
     """nifi.properties without the key for secrets; paths are relative to the server's folder unless shared."""
-    sync = "true" if durable else "false"
-    repository = "org.apache.nifi.controller.repository"
     return {
         "nifi.flow.configuration.file": "./conf/flow.json.gz",
         "nifi.flow.configuration.archive.enabled": "true",
@@ -170,6 +168,31 @@ def settings(places: Places, port: int, durable: bool) -> dict[str, str]:
         "nifi.python.max.processes.per.extension.type": str(PROCESSES_PER_TYPE),
         "nifi.state.management.configuration.file": "./conf/state-management.xml",
         "nifi.state.management.provider.local": "local-provider",
+        **_repositories(durable),
+        "nifi.components.status.repository.implementation": (
+            "org.apache.nifi.controller.status.history.VolatileComponentStatusRepository"
+        ),
+        "nifi.nar.persistence.provider.implementation": "org.apache.nifi.nar.StandardNarPersistenceProvider",
+        "nifi.nar.persistence.provider.properties.directory": "./nars",
+        "nifi.asset.manager.implementation": "org.apache.nifi.asset.StandardAssetManager",
+        "nifi.asset.manager.properties.directory": "./assets",
+        "nifi.web.http.host": ADDRESS,
+        "nifi.web.http.port": str(port),
+        "nifi.web.https.port": "",
+        "nifi.web.jetty.working.directory": "./work/jetty",
+        "nifi.web.jetty.threads": "50",
+        "nifi.web.should.send.server.version": "false",
+        "nifi.sensitive.props.algorithm": "NIFI_PBKDF2_AES_GCM_256",
+        "nifi.cluster.is.node": "false",
+        "nifi.remote.input.http.enabled": "false",
+    }
+
+
+def _repositories(durable: bool) -> dict[str, str]:
+    """Where flow files, their content and their history lie, and whether each write waits for the disk."""
+    sync = "true" if durable else "false"
+    repository = "org.apache.nifi.controller.repository"
+    return {
         "nifi.database.directory": "./database",
         "nifi.flowfile.repository.implementation": f"{repository}.WriteAheadFlowFileRepository",
         "nifi.flowfile.repository.directory": "./flowfile",
@@ -190,22 +213,6 @@ def settings(places: Places, port: int, durable: bool) -> dict[str, str]:
         "nifi.provenance.repository.index.threads": "1",
         "nifi.provenance.repository.indexed.fields": "EventType, FlowFileUUID, ProcessorID",
         "nifi.provenance.repository.max.attribute.length": "1000",
-        "nifi.components.status.repository.implementation": (
-            "org.apache.nifi.controller.status.history.VolatileComponentStatusRepository"
-        ),
-        "nifi.nar.persistence.provider.implementation": "org.apache.nifi.nar.StandardNarPersistenceProvider",
-        "nifi.nar.persistence.provider.properties.directory": "./nars",
-        "nifi.asset.manager.implementation": "org.apache.nifi.asset.StandardAssetManager",
-        "nifi.asset.manager.properties.directory": "./assets",
-        "nifi.web.http.host": ADDRESS,
-        "nifi.web.http.port": str(port),
-        "nifi.web.https.port": "",
-        "nifi.web.jetty.working.directory": "./work/jetty",
-        "nifi.web.jetty.threads": "50",
-        "nifi.web.should.send.server.version": "false",
-        "nifi.sensitive.props.algorithm": "NIFI_PBKDF2_AES_GCM_256",
-        "nifi.cluster.is.node": "false",
-        "nifi.remote.input.http.enabled": "false",
     }
 
 
