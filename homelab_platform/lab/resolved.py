@@ -217,6 +217,7 @@ class ResolvedStream(Frozen):
     devices: tuple[str, ...] = ()
     sensors: dict[str, ResolvedSensor] = {}
     columns: dict[str, str] = {}  # further columns of the stream: name → Iceberg type
+    tz: str | None = None  # zone of times without one
     keep_raw: int | None = None
     keep_table: int | None = None
 

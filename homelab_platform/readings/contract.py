@@ -38,8 +38,13 @@ QUALITY_SIMULATED = "simulated"
 MAX_TEXT = 255  # characters of site, device, sensor, unit, quality
 MAX_LINE = 1024 * 1024  # bytes of one NDJSON line or CSV row
 MAX_RAW = 8 * 1024  # bytes of a rejected line that are kept
-MAX_EXTRA_COLUMNS = 64  # columns beyond the contract, over the whole table
+MAX_EXTRA_COLUMNS = 256  # columns beyond the contract, over the whole table
+MAX_STREAM_COLUMNS = 32  # columns that one stream may add; further fields are left out, and counted
 MAX_COLUMN_NAME = 63
+OLDEST_DAYS = 5 * 365 + 1  # age of what arrives by itself; files that people bring may hold older readings
+DAYS_PER_OBJECT = 62  # days that an object that arrives by itself may hold readings of
+DAYS_PER_FILE = 10_000  # the same for a file that somebody brings
+REJECTED_PER_OBJECT = 10_000  # refused lines of one object that are kept; more are counted
 FUTURE_TOLERANCE_SECONDS = 86_400  # a reading later than this after its ingest has a wrong clock
 
 TABLE_PROPERTIES: Mapping[str, str] = {

@@ -36,13 +36,16 @@ RECENT_DAYS = 2
 class IngestReport:
     """What one run did. `bytes` as stored in the bucket; `seconds` of wall time; `failed` names quarantined objects
     and those that could not be fetched, with the reason of each, and `tidying` if small files could not be merged;
-    `seq` is the number of the last commit.
+    `seq` is the number of the last commit. `conflicts` of the rejected lines contradict an earlier line of their
+    object; `differing` of the duplicates have another value than what was there.
     """
 
     objects: int = 0
     rows: int = 0
     duplicates: int = 0
     rejected: int = 0
+    conflicts: int = 0
+    differing: int = 0
     quarantined: int = 0
     bytes: int = 0
     dates: tuple[date, ...] = ()
@@ -69,6 +72,8 @@ class _Totals:
             rows=r.rows + kept,
             duplicates=r.duplicates + sum(o.read for o in objects) - kept,
             rejected=r.rejected + sum(o.rejected for o in objects),
+            conflicts=r.conflicts + sum(o.conflicts for o in objects),
+            differing=r.differing + sum(o.differing for o in objects),
             quarantined=r.quarantined + sum(o.problem is not None for o in objects),
             bytes=r.bytes + sum(o.size for o in objects),
             dates=tuple(sorted({*r.dates, *(p.day for p in (done.parts if done else ()))})),

@@ -51,12 +51,21 @@ CREATE TABLE IF NOT EXISTS lake_garbage (
     needed_until bigint NOT NULL, -- Iceberg sequence number: snapshots before it need the file
     since timestamptz NOT NULL DEFAULT now());
 CREATE TABLE IF NOT EXISTS day_files (date date PRIMARY KEY, commits integer NOT NULL);
+ALTER TABLE ingest_ledger ADD COLUMN IF NOT EXISTS conflicts bigint NOT NULL DEFAULT 0;
+ALTER TABLE ingest_ledger ADD COLUMN IF NOT EXISTS differing bigint NOT NULL DEFAULT 0;
+ALTER TABLE ingest_ledger ADD COLUMN IF NOT EXISTS left_out bigint NOT NULL DEFAULT 0;
+CREATE TABLE IF NOT EXISTS lake_columns (name text PRIMARY KEY, stream text NOT NULL);
 """
+_NEWEST_TABLE = "lake_columns"
 
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """One object as it was ingested: what became of it and in which commit (`seq`, rising in commit order)."""
+    """One object as it was ingested: what became of it and in which commit (`seq`, rising in commit order).
+
+    `conflicts` of its `rejected` lines contradict an earlier line of it; `differing` of its `duplicates` have another
+    value than what was there; `left_out` counts fields that got no column.
+    """
 
     bucket: str
     key: str
@@ -72,6 +81,9 @@ class LedgerEntry:
     snapshot_id: int | None
     seq: int
     committed_at: datetime
+    conflicts: int = 0
+    differing: int = 0
+    left_out: int = 0
 
 
 @contextmanager
@@ -106,7 +118,7 @@ def _first(error: Exception) -> str:
 
 def ensure_ledger(connection: psycopg.Connection[Any]) -> None:
     """Make the ledger's tables where they are missing."""
-    if connection.execute("SELECT to_regclass('lake_garbage')").fetchone() == ("lake_garbage",):
+    if connection.execute("SELECT to_regclass(%s)::text", (_NEWEST_TABLE,)).fetchone() == (_NEWEST_TABLE,):
         return
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (advisory_locks.LAKE, advisory_locks.LAKE_SCHEMA))
@@ -200,7 +212,8 @@ def entries(
     with connect(lakehouse) as connection:
         rows = connection.execute(
             "SELECT bucket, key, etag, size, sha256, status, problem, rows, duplicates, rejected, dates, snapshot_id,"
-            " seq, committed_at FROM ingest_ledger WHERE seq > %s AND (%s::text IS NULL OR status = %s)"
+            " seq, committed_at, conflicts, differing, left_out FROM ingest_ledger"
+            " WHERE seq > %s AND (%s::text IS NULL OR status = %s)"
             " AND (%s::text[] IS NULL OR key = ANY(%s)) ORDER BY seq, key",
             (after_seq, status, status, wanted, wanted),
         ).fetchall()
@@ -231,6 +244,21 @@ def first_day(lakehouse: Lakehouse) -> date | None:
     with connect(lakehouse) as connection:
         row = connection.execute("SELECT min(d) FROM lake_changes, unnest(dates) AS d").fetchone()
     return row[0] if row else None
+
+
+def column_owners(connection: psycopg.Connection[Any]) -> dict[str, str]:
+    """Which stream brought each of the columns beyond the contract, as far as that is recorded."""
+    return dict(connection.execute("SELECT name, stream FROM lake_columns").fetchall())
+
+
+def record_columns(connection: psycopg.Connection[Any], owners: dict[str, str]) -> None:
+    """Remember, in the caller's transaction, which stream brought which column."""
+    if owners:
+        connection.execute(
+            "INSERT INTO lake_columns (name, stream) SELECT * FROM unnest(%s::text[], %s::text[])"
+            " ON CONFLICT DO NOTHING",
+            (list(owners), list(owners.values())),
+        )
 
 
 def record_change(

@@ -9,12 +9,13 @@ later: NiFi runs this very file beside its processors (servers/nifi.py copies it
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any, NamedTuple
 
 OURS = ("ts", "device", "sensor", "value", "site", "unit", "quality")
 _TEXTS = ("device", "sensor", "site", "unit", "quality")
 DEEPEST = 8
+LONGEST_LIST = 32
 
 
 class Shape(NamedTuple):
@@ -83,16 +84,37 @@ def _records(value: Any, shape: Shape, known: Mapping[str, str], at_us: int | No
         yield _with_unit({**extras, **base, "sensor": name, "value": said[name]}, shape)
 
 
-def _flat(value: Mapping[str, Any], shape: Shape, path: str = "", depth: int = 0) -> dict[str, Any]:
-    """Fields by our names; those of an object inside it are named with dots."""
+def _flat(value: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
+    """Fields by our names; those of an object inside it are named with dots, those of a list only if they are asked
+    for (`meters.0.power`).
+    """
+    said = flatten(value, whole=shape.fields)
+    asked = [name for name in (*shape.fields, *shape.sensors) if "." in name and name not in said]
+    if asked:
+        lists = flatten(value, lists=True)
+        said.update({name: lists[name] for name in asked if name in lists})
+    return {shape.fields.get(name, name): item for name, item in said.items()}
+
+
+def flatten(value: Mapping[str, Any], *, lists: bool = False, whole: Container[str] = ()) -> dict[str, Any]:
+    """The fields of an object; those of objects inside it are named with dots (`ENERGY.Power`), and with `lists` those
+    of lists by their number (`meters.0.power`). A field in `whole` stays as it is.
+    """
     found: dict[str, Any] = {}
-    for name, item in value.items():
-        full = f"{path}{name}"
-        if isinstance(item, dict) and item and depth < DEEPEST and full not in shape.fields:
-            found.update(_flat(item, shape, f"{full}.", depth + 1))
-        else:
-            found[shape.fields.get(full, full)] = item
+    _flatten(value, ("", 0, lists, whole), found)
     return found
+
+
+def _flatten(value: Any, at: tuple[str, int, bool, Container[str]], found: dict[str, Any]) -> None:
+    path, depth, lists, whole = at
+    items = value.items() if isinstance(value, dict) else ((str(n), item) for n, item in enumerate(value))
+    for name, item in items:
+        full = f"{path}{name}"
+        inside = isinstance(item, dict) or (lists and isinstance(item, list) and len(item) <= LONGEST_LIST)
+        if inside and item and depth < DEEPEST and full not in whole:
+            _flatten(item, (f"{full}.", depth + 1, lists, whole), found)
+        else:
+            found[full] = item
 
 
 def _numbers(said: Mapping[str, Any]) -> list[str]:

@@ -408,7 +408,7 @@ def test_sorting_with_the_kernel_and_without_gives_the_same_order() -> None:
         for i, (t, d, s) in enumerate(zip(*(random.integers(0, n, 5000) for n in (300_000, 7, 3)), strict=True))
     ]
     buffer = RowBuffer({})
-    chunk = chunk_of_rows(rows + rows[:100], buffer)
+    chunk = chunk_of_rows(rows + rows[:100], buffer, range(5_100))
     fast, slow = (parts.sort_rows(chunk, buffer, use_kernel=k) for k in (True, False))
     assert fast.order.tolist() == slow.order.tolist()
     assert fast.starts.tolist() == slow.starts.tolist()

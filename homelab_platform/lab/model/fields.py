@@ -155,3 +155,23 @@ Named = Annotated[dict[Name, T], BeforeValidator(_empty)]
 NamedOrList = Annotated[dict[Name, T], BeforeValidator(_names_or_mapping), NamesOrMapping()]
 SensorsByName = Annotated[dict[SensorName, T], BeforeValidator(_names_or_mapping), NamesOrMapping()]
 Free = Annotated[dict[str, Any], BeforeValidator(_empty)]  # plain data of another tool, such as Helm values
+
+
+def _timezone(value: Any) -> str:
+    """An IANA zone, looked up in the system's or the tzdata package's list."""
+    import zoneinfo
+
+    text = value if isinstance(value, str) else ""
+    try:
+        zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        zones = zoneinfo.available_timezones()
+        near = q.nearest(text, zones) or q.nearest(text, {z.split("/")[-1] for z in zones})
+        full = next((z for z in sorted(zones) if z == near or z.endswith(f"/{near}")), None)
+        hint = f"Did you mean {full}?" if full else "Write it as the IANA list does: Europe/London."
+        raise q.Bad(f"{q.shown(value)} is not a time zone", hint) from None
+    return text
+
+
+TimeZone = Annotated[str, BeforeValidator(_timezone)]
+"""An IANA time zone."""

@@ -6,13 +6,12 @@ and frozen: what is not described here is refused. Nothing here looks across fie
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from homelab_platform.lab import quantities as q
 from homelab_platform.lab.model.cluster import Cluster, Nix, Storage, Tooling
-from homelab_platform.lab.model.fields import Domain, Many, Name, Named, NamedOrList, Node
+from homelab_platform.lab.model.fields import Domain, Many, Name, Named, NamedOrList, Node, TimeZone
 from homelab_platform.lab.model.hosts import Host
 from homelab_platform.lab.model.network import Network
 from homelab_platform.lab.model.operations import Alerts, Backups, Logs, Patching, Task
@@ -21,22 +20,6 @@ from homelab_platform.lab.model.streams import Stream
 from homelab_platform.lab.model.workloads import Workload
 
 LANGUAGE_VERSION = 1
-
-
-def _timezone(value: Any) -> str:
-    """An IANA zone, looked up in the system's or the tzdata package's list."""
-    import zoneinfo
-
-    text = value if isinstance(value, str) else ""
-    try:
-        zoneinfo.ZoneInfo(text)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        zones = zoneinfo.available_timezones()
-        near = q.nearest(text, zones) or q.nearest(text, {z.split("/")[-1] for z in zones})
-        full = next((z for z in sorted(zones) if z == near or z.endswith(f"/{near}")), None)
-        hint = f"Did you mean {full}?" if full else "Write it as the IANA list does: Europe/London."
-        raise q.Bad(f"{q.shown(value)} is not a time zone", hint) from None
-    return text
 
 
 class Locale(Node):
@@ -55,7 +38,7 @@ class Lab(Node):
     include: Many[str] = Field((), description="Further files of the same form, as globs.", examples=[["hosts/*.yaml"]])
     domain: Domain = Field("lab.home.arpa", description="DNS domain of the lab.", examples=["lab.example.org"])
     subdomain: Domain | None = Field(None, description="Services are <service>.<subdomain>.<domain>.")
-    timezone: Annotated[str, BeforeValidator(_timezone)] = Field("UTC", description="Zone of all times.")
+    timezone: TimeZone = Field("UTC", description="Zone of all times.")
     locale: Locale = Field(Locale.model_construct(), description="Language and keyboard.")
     environment: Literal["prod", "staging", "dev"] = Field("prod", description="Which of several labs this is.")
     network: Network = Field(Network.model_construct(), description="Addresses of the lab as a whole.")

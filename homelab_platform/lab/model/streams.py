@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from homelab_platform.lab import quantities as q
-from homelab_platform.lab.model.fields import Duration, Every, Many, Name, Node, Port, Secret, SensorsByName
+from homelab_platform.lab.model.fields import Duration, Every, Many, Name, Node, Port, Secret, SensorsByName, TimeZone
 
 
 class Mqtt(Node):
@@ -184,4 +184,7 @@ class Stream(Node):
     table: Annotated[str, Field(pattern=TABLE)] = Field("default.sensor_data", description="Table its rows go to.")
     bucket: Name | None = Field(None, description="Bucket of its raw objects; the lab's raw bucket when not said.")
     keep: Keep = Field(Keep.model_construct(), description="How long readings are kept.")
+    tz: TimeZone | None = Field(
+        None, description="Zone of times that come without one; refused when not said.", examples=["Europe/Berlin"]
+    )
     site: Name = Field("home", description="Site that its readings carry.")

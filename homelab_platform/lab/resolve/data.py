@@ -67,6 +67,7 @@ def _stream(
             for sensor, said in stream.sensors.items()
         },
         columns=dict(stream.columns),
+        tz=stream.tz,
         keep_raw=stream.keep.raw,
         keep_table=stream.keep.table,
     )

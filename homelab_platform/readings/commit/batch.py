@@ -12,19 +12,24 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from homelab_platform.errors import HomelabError, Problem
+from homelab_platform.readings import ledger
+from homelab_platform.readings.commit.budget import Budget, budget_of
 from homelab_platform.readings.commit.parts import Part, PartWriter
 from homelab_platform.readings.commit.rejects import RejectBuffer
 from homelab_platform.readings.commit.session import Session
 from homelab_platform.readings.commit.transaction import Committed, ObjectResult, add_columns, commit, extra_kinds
 from homelab_platform.readings.contract import READINGS
 from homelab_platform.readings.decode.columns import Chunk, Codes, Decoded, RowBuffer, empty_extra
-from homelab_platform.readings.decode.lines import PARQUET_MAGIC, BrokenObject, plain
+from homelab_platform.readings.decode.content import open_content
+from homelab_platform.readings.decode.lines import BrokenObject
 from homelab_platform.readings.decode.mapping import METADATA_KEY, Mapping
 from homelab_platform.readings.decode.ndjson import Decoder
 from homelab_platform.readings.decode.record import ExtraColumns, Rejected
+from homelab_platform.wire.tabular import Options
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
@@ -49,7 +54,7 @@ class Batch:
 
     def __post_init__(self) -> None:
         state = self.session.state(READINGS)
-        self._extra = ExtraColumns(extra_kinds(state))
+        self._extra = ExtraColumns(extra_kinds(state), owners=ledger.column_owners(self.session.connection))
         self._buffer = RowBuffer(self._extra.kinds)
         scanner = None
         if self.session.fast:
@@ -58,8 +63,9 @@ class Batch:
             scanner = Scanner(self._buffer, self._extra, self.session.latest)
         self._decoder = Decoder(self._buffer, self.session.latest, self._extra, scanner)
         self._rejects = RejectBuffer()
-        streams = [o.key.split("/", 1)[0] for o in self.objects]
-        sensors = [s.sensors if (s := self.session.streams.get(name)) else {} for name in streams]
+        self._streams = [self.session.streams.get(o.key.split("/", 1)[0]) for o in self.objects]
+        self._budgets: dict[int, Budget] = {}
+        sensors = [stream.sensors if stream else {} for stream in self._streams]
         self._writer = PartWriter(self.session, sensors, [o.key for o in self.objects])
         self.session.numbers = {o.key: i for i, o in enumerate(self.objects)}
         self._parts: list[Part] = []
@@ -94,45 +100,62 @@ class Batch:
         self.session.remove([p.file.file_path for p in self._parts] + [f.file_path for f, _ in self._rejected])
 
     def _object(self, index: int, info: ObjectInfo) -> None:
-        with self._fetched(info) as (stream, result, metadata):
+        stream = self._streams[index]
+        self._decoder.zone = stream.tz if stream else None
+        self._extra.begin(info.key.split("/", 1)[0])
+        self._budgets[index] = budget_of(info.key, stream)
+        with self._fetched(info) as (file, result, metadata):
             self.results[index] = result
             try:
-                for decoded in self._decoded(stream, info.key, metadata.get(METADATA_KEY)):
+                for decoded in self._decoded(file, info.key, metadata.get(METADATA_KEY)):
                     self._take(index, result, decoded)
+                self._rejects.add(index, self._budgets[index].rest())
             except BrokenObject as error:
                 self._quarantine(index, result, str(error))
+        result.left_out = self._extra.left_out
         self._end(index)
 
     def _decoded(self, stream: BinaryIO, key: str, mapping_text: str | None) -> Iterator[Decoded]:
         mapping = _mapping(mapping_text)
-        content = plain(stream)
-        head = stream.read(4) if content is stream else b""
-        stream.seek(0)
-        name = key.lower().removesuffix(".gz")
-        if head == PARQUET_MAGIC or name.endswith(".parquet"):
-            from homelab_platform.readings.decode.files import read_parquet
+        suffix = PurePosixPath(key.lower().removesuffix(".gz")).suffix or ".ndjson"
+        content = open_content(stream, suffix, mapping.text if mapping else Options())
+        if content.kind == "ndjson":
+            yield from self._decoder.ndjson(content.stream, mapping)
+        else:
+            from homelab_platform.readings.decode.files import read_file
 
-            return read_parquet(self._decoder, content, mapping)
-        if name.endswith((".csv", ".tsv")):
-            from homelab_platform.readings.decode.files import read_csv
-
-            return read_csv(self._decoder, content, mapping)
-        return self._decoder.ndjson(content, mapping)
+            yield from read_file(self._decoder, content, mapping)
+        if content.trailing:
+            reason = f"{content.trailing:,} bytes behind the end of its gzip data are not gzip, and were left out"
+            yield Decoded(rejected=[Rejected(0, reason, "")])
 
     def _take(self, index: int, result: ObjectResult, decoded: Decoded) -> None:
+        decoded, refused = self._budgets[index].admit(decoded, self._buffer)
         if decoded.chunk is not None:
             self._buffer.add(decoded.chunk, index)
             result.read += len(decoded.chunk)
-        if decoded.rejected:
-            result.rejected += len(decoded.rejected)
-            self._rejects.add(index, decoded.rejected)
+        result.rejected += refused
+        self._rejects.add(index, decoded.rejected)
         if self._buffer.rows >= FLUSH_ROWS or self._buffer.text_size >= FLUSH_TEXT or self._rejects.full:
             self._flush(index)
+
+    def _disagree(self) -> None:
+        """Take what the writer found to contradict: within a delivery it is refused, between deliveries counted."""
+        found = self._writer.disagreements.take()
+        for index, line in found.within:
+            result = self.results[index]
+            result.conflicts += 1
+            result.rejected += 1
+            result.read -= 1
+            self._rejects.add(index, self._budgets[index].kept([line]))
+        for index, count in found.between.items():
+            self.results[index].differing += count
 
     def _quarantine(self, index: int, result: ObjectResult, problem: str) -> None:
         """Nothing of a broken object is ingested; the table of rejected lines says so in one row."""
         self._forget(index)
         result.read, result.rejected, result.problem = 0, 0, problem
+        result.conflicts = result.differing = 0
         self._rejects.add(index, [Rejected(0, f"whole object: {problem}", "")])
         self.failed.append((result.key, Problem(result.key, problem, "Send it again, whole; nothing of it was taken.")))
 
@@ -158,6 +181,7 @@ class Batch:
             if len(chunk):
                 chunk, state = self._with_columns(chunk)
                 self._parts += self._writer.write(state, (chunk, sources), self._buffer, earlier=self._parts, tag=tag)
+                self._disagree()
             self._write_rejects(self._rejects.take(current, others=tag is None), tag)
         if self._buffer.text_size >= FLUSH_TEXT:
             self._buffer.texts.clear()

@@ -24,7 +24,8 @@ from homelab_platform.readings.contract import (
     QUALITY_OUT_OF_RANGE,
     TEXT_COLUMNS,
 )
-from homelab_platform.readings.decode.columns import Chunk, Codes, Ints, RowBuffer
+from homelab_platform.readings.decode.columns import Chunk, Codes, Ints, RowBuffer, spelled
+from homelab_platform.readings.decode.record import Rejected
 from homelab_platform.wire.timestamps import DAY_US
 
 if TYPE_CHECKING:
@@ -59,11 +60,35 @@ class Sorted:
     order: Ints
     starts: Ints
     spans: list[Span]
-    days: list[date] = field(default_factory=list)
+    dropped: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Rows of the chunk that repeat another's identity."""
+    first: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """For each of `dropped` the row that stays."""
+
+
+@dataclass
+class Disagreements:
+    """Readings that were left out because another value stands for their identity, until the batch takes them."""
+
+    within: list[tuple[int, Rejected]] = field(default_factory=list)
+    """In one delivery: the object's number, and the reading as a refused line."""
+    between: dict[int, int] = field(default_factory=dict)
+    """Between deliveries, by object: how many differ from what an earlier one brought."""
+
+    def take(self) -> Disagreements:
+        """All of it; afterwards there is none."""
+        taken = Disagreements(self.within, self.between)
+        self.within, self.between = [], {}
+        return taken
+
+    def count(self, source: int) -> None:
+        """One more reading of an object that differs from an earlier delivery's."""
+        self.between[source] = self.between.get(source, 0) + 1
 
 
 def sort_rows(chunk: Chunk, buffer: RowBuffer, use_kernel: bool) -> Sorted:
     """Order by day, device, sensor, ts, and drop the later of two rows of one series and instant."""
+    dropped = first = np.empty(0, dtype=np.int64)
     bucket, keys, devices, sensors = _buckets(chunk, buffer)
     if use_kernel:
         from homelab_platform.readings.decode.kernel import group
@@ -80,7 +105,8 @@ def sort_rows(chunk: Chunk, buffer: RowBuffer, use_kernel: bool) -> Sorted:
     if repeated and len(order):
         ts, grouped = chunk.ts[order], bucket[order]
         keep = np.concatenate(([True], (ts[1:] != ts[:-1]) | (grouped[1:] != grouped[:-1])))
-        order = order[keep]
+        stays = order[np.maximum.accumulate(np.where(keep, np.arange(len(order)), 0))]
+        dropped, first, order = order[~keep], stays[~keep], order[keep]
         starts = _starts(grouped[keep], len(keys))
     low, high = chunk.ts[order[starts[:-1]]], chunk.ts[order[starts[1:] - 1]]
     pairs = len(devices) * len(sensors)
@@ -89,7 +115,7 @@ def sort_rows(chunk: Chunk, buffer: RowBuffer, use_kernel: bool) -> Sorted:
         day, series = divmod(key, pairs)
         device, sensor = divmod(series, len(sensors))
         found.append(Span(date.fromordinal(_EPOCH_DAY + day), devices[device], sensors[sensor], a, b))
-    return Sorted(order, starts, found)
+    return Sorted(order, starts, found, dropped, first)
 
 
 def _starts(bucket: Codes, buckets: int) -> Ints:
@@ -134,6 +160,7 @@ class PartWriter:
         self._sensors = sensors
         self._keys = keys
         self._ingested_at = time.time_ns() // 1000
+        self.disagreements = Disagreements()
 
     def write(
         self,
@@ -149,8 +176,9 @@ class PartWriter:
         if not len(chunk):
             return []
         found = sort_rows(chunk, buffer, self._session.fast)
+        self._compare_repeats(chunk, sources, buffer, found)
         basis = self._session.basis()
-        found = self._without_known(chunk, found, basis, earlier)
+        found = self._without_known(rows, buffer, found, basis, earlier)
         if not len(found.order):
             return []
         table = self._table(state, chunk, sources, buffer, found)
@@ -166,8 +194,31 @@ class PartWriter:
             parts.append(Part(here[0].date, file, here, kept, basis, tag, state.metadata.current_schema_id))
         return parts
 
-    def _without_known(self, chunk: Chunk, found: Sorted, basis: Basis, earlier: Sequence[Part]) -> Sorted:
+    def _compare_repeats(self, chunk: Chunk, sources: Codes, buffer: RowBuffer, found: Sorted) -> None:
+        """Note the rows that repeat another's identity with another value."""
+        differ = chunk.value[found.dropped] != chunk.value[found.first]
+        for row, first in zip(found.dropped[differ].tolist(), found.first[differ].tolist(), strict=True):
+            source = int(sources[row])
+            if source == sources[first]:
+                stays = f"line {int(chunk.line[first])} says {float(chunk.value[first])!r}"
+                self.disagreements.within.append((source, _contradiction(chunk, buffer, row, stays)))
+            else:
+                self.disagreements.count(source)
+
+    def _compare_known(self, rows: tuple[Chunk, Codes], buffer: RowBuffer, at: int, other: str) -> None:
+        """Note a row whose identity the table, or an earlier piece of this batch, holds with another value."""
+        source = int(rows[1][at])
+        if other == self._keys[source]:
+            stays = "an earlier line of this object says another"
+            self.disagreements.within.append((source, _contradiction(rows[0], buffer, at, stays)))
+        else:
+            self.disagreements.count(source)
+
+    def _without_known(
+        self, rows: tuple[Chunk, Codes], buffer: RowBuffer, found: Sorted, basis: Basis, earlier: Sequence[Part]
+    ) -> Sorted:
         """The rows that neither the table nor an earlier part of this batch holds."""
+        chunk = rows[0]
         met = self._session.meeting(found.spans)
         seen: dict[tuple[date, str, str], list[Span]] = {}
         for span in (s for p in earlier for s in p.spans):
@@ -185,7 +236,10 @@ class PartWriter:
             if buckets:
                 ours = self._identities(chunk, found, buckets)
                 dates = [found.spans[b].date for b in buckets]
-                drop.update(spans.already_there(self._session.lakehouse, ours, dates, location=location, files=files))
+                for known in spans.already_there(self._session.lakehouse, ours, dates, location=location, files=files):
+                    if known.row not in drop and known.other is not None:
+                        self._compare_known(rows, buffer, int(found.order[known.row]), known.other)
+                    drop.add(known.row)
         if not drop:
             return found
         keep = np.ones(len(found.order), dtype=np.bool_)
@@ -218,6 +272,7 @@ class PartWriter:
                 "device": repeated([found.spans[b].device for b in buckets]),
                 "sensor": repeated([found.spans[b].sensor for b in buckets]),
                 "ts": arrow.fixed(chunk.ts[found.order[rows]], pa.int64()),
+                "value": arrow.fixed(chunk.value[found.order[rows]], pa.float64()),
             }
         )
 
@@ -266,6 +321,11 @@ class PartWriter:
             quality = np.where(outside, np.int32(bad), quality)
             unit = np.where(mine & (unit < 0), units[sensor].astype(np.int32), unit)
         return quality, unit
+
+
+def _contradiction(chunk: Chunk, buffer: RowBuffer, row: int, stays: str) -> Rejected:
+    reason = f"contradiction: another value for the same device, sensor and ts; {stays}, which stays"
+    return Rejected(int(chunk.line[row]), reason, spelled(chunk, buffer, row))
 
 
 def _extra(column: Any, buffer: RowBuffer, name: str, wanted: pa.DataType) -> pa.Array:

@@ -114,6 +114,7 @@ def open_session(lakehouse: Lakehouse, streams: Mapping[str, ResolvedStream] | N
     pa.set_cpu_count(1)  # one thread costs less CPU, and a Pi has other work
     pa.set_io_thread_count(1)
     with ledger.connect(lakehouse) as connection:
+        ledger.ensure_ledger(connection)
         io = iceberg.open_io(lakehouse)
         try:
             session = Session(lakehouse, connection, io, ledger.Worker(lakehouse, connection), streams or {})

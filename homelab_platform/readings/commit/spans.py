@@ -179,10 +179,19 @@ def _arrays(spans: Sequence[Span]) -> tuple[list[Any], ...]:
     )
 
 
+@dataclass(frozen=True)
+class Known:
+    """A reading that is there already: its row in what was asked; `other` is the source of one with another value."""
+
+    row: int
+    other: str | None
+
+
 def already_there(
     lakehouse: Lakehouse, ours: pa.Table, dates: Sequence[date], *, location: str | None, files: Sequence[str] = ()
-) -> list[int]:
-    """Which rows of `ours` (columns row, device, sensor, ts in µs) the table, or one of the Parquet `files`, holds.
+) -> list[Known]:
+    """Which rows of `ours` (columns row, device, sensor, ts in µs, value) the table, or one of the Parquet `files`,
+    holds.
 
     Reads only the identity columns of the given days, with a bounded memory.
     """
@@ -197,17 +206,17 @@ def already_there(
         # In the text and not as parameters, for which DuckDB imports pandas as well.
         days = ", ".join(f"DATE '{day.isoformat()}'" for day in sorted(set(dates)))
         listed = ", ".join(duckdb.text(file) for file in files)
-        found: set[int] = set()
+        found: dict[int, Known] = {}
         for source in (["hive.default.sensor_data"] if location else []) + (
             [f"read_parquet([{listed}], hive_partitioning=false)"] if files else []
         ):
             rows = engine.execute(
-                "SELECT o.row FROM ours o SEMI JOIN"  # noqa: S608 - fixed sources, dates, numbers, quoted names
-                f" (SELECT device, sensor, epoch_us(ts) AS ts FROM {source} WHERE date IN ({days})"
+                "SELECT o.row, CASE WHEN t.value <> o.value THEN coalesce(t.source, '') END FROM ours o JOIN"  # noqa: S608 - fixed sources, dates, numbers, quoted names
+                f" (SELECT device, sensor, epoch_us(ts) AS ts, value, source FROM {source} WHERE date IN ({days})"
                 f" AND ts BETWEEN make_timestamptz({int(low)}) AND make_timestamptz({int(high)})) t"
                 " ON o.device = t.device AND o.sensor = t.sensor AND o.ts = t.ts"
             ).fetchall()
-            found.update(int(row[0]) for row in rows)
+            found.update((int(row), Known(int(row), other)) for row, other in rows)
     finally:
         engine.close()
-    return sorted(found)
+    return [found[row] for row in sorted(found)]

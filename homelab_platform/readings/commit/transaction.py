@@ -33,7 +33,10 @@ ATTEMPTS = 5
 
 @dataclass
 class ObjectResult:
-    """One object of a batch after decoding. `read` counts its readings, `rejected` its refused lines."""
+    """One object of a batch after decoding. `read` counts its readings, `rejected` its refused lines (`conflicts` of
+    them contradict an earlier line), `differing` its readings that an earlier delivery brought with another value,
+    `left_out` its further fields that got no column.
+    """
 
     key: str
     etag: str
@@ -42,6 +45,9 @@ class ObjectResult:
     read: int = 0
     rejected: int = 0
     problem: str | None = None  # why it was quarantined
+    conflicts: int = 0
+    differing: int = 0
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -145,6 +151,9 @@ def _record_objects(
             done.kept.get(i, 0),
             o.read - done.kept.get(i, 0),
             o.rejected,
+            o.conflicts,
+            o.differing,
+            o.left_out,
             sorted({p.day for p in done.parts if i in p.kept}),
             done.snapshot_id,
             rejected_snapshot if o.rejected or o.problem else None,
@@ -156,8 +165,8 @@ def _record_objects(
     with session.connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO ingest_ledger (bucket, key, etag, size, sha256, status, problem, rows, duplicates, rejected,"
-            " dates, snapshot_id, rejected_snapshot_id, seq, worker)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " conflicts, differing, left_out, dates, snapshot_id, rejected_snapshot_id, seq, worker)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             rows,
         )
     session.connection.execute(
@@ -187,9 +196,10 @@ def _checked_again(session: Session, part: Part, basis: spans.Basis) -> Part | N
             "device": table["device"],
             "sensor": table["sensor"],
             "ts": table["ts"].cast(pa.int64()),
+            "value": table["value"],
         }
     )
-    gone = spans.already_there(session.lakehouse, ours, [part.day], location=basis.location)
+    gone = [k.row for k in spans.already_there(session.lakehouse, ours, [part.day], location=basis.location)]
     if not gone:
         return replace(part, basis=basis)
     keep = np.ones(len(table), dtype=np.bool_)
@@ -278,5 +288,6 @@ def _add_columns_locked(session: Session, extra: ExtraColumns, names: Sequence[s
     staged = iceberg.stage(state, Change(updates=updates), session.io)
     iceberg.swap(session.connection, staged)
     ledger.add_garbage(session.connection, READINGS, staged.garbage)
+    ledger.record_columns(session.connection, {n: extra.owners[n] for n in missing if n in extra.owners})
     seq = ledger.record_change(session.connection, "schema", staged.after.snapshot_id, [])
     ledger.record_state(session.connection, READINGS, staged.after.location, staged.after.snapshot_id, seq)

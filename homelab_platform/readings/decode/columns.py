@@ -6,6 +6,7 @@ removing duplicates and writing (parts).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,11 +46,12 @@ class Interner:
 @dataclass
 class Chunk:
     """Some decoded readings. Texts are codes of the buffer's interners (-1: none); doubles use NaN and booleans -1
-    for none.
+    for none; `line` is where each stood in its object.
     """
 
     ts: Ints
     value: Floats
+    line: Ints
     codes: dict[str, Codes]
     extras: dict[str, Column] = field(default_factory=dict)
 
@@ -68,6 +70,7 @@ class Chunk:
         return Chunk(
             change(self.ts),
             change(self.value),
+            change(self.line),
             {k: change(v) for k, v in self.codes.items()},
             {k: change(v) for k, v in self.extras.items()},
         )
@@ -135,6 +138,7 @@ class RowBuffer:
         return Chunk(
             join([c.ts for c in chunks], np.int64),
             join([c.value for c in chunks], np.float64),
+            join([c.line for c in chunks], np.int64),
             {name: join([c.codes[name] for c in chunks], np.int32) for name in TEXT_COLUMNS},
             {
                 name: join(
@@ -146,8 +150,8 @@ class RowBuffer:
         )
 
 
-def chunk_of_rows(rows: Sequence[Row], buffer: RowBuffer) -> Chunk:
-    """Single readings as a chunk."""
+def chunk_of_rows(rows: Sequence[Row], buffer: RowBuffer, lines: Sequence[int]) -> Chunk:
+    """Single readings as a chunk; `lines` says where each stood in its object."""
     interners = {name: buffer.interner(name) for name in TEXT_COLUMNS}
     codes = {
         name: np.fromiter((i.code(getattr(r, name)) for r in rows), dtype=np.int32, count=len(rows))
@@ -162,9 +166,17 @@ def chunk_of_rows(rows: Sequence[Row], buffer: RowBuffer) -> Chunk:
     return Chunk(
         np.fromiter((r.ts for r in rows), dtype=np.int64, count=len(rows)),
         np.fromiter((r.value for r in rows), dtype=np.float64, count=len(rows)),
+        np.array(lines, dtype=np.int64),
         codes,
         extras,
     )
+
+
+def spelled(chunk: Chunk, buffer: RowBuffer, row: int) -> str:
+    """A reading as a line of JSON, where its own spelling is no longer at hand."""
+    names = {name: buffer.interner(name).values[chunk.codes[name][row]] for name in ("device", "sensor")}
+    ts = np.datetime64(int(chunk.ts[row]), "us")
+    return json.dumps({"ts": f"{ts}Z", **names, "value": float(chunk.value[row])}, ensure_ascii=False)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from homelab_platform.readings.decode.kernel_values import TAIL, at, jit, number, time, word_at
+from homelab_platform.readings.decode.kernel_values import TAIL, at, epoch, jit, number, time, word_at
 
 KIND_TS, KIND_VALUE, KIND_TEXT, KIND_DOUBLE, KIND_BOOLEAN = range(5)
 PAD = 4096  # readable bytes behind the block, so that the scanner may look ahead without a check
@@ -160,9 +160,10 @@ def _line(buf, p, row, key_bytes, keys, required, latest, entries, table, arena,
             else:
                 return -1
         elif kind == KIND_TS:
-            if c != 34:
-                return -1
-            p, micros = time(buf, p + 1)
+            if c == 34:
+                p, micros = time(buf, p + 1)
+            else:
+                p, micros = epoch(buf, p, scratch)
             if p < 0 or micros > latest or 0 <= micros < 31_536_000_000_000:
                 return -1
             ts[row] = micros

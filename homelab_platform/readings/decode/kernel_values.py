@@ -190,6 +190,80 @@ def _number(buf, p, scratch):  # type: ignore[no-untyped-def]
 number = jit(_number)
 
 
+def _digits(buf, p):  # type: ignore[no-untyped-def]
+    """(position behind, number) of at most 19 ASCII digits; position -1 when there are none or more."""
+    first = p
+    found = np.int64(0)
+    while 48 <= at(buf, p) <= 57:
+        if p - first == 19 or (p - first == 18 and (found > 922337203685477580)):
+            return -1, found
+        found = found * 10 + (at(buf, p) - 48)
+        p += 1
+    if p == first or found < 0:
+        return -1, found
+    return p, found
+
+
+digits_at = jit(_digits)
+
+
+def _scaled(whole):  # type: ignore[no-untyped-def]
+    """Microseconds of an epoch number in s, ms, µs or ns, told apart by their size; -1 if it is none."""
+    if 1_000_000_000 <= whole < 100_000_000_000:
+        return whole * 1_000_000
+    if 1_000_000_000_000 <= whole < 100_000_000_000_000:
+        return whole * 1_000
+    if 1_000_000_000_000_000 <= whole < 100_000_000_000_000_000:
+        return whole
+    if whole >= 1_000_000_000_000_000_000:
+        return whole // 1_000
+    return np.int64(-1)
+
+
+scaled = jit(_scaled)
+
+
+def _epoch(buf, p, scratch):  # type: ignore[no-untyped-def]
+    """(position behind, microseconds) of an epoch number; position -1 if it is not decided here."""
+    first = p
+    p, whole = digits_at(buf, p)
+    if p < 0:
+        return -1, whole
+    if at(buf, first) == 48:
+        return -1, whole
+    c = at(buf, p)
+    if c != 46 and c | 32 != 101:
+        micros = scaled(whole)
+        return (p if micros >= 0 else -1), micros
+    p, found, _ = number(buf, first, scratch)
+    if p < 0:
+        return -1, whole
+    if 1e9 <= found < 1e11:
+        return p, np.int64(np.rint(found * 1e6))
+    if 1e12 <= found < 1e14:
+        return p, np.int64(np.rint(found * 1e3))
+    return -1, whole
+
+
+epoch = jit(_epoch)
+
+
+def _quoted_epoch(buf, p):  # type: ignore[no-untyped-def]
+    """(position behind the closing quote, microseconds) of an epoch number in quotes, without a fraction."""
+    first = p
+    p, whole = digits_at(buf, p)
+    if p < 0 or at(buf, p) != 34:
+        return -1, whole
+    length = p - first
+    micros = scaled(whole)
+    if micros < 0 or length not in (10, 13, 16, 19):
+        return -1, whole
+    return p + 1, micros
+
+
+quoted_epoch = jit(_quoted_epoch)
+
+
 def _two(buf, p):  # type: ignore[no-untyped-def]
     """Two ASCII digits as a number, or a large negative one."""
     a, b = at(buf, p) - 48, at(buf, p + 1) - 48
@@ -206,6 +280,8 @@ def _time(buf, p):  # type: ignore[no-untyped-def]
     year = two(buf, p) * 100 + two(buf, p + 2)
     month, day = two(buf, p + 5), two(buf, p + 8)
     hour, minute, second = two(buf, p + 11), two(buf, p + 14), two(buf, p + 17)
+    if 48 <= at(buf, p + 4) <= 57:
+        return quoted_epoch(buf, p)
     marks = at(buf, p + 4) == 45 and at(buf, p + 7) == 45 and at(buf, p + 13) == 58 and at(buf, p + 16) == 58
     if not marks or (at(buf, p + 10) | 32 != 116 and at(buf, p + 10) != 32):
         return -1, 0
@@ -219,7 +295,7 @@ def _time(buf, p):  # type: ignore[no-untyped-def]
         return -1, 0
     p += 19
     micros = 0
-    if at(buf, p) == 46:
+    if at(buf, p) == 46 or at(buf, p) == 44:
         p += 1
         scale = 100_000
         first = p
@@ -232,12 +308,14 @@ def _time(buf, p):  # type: ignore[no-untyped-def]
     offset = 0
     if at(buf, p) | 32 == 122:
         p += 1
-    elif (at(buf, p) == 43 or at(buf, p) == 45) and at(buf, p + 3) == 58:
-        hours, minutes = two(buf, p + 1), two(buf, p + 4)
+    elif at(buf, p) == 43 or at(buf, p) == 45:
+        colon = 1 if at(buf, p + 3) == 58 else 0
+        short = at(buf, p + 3) == 34
+        hours, minutes = two(buf, p + 1), (np.int64(0) if short else two(buf, p + 3 + colon))
         if hours < 0 or minutes < 0 or hours > 23 or minutes > 59:
             return -1, 0
         offset = (hours * 60 + minutes) * (-1 if at(buf, p) == 45 else 1)
-        p += 6
+        p += 3 if short else 5 + colon
     else:
         return -1, 0
     if at(buf, p) != 34:

@@ -1,7 +1,7 @@
 """Raw bytes to whole lines, in blocks of bounded size, whatever the object holds.
 
-Belongs here: decompression and cutting at newlines. Not here: what a line means (record, decode). A block never holds
-more than `BLOCK` bytes, and a line that is longer than the limit is skipped without being held in memory.
+Belongs here: cutting at newlines. Not here: decompression (content), what a line means (record, decode). A block
+never holds more than `BLOCK` bytes, and a line that is longer than the limit is skipped without being held in memory.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
-from isal import igzip, isal_zlib
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from homelab_platform.readings.contract import MAX_LINE, MAX_RAW
@@ -48,14 +48,6 @@ class LongLine:
 
     head: bytes
     length: int
-
-
-def plain(stream: BinaryIO) -> BinaryIO:
-    """The stream's content, decompressed if it is gzip."""
-    head = stream.read(2)
-    stream.seek(0)
-    opened: BinaryIO = igzip.IGzipFile(fileobj=stream, mode="rb") if head == GZIP_MAGIC else stream  # type: ignore[no-untyped-call,assignment]
-    return opened
 
 
 def _fill(stream: BinaryIO, view: memoryview) -> int:

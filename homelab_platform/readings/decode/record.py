@@ -7,6 +7,7 @@ at once (decode, kernel).
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,17 +16,43 @@ import orjson
 from homelab_platform.readings.contract import (
     MAX_EXTRA_COLUMNS,
     MAX_RAW,
+    MAX_STREAM_COLUMNS,
     MAX_TEXT,
     PRODUCER_COLUMNS,
     QUALITY_OK,
     column_name,
 )
-from homelab_platform.wire.timestamps import to_microseconds
+from homelab_platform.wire.tabular import to_number
+from homelab_platform.wire.timestamps import LocalClock, to_microseconds
 
 Extra = str | float | bool
 
 
 _WIDEST = {"int": 2**31 - 1, "long": 2**53}
+
+
+_WHOLE = re.compile(r"-?(?:0|[1-9]\d*)", re.ASCII)
+_FRACTION = re.compile(r"-?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+_WORDS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How the records of one object spell their values, where it is not as the contract has it.
+
+    `text_numbers`: a value may be a text; `text_cells`: further fields are texts too, with the meaning that they show
+    (CSV). `zone`, `pattern` and `clock` are for times without a zone, see to_microseconds.
+    """
+
+    text_numbers: bool = False
+    text_cells: bool = False
+    decimal: str = "."
+    zone: str | None = None
+    pattern: str | None = None
+    clock: LocalClock | None = None
+
+
+PLAIN = Spelling()
 
 
 class Row(NamedTuple):
@@ -60,6 +87,13 @@ class ExtraColumns:
 
     kinds: dict[str, str] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)  # column → stream that brought it, where that is known
+    stream: str = ""
+    left_out: int = 0  # fields of the object at hand that got no column
+
+    def begin(self, stream: str) -> None:
+        """Begin an object of a stream: columns that it adds count against that stream's budget."""
+        self.stream, self.left_out = stream, 0
 
     def name(self, raw: str) -> str:
         """The column name of a field. Raises ValueError with the reason if it is refused."""
@@ -70,10 +104,11 @@ class ExtraColumns:
                 self.names[raw] = found
         return found
 
-    def place(self, extras: dict[str, Any]) -> dict[str, Extra]:
+    def place(self, extras: dict[str, Any], spelling: Spelling = PLAIN) -> dict[str, Extra]:
         """Each field's column and stored value, adding columns as needed; all or nothing.
 
-        Raises ValueError with the reason when a name is refused, collides, or would make too many columns.
+        A field for which the stream has no column left is counted in `left_out`. Raises ValueError with the reason
+        when a name is refused or collides.
         """
         placed: dict[str, Extra] = {}
         fresh: dict[str, str] = {}
@@ -85,14 +120,20 @@ class ExtraColumns:
             if name in names:  # refused whatever their types are, as the door refuses it, which knows no columns
                 raise ValueError(f"two fields would fill the column {name!r}")
             names.add(name)
-            kind, stored = _kind(value)
+            kind, stored = _kind(_shown(value, spelling.decimal) if spelling.text_cells else value)
             known = self.kinds.get(name) or fresh.get(name)
+            if known is None and not self._has_room(len(fresh)):
+                self.left_out += 1
+                continue
             if known is None:
                 fresh[name] = kind
             elif known == "string":
                 stored = stored if kind == "string" else _text(value)
             elif not (known == kind or _fits(known, stored)):
                 name = f"{name[:58]}_text"
+                if name not in self.kinds and name not in fresh and not self._has_room(len(fresh)):
+                    self.left_out += 1
+                    continue
                 if (self.kinds.get(name) or fresh.setdefault(name, "string")) != "string":
                     raise ValueError(f"field {raw[:64]!r} has a value of another type than its column")
                 stored = _text(value)
@@ -100,10 +141,14 @@ class ExtraColumns:
                 raise ValueError(f"two fields would fill the column {name!r}")
             placed[name] = stored
         if fresh:
-            if len(self.kinds) + len(fresh) > MAX_EXTRA_COLUMNS:
-                raise ValueError(f"field {next(iter(fresh))!r} would be more than {MAX_EXTRA_COLUMNS} extra columns")
             self.kinds.update(fresh)
+            self.owners.update(dict.fromkeys(fresh, self.stream))
         return placed
+
+    def _has_room(self, fresh: int) -> bool:
+        """Whether the stream, and the table, may have one more column beside `fresh` new ones of this record."""
+        own = sum(owner == self.stream for owner in self.owners.values())
+        return own + fresh < MAX_STREAM_COLUMNS and len(self.kinds) + fresh < MAX_EXTRA_COLUMNS
 
 
 def _fits(kind: str, value: Extra) -> bool:
@@ -136,32 +181,62 @@ def cut(raw: bytes, length: int | None = None) -> str:
     return text if whole <= MAX_RAW else f"{text}… [cut: {whole} bytes]"
 
 
-def read_record(record: dict[str, Any], latest: int, extra: ExtraColumns, *, text_numbers: bool = False,
-                zone: str | None = None, pattern: str | None = None) -> Row:  # fmt: skip
-    """The reading of one decoded record.
+def _shown(cell: Any, decimal: str) -> Any:
+    """What the text of a further cell shows: a truth value or a number where it reads as one."""
+    if not isinstance(cell, str):
+        return cell
+    text = cell.strip()
+    word = _WORDS.get(text.lower())
+    if word is not None:
+        return word
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    try:
+        return to_number(text, decimal) if _FRACTION.fullmatch(text) else cell
+    except ValueError:
+        return cell
 
-    `latest` is the last acceptable `ts`; `text_numbers` says that the format knows only text (CSV), so that a value
-    may be one. Raises ValueError with the reason if it is not a reading.
+
+def read_record(record: dict[str, Any], latest: int, extra: ExtraColumns, spelling: Spelling = PLAIN) -> Row:
+    """The reading of one decoded record; `latest` is the last acceptable `ts`.
+
+    Raises ValueError with the reason if it is not a reading.
     """
     device = _required_text(record, "device")
     sensor = _required_text(record, "sensor")
-    ts = to_microseconds(record.get("ts"), zone=zone, pattern=pattern)
+    ts = to_microseconds(
+        record.get("ts"),
+        zone=spelling.zone,
+        pattern=spelling.pattern,
+        clock=spelling.clock,
+        series=(device, sensor),
+    )
     if ts > latest:
         raise ValueError("ts is more than one day in the future: check the producer's clock")
-    value = _number(record.get("value"), text_numbers)
+    value = _number(record.get("value"), spelling)
     site, unit, quality = (_optional_text(record, name) for name in ("site", "unit", "quality"))
     extras = None
     if len(record) > 4:
         rest = {k: v for k, v in record.items() if k not in PRODUCER_COLUMNS}
-        extras = extra.place(rest) if rest else None
+        extras = extra.place(rest, spelling) if rest else None
     return Row(ts, site, device, sensor, value, unit, quality or QUALITY_OK, extras or None)
 
 
-def read_line(line: bytes, latest: int, extra: ExtraColumns) -> Row:
+def read_line(line: bytes, latest: int, extra: ExtraColumns, spelling: Spelling = PLAIN) -> Row:
     """The reading of one NDJSON line. Raises ValueError with the reason if it is not one."""
+    return read_record(read_object(line), latest, extra, spelling)
+
+
+def read_object(line: bytes) -> dict[str, Any]:
+    """The JSON object of one line; NUL bytes around it, as a power cut leaves them, are passed over.
+
+    Raises ValueError with the reason if it is none.
+    """
     try:
-        record = orjson.loads(line)
+        record = orjson.loads(line.strip(b"\0 \t\r") if b"\0" in line else line)
     except orjson.JSONDecodeError as error:
+        if not line.strip(b"\0 \t\r"):
+            raise ValueError("NUL bytes where a line should be, as a power cut leaves them") from None
         try:
             line.decode("utf-8")
         except UnicodeDecodeError:
@@ -169,7 +244,7 @@ def read_line(line: bytes, latest: int, extra: ExtraColumns) -> Row:
         raise ValueError(f"not JSON: {str(error).split(': line')[0]}") from None
     if not isinstance(record, dict):
         raise ValueError("not a JSON object")
-    return read_record(record, latest, extra)
+    return record
 
 
 def _required_text(record: dict[str, Any], name: str) -> str:
@@ -200,17 +275,13 @@ def _bounded(name: str, value: str) -> str:
     return value
 
 
-def _number(value: Any, text_numbers: bool) -> float:
+def _number(value: Any, spelling: Spelling) -> float:
     if isinstance(value, str):
-        if not text_numbers:
+        if not spelling.text_numbers:
             raise ValueError("value is a text, not a number")
-        value = value.strip()
-        if not value:
+        if not value.strip():
             raise ValueError("value is missing")
-        try:
-            value = float(value) if "_" not in value else math.nan
-        except ValueError:
-            raise ValueError("value is not a number") from None
+        value = to_number(value, spelling.decimal)
     if value is None:
         raise ValueError("value is missing")
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,14 @@ from homelab_platform.readings.decode.kernel import (
     scan,
 )
 from homelab_platform.readings.decode.lines import Block
-from homelab_platform.readings.decode.record import ExtraColumns, Rejected, Row, cut, read_line
+from homelab_platform.readings.decode.record import PLAIN, ExtraColumns, Rejected, Row, Spelling, cut, read_line
 
 ROWS = 1 << 17
 ENTRIES = 1 << 14
 ARENA = 1 << 20
+LEARN_FROM = 256  # left-over lines of a block from which it pays to learn their fields
+LEARN_LINES = 256
+LEARN_TRIES = 4
 MOST_KEYS = 60  # a bit each in the kernel's word of fields seen
 _PLAIN = re.compile(r"[A-Za-z0-9_.\- ]{1,64}", re.ASCII)
 _KINDS = {"string": KIND_TEXT, "double": KIND_DOUBLE, "boolean": KIND_BOOLEAN}
@@ -56,6 +59,7 @@ class Scanner:
         self._latest = np.int64(latest)
         self._entries_size, self._arena_size = ENTRIES, ARENA
         self._signature: tuple[tuple[str, str], ...] | None = None
+        self._spelling = PLAIN
         self._ts = np.empty(ROWS, dtype=np.int64)
         self._value = np.empty(ROWS)
         self._status = np.empty(ROWS, dtype=np.uint8)
@@ -120,15 +124,16 @@ class Scanner:
         self._keys = np.array(rows, dtype=np.int64)
         self._required = np.uint64(sum(1 << columns.index(n) for n in ("ts", "device", "sensor", "value")))
 
-    def scan(self, block: Block, number: int) -> Iterator[tuple[Decoded, int]]:
+    def scan(self, block: Block, number: int, spelling: Spelling = PLAIN) -> Iterator[tuple[Decoded, int]]:
         """The readings and refused lines of a block; `number` lines came before. Each step also tells the new count."""
+        self._spelling = spelling
         position = 0
         tries = 0
         self._prepare()
         while position < block.size:
             rows, lines, reached, why = self._call(block, position)
             slow = self._slow(rows)
-            if len(slow) > 256 and tries < 4 and self._learn(block, slow):
+            if len(slow) > LEARN_FROM and tries < LEARN_TRIES and self._learn(block, slow):
                 tries += 1
                 continue
             yield self._decoded(block, rows, slow, number), number + lines
@@ -199,16 +204,20 @@ class Scanner:
         return self._buffer.interner(column).code(text)
 
     def _learn(self, block: Block, slow: Any) -> bool:
-        """Read a few left-over lines; whether they taught us fields that the kernel can take from now on."""
-        for row in slow[:: max(1, len(slow) // 64)].tolist():
-            self._read(block, row)
+        """Read the first left-over lines; whether they taught us fields that the kernel can take from now on.
+
+        The first and in their order: a column has the kind of its first value, whoever reads the lines.
+        """
+        spelling = replace(self._spelling, clock=None)
+        for row in slow[:LEARN_LINES].tolist():
+            self._read(block, row, spelling)
         return self._prepare()
 
-    def _read(self, block: Block, row: int) -> Row | tuple[str, bytes]:
+    def _read(self, block: Block, row: int, spelling: Spelling) -> Row | tuple[str, bytes]:
         start, end, _ = self._places[row].tolist()
         line = block.data[start:end].tobytes()
         try:
-            return read_line(line, int(self._latest), self._extra)
+            return read_line(line, int(self._latest), self._extra, spelling)
         except ValueError as error:
             return str(error), line
 
@@ -222,11 +231,11 @@ class Scanner:
                 extras[column] = codes.pop(column)
             else:
                 extras[column] = (self._doubles if kind == KIND_DOUBLE else self._booleans)[slot, :rows].copy()
-        chunk = Chunk(self._ts[:rows].copy(), self._value[:rows].copy(), codes, extras)
+        chunk = Chunk(self._ts[:rows].copy(), self._value[:rows].copy(), number + self._places[:rows, 2], codes, extras)
         rejected = []
         keep = np.ones(rows, dtype=np.bool_)
         for row in slow.tolist():
-            found = self._read(block, row)
+            found = self._read(block, row, self._spelling)
             if isinstance(found, Row):
                 self._put(chunk, row, found)
             else:

@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,15 +19,19 @@ import orjson
 
 from homelab_platform.errors import HomelabError, Problem
 from homelab_platform.readings.decode.mapping import METADATA_KEY, Mapping
+from homelab_platform.readings.decode.record import Row
 from homelab_platform.readings.sources.guess import guess
-from homelab_platform.readings.sources.sampling import CannotRead, take_sample
+from homelab_platform.readings.sources.sampling import CannotRead, plain_name, take_sample
+from homelab_platform.readings.sources.trial import SHOWN, Trial, told_apart
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.objects.client import AlreadyExists, ObjectStore
 from homelab_platform.wire.reading import safe_name
+from homelab_platform.wire.tabular import Options
 
 MOST_METADATA = 1800  # bytes; S3 allows 2 KB of user metadata in all
 READ = 1 << 20
 Progress = Callable[[str], None]
+_SUFFIXES = {"influx-csv": "csv", "line-protocol": "lp", "prometheus": "prom", "zigbee2mqtt-log": "log"}
 
 
 @dataclass(frozen=True)
@@ -40,16 +45,27 @@ class FilePlan:
     columns: tuple[str, ...]
     mapping: Mapping | None
     notes: tuple[str, ...]
+    trial: Trial
+    shape: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
-        mapping = None if self.mapping is None else orjson.loads(self.mapping.to_json())
-        return asdict(self) | {"path": str(self.path), "mapping": mapping}
+        return {
+            "path": str(self.path),
+            "format": self.format,
+            "compressed": self.compressed,
+            "size": self.size,
+            "columns": list(self.columns),
+            "mapping": None if self.mapping is None else orjson.loads(self.mapping.to_json()),
+            "notes": list(self.notes),
+            "shape": self.shape,
+            "sample": self.trial.to_dict(),
+        }
 
     def __str__(self) -> str:
         kind = f"{self.format}{', gzip' if self.compressed else ''}, {self.size:,} bytes"
-        lines = [f"{self.path}: {kind}", *_explain(self.mapping), *(f"  note: {note}" for note in self.notes)]
-        return "\n".join(lines)
+        notes = (f"  note: {note}" for note in self.notes)
+        return "\n".join([f"{self.path}: {kind}", *_explain(self.mapping), *notes, *_foresee(self.trial)])
 
 
 @dataclass(frozen=True)
@@ -68,8 +84,10 @@ class UploadedFile:
         return asdict(self) | {"path": str(self.path), "mapping": mapping}
 
 
-def describe(paths: Iterable[Path], *, mapping: Mapping | None = None) -> list[FilePlan]:
-    """How each file would be read; nothing is sent. `mapping` holds what is known, the rest is guessed.
+def describe(paths: Iterable[Path], *, mapping: Mapping | None = None, zone: str | None = None) -> list[FilePlan]:
+    """How each file would be read, and what would become of its first lines; nothing is sent.
+
+    `mapping` holds what is known, the rest is guessed; `zone` is that of times without one (UTC if nobody says it).
 
     Raises HomelabError with the problems of all files at once.
     """
@@ -77,7 +95,7 @@ def describe(paths: Iterable[Path], *, mapping: Mapping | None = None) -> list[F
     problems: list[Problem] = []
     for path in dict.fromkeys(paths):
         try:
-            plans.append(_plan(path, mapping))
+            plans.append(_plan(path, mapping, zone))
         except CannotRead as error:
             problems.append(Problem(str(path), str(error), "", "file"))
         except PermissionError:
@@ -95,13 +113,14 @@ def put_files(
     *,
     stream: str,
     mapping: Mapping | None = None,
+    zone: str | None = None,
     progress: Progress | None = None,
 ) -> list[UploadedFile]:
     """Upload files as objects `<stream>/files/<hash>-<name>`; the same file with the same mapping is one object.
 
     All files are looked at first: if one cannot be ingested nothing is sent. Raises HomelabError with every problem.
     """
-    plans = describe(paths, mapping=mapping)
+    plans = describe(paths, mapping=mapping, zone=zone)
     say = progress or (lambda _text: None)
     if not plans:
         return []
@@ -109,22 +128,25 @@ def put_files(
         return [_put(store, lakehouse.raw_bucket, stream, plan, say) for plan in plans]
 
 
-def _plan(path: Path, given: Mapping | None) -> FilePlan:
+def _plan(path: Path, given: Mapping | None, zone: str | None) -> FilePlan:
     if path.is_dir():
         raise CannotRead(f"is a folder; name its files, e.g. {path}/*.csv")
     if not path.exists():
         raise CannotRead("does not exist" + _near(path))
     if not path.is_file():
         raise CannotRead("is not a regular file")
-    sample = take_sample(path)
-    found = guess(sample, given)
+    sample = take_sample(path, given.text if given else Options())
+    found, trial = told_apart(sample, guess(sample, given, zone), given, zone)
     if found.mapping is not None and len(_metadata(found.mapping)) > MOST_METADATA:
         raise CannotRead(
             f"has too many columns to describe ({len(sample.columns)}); choose some with --melt COLUMN, or split it"
         )
-    return FilePlan(
-        path, sample.format, sample.compressed, path.stat().st_size, sample.columns, found.mapping, found.notes
-    )
+    notes = list(found.notes)
+    if trial.second_pass:
+        notes.append(f"{trial.second_pass} times of the hour that comes twice are taken to be of its second pass")
+    size = path.stat().st_size
+    return FilePlan(path, sample.format, sample.compressed, size, sample.columns, found.mapping, tuple(notes), trial,
+                    found.shape)  # fmt: skip
 
 
 def _near(path: Path) -> str:
@@ -155,10 +177,8 @@ def _put(store: ObjectStore, bucket: str, stream: str, plan: FilePlan, say: Prog
 
 def _key(stream: str, plan: FilePlan, digest: str) -> str:
     """The suffix tells the format as it was found, whatever the file is called."""
-    stem = plan.path.name
-    for suffix in (".gz", ".csv", ".tsv", ".txt", ".ndjson", ".jsonl", ".json", ".parquet"):
-        stem = stem.removesuffix(suffix)
-    return f"{stream}/files/{digest[:24]}-{safe_name(stem)}.{plan.format}{'.gz' if plan.compressed else ''}"
+    suffix = _SUFFIXES.get(plan.format, plan.format)
+    return f"{stream}/files/{digest[:24]}-{safe_name(plain_name(plan.path))}.{suffix}{'.gz' if plan.compressed else ''}"
 
 
 def _metadata(mapping: Mapping) -> str:
@@ -206,12 +226,27 @@ class _Watched(io.RawIOBase):
 def _explain(mapping: Mapping | None) -> Sequence[str]:
     if mapping is None:
         return ["  columns are ts, device, sensor, value as they stand"]
-    lines = []
+    lines = ["  each field of a point is a sensor; tags tell series apart"] if mapping.series else []
     for name, source in mapping.fields.items():
         what = f"column {source.column!r}" if source.column is not None else f"always {source.const!r}"
+        what += f" and {source.also!r}" if source.also else ""
         lines.append(f"  {name} ← {what}" + (f", zone {source.tz}" if source.tz else ""))
     if mapping.melt:
         lines.append(f"  a sensor each: {', '.join(mapping.melt)}")
     if mapping.keep:
         lines.append(f"  kept as they are: {', '.join(mapping.keep)}")
     return lines
+
+
+def _foresee(trial: Trial) -> list[str]:
+    """What would become of the sample, with its first readings and refusals."""
+    lines = [f"  of the first lines: {len(trial.rows)} readings, {len(trial.refused)} refused"]
+    lines += [f"    line {line}: {_spelled(row)}" for line, row in trial.rows[:SHOWN]]
+    lines += [f"    line {one.line} refused: {one.reason}" for one in trial.refused[:SHOWN]]
+    return lines
+
+
+def _spelled(row: Row) -> str:
+    moment = datetime.fromtimestamp(row.ts / 1e6, UTC).isoformat(timespec="auto").replace("+00:00", "Z")
+    unit = f" {row.unit}" if row.unit else ""
+    return f"{moment}  {row.device}  {row.sensor}  {row.value:g}{unit}"

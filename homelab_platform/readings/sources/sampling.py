@@ -1,24 +1,27 @@
-"""The first rows of a file that somebody dropped: which format it is, its columns, some of its cells.
+"""The first records of a file that somebody dropped: which format it is, its columns, some of its cells.
 
 Belongs here: looking into a file by its content, never by its name alone. Not here: what the columns mean (guess.py)
-or the whole file (readings/decode/files.py reads it when it is ingested; the header is taken apart the same way).
+or reading records (readings/decode/content.py and files.py, which the ingest uses too).
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO
 
-import orjson
+from homelab_platform.readings.contract import PLATFORM_COLUMNS
+from homelab_platform.readings.decode import foreign, series
+from homelab_platform.readings.decode.content import Content, open_content
+from homelab_platform.readings.decode.files import records
+from homelab_platform.readings.decode.foreign import Found, Kind
+from homelab_platform.readings.decode.lines import BrokenObject
+from homelab_platform.wire.payload import flatten
+from homelab_platform.wire.tabular import Options
 
-Format = Literal["ndjson", "csv", "parquet"]
-SAMPLE_BYTES = 256 * 1024
 SAMPLE_ROWS = 200
 _FOREIGN: Mapping[bytes, str] = {
     b"PK\x03\x04": "a ZIP archive (or a spreadsheet); unpack it or save it as CSV",
@@ -27,9 +30,10 @@ _FOREIGN: Mapping[bytes, str] = {
     b"\x28\xb5\x2f\xfd": "compressed by zstd; unpack it, or use gzip",
     b"SQLite format 3\x00": "an SQLite database; export its table as CSV",
     b"%PDF": "a PDF",
-    b"\xff\xfe": "UTF-16 text; save it as UTF-8",
-    b"\xfe\xff": "UTF-16 text; save it as UTF-8",
+    b"<": "HTML or XML; export it as CSV or JSON",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet (.xls); save it as CSV",
 }
+_SUFFIXES = (".gz", ".csv", ".tsv", ".txt", ".ndjson", ".jsonl", ".json", ".parquet", ".lp", ".prom", ".log")
 
 
 class CannotRead(ValueError):
@@ -38,148 +42,113 @@ class CannotRead(ValueError):
 
 @dataclass(frozen=True)
 class Sample:
-    """The start of a file: `name` without folder and suffixes; rows by column name, at most 200 of them."""
+    """The start of a file: `name` without folder and suffixes; records by column name, at most 200 of them; lines that
+    are none. `series`: the records are points of a time series database, shown with our columns.
+    """
 
     name: str
-    format: Format
+    format: Kind
     compressed: bool
     columns: tuple[str, ...]
     rows: Sequence[Mapping[str, Any]]
+    encoding: str = "utf-8"
+    notes: tuple[str, ...] = ()
+    series: bool = False
+    faults: tuple[Found, ...] = ()
+    raw: Sequence[Found] = field(default=(), repr=False)
+    content: Content | None = field(default=None, repr=False)
 
     def cells(self, column: str) -> list[Any]:
         """The sample's cells of a column that are not empty."""
         return [row[column] for row in self.rows if row.get(column) not in (None, "")]
 
+    @property
+    def decimal(self) -> str:
+        """The decimal mark of numbers that are written as text."""
+        form = self.content.form if self.content else None
+        return form.decimal if form else "."
 
-def take_sample(path: Path) -> Sample:
+
+def take_sample(path: Path, options: Options = Options()) -> Sample:  # noqa: B008 - immutable
     """Look into a file. Raises CannotRead, or OSError when it cannot be opened."""
     with path.open("rb") as file:
         head = file.read(16)
-    if not head:
-        raise CannotRead("is empty")
-    for magic, what in _FOREIGN.items():
-        if head.startswith(magic):
-            raise CannotRead(f"is {what}")
-    name = _plain_name(path)
-    if head.startswith(b"PAR1"):
-        return _from_parquet(path, name)
-    compressed = head.startswith(b"\x1f\x8b")
-    data, whole = _start(path, compressed)
-    if not data.strip():
-        raise CannotRead("holds nothing but blank")
-    if data.startswith(b"PAR1"):
+        if not head:
+            raise CannotRead("is empty")
+        for magic, what in _FOREIGN.items():
+            if head.startswith(magic):
+                raise CannotRead(f"is {what}")
+        file.seek(0)
+        try:
+            return _sample(plain_name(path), file, options)
+        except BrokenObject as error:
+            text = str(error)
+            said = text.startswith(("is ", "has ", "holds ", "names ", "writes ", "its "))
+            raise CannotRead(text if said else f"cannot be read: {text}") from None
+
+
+def _sample(name: str, file: BinaryIO, options: Options) -> Sample:
+    content = open_content(file, "", options)
+    if content.compressed and content.stream.read(4) == b"PAR1":
         raise CannotRead("is a gzipped Parquet file; unpack it: Parquet is compressed inside")
-    text = _text(data, whole)
-    first = text.lstrip("\ufeff \t\r\n")[:1]
-    if first == "[":
-        raise CannotRead("is one JSON array; write one object per line, e.g. with `jq -c '.[]'`")
-    columns, rows = _from_ndjson(text) if first == "{" else _from_csv(text)
-    return Sample(name, "ndjson" if first == "{" else "csv", compressed, columns, rows)
+    content.stream.seek(0)
+    found = list(islice(records(content), SAMPLE_ROWS))
+    taken = [one for one in found if one.record is not None]
+    faults = tuple(one for one in found if one.record is None)
+    if not taken:
+        raise CannotRead(_nothing(content, faults))
+    is_series = foreign.is_series(content.kind) or (
+        content.kind in ("ndjson", "json") and all(series.is_point(one.record or {}) for one in taken)
+    )
+    rows = list(_shown(taken, content.kind, is_series))
+    if not rows:
+        raise CannotRead("holds points of a time series without a number among their fields")
+    columns = tuple(dict.fromkeys(str(name) for row in rows for name in row))
+    if content.form is not None:
+        columns = tuple(name for name in content.form.names if name)
+    return Sample(name, content.kind, content.compressed, columns, rows, content.encoding, content.notes, is_series,
+                  faults, taken, content)  # fmt: skip
 
 
-def _plain_name(path: Path) -> str:
+def _nothing(content: Content, faults: tuple[Found, ...]) -> str:
+    if faults:
+        return f"holds no line that can be read; line {faults[0].line}: {faults[0].reason}"
+    if content.kind == "csv":
+        return "holds a header and no rows"
+    if content.kind == "zigbee2mqtt-log":
+        return "is a log of Zigbee2MQTT without a message that holds quantities (its level must be info or debug)"
+    return "is a Parquet file without rows" if content.kind == "parquet" else "holds no records"
+
+
+def _shown(found: Sequence[Found], kind: Kind, is_series: bool) -> Iterator[dict[str, Any]]:
+    """The records by the names that a mapping uses; those of our own contract in NDJSON as they stand."""
+    own = {"ts", "device", "sensor", "value"}
+    for one in found:
+        record = one.record or {}
+        if is_series:
+            try:
+                yield from series.expanded(record)
+            except ValueError:
+                continue
+        elif kind in ("ndjson", "json", "parquet") and not own <= record.keys():
+            yield flatten(record, lists=True)
+        else:
+            yield record
+
+
+def plain_name(path: Path) -> str:
+    """A file's name without its suffixes."""
     name = path.name
-    for suffix in (".gz", ".csv", ".tsv", ".txt", ".ndjson", ".jsonl", ".json", ".parquet"):
+    for suffix in _SUFFIXES:
         name = name.removesuffix(suffix)
     return name or path.name
 
 
-def _start(path: Path, compressed: bool) -> tuple[bytes, bool]:
-    """The first bytes of the content, and whether that is all of it."""
-    try:
-        with gzip.open(path) if compressed else path.open("rb") as file:
-            data = file.read(SAMPLE_BYTES + 1)
-    except EOFError:
-        raise CannotRead("is a gzip file that was cut off") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise CannotRead(f"is a damaged gzip file: {error}") from None
-    return data[:SAMPLE_BYTES], len(data) <= SAMPLE_BYTES
+def is_platform_column(column: str) -> bool:
+    """Whether a column is one that only the platform fills: it comes with our own exports."""
+    return column in PLATFORM_COLUMNS
 
 
-def _text(data: bytes, whole: bool) -> str:
-    """The sample's whole lines as text."""
-    if not whole:
-        end = data.rfind(b"\n")
-        if end < 0:
-            raise CannotRead(f"has no line break in its first {SAMPLE_BYTES // 1024} KiB; it is not lines of text")
-        data = data[: end + 1]
-    if b"\0" in data:
-        raise CannotRead("is binary data, not NDJSON, CSV or Parquet")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CannotRead(
-            f"is not UTF-8 text (byte {data[error.start]:#04x} in line {data.count(10, 0, error.start) + 1}); "
-            "save it as UTF-8"
-        ) from None
-
-
-def _from_ndjson(text: str) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
-    rows: list[dict[str, Any]] = []
-    for line in text.splitlines():
-        try:
-            record = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            continue  # one bad line is rejected by the ingest; only a file without any good one is refused
-        if isinstance(record, dict):
-            rows.append(record)
-        if len(rows) >= SAMPLE_ROWS:
-            break
-    if not rows:
-        raise CannotRead("looks like JSON but no line of it is a JSON object; write one object per line")
-    columns = tuple(dict.fromkeys(str(name) for row in rows for name in row))
-    return columns, rows
-
-
-def _from_csv(text: str) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
-    lines = text.splitlines(keepends=True)
-    delimiter = max((",", ";", "\t"), key=lines[0].count)
-    try:
-        table = list(csv.reader(lines[: SAMPLE_ROWS + 1], delimiter=delimiter))
-    except csv.Error as error:
-        raise CannotRead(f"cannot be read as CSV: {error}") from None
-    header = [name.strip() for name in table[0]]
-    if len(header) < 2:
-        raise CannotRead("has no columns separated by comma, semicolon or tab in its first line")
-    if len(set(header)) != len(header):
-        raise CannotRead("names a column twice in its first line")
-    if any(_is_number(name) for name in header):
-        raise CannotRead("has values in its first line; put a line with the columns' names before it")
-    if len(table) < 2:
-        raise CannotRead("holds a header and no rows")
-    return tuple(header), [dict(zip(header, cells, strict=False)) for cells in table[1:] if cells]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _from_parquet(path: Path, name: str) -> Sample:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(io.BytesIO(path.read_bytes()) if path.stat().st_size < SAMPLE_BYTES else path) as file:
-            batch = next(file.iter_batches(batch_size=SAMPLE_ROWS, use_threads=False), None)
-            columns = tuple(file.schema_arrow.names)
-    except (pa.ArrowException, OSError) as error:
-        raise CannotRead(f"is a damaged Parquet file: {str(error).splitlines()[0]}") from None
-    if batch is None or batch.num_rows == 0:
-        raise CannotRead("is a Parquet file without rows")
-    return Sample(name, "parquet", False, columns, _plain_rows(batch))
-
-
-def _plain_rows(batch: Any) -> list[dict[str, Any]]:
-    """Rows as dictionaries; nanosecond times cut to microseconds, which is all that Python's datetime holds."""
-    import pyarrow as pa
-
-    columns = {}
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        is_fine = pa.types.is_timestamp(column.type) and column.type.unit == "ns"
-        values = column.cast(pa.timestamp("us", column.type.tz), safe=False) if is_fine else column
-        columns[name] = values.to_pylist()
-    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+def finite(cell: Any) -> bool:
+    """Whether a cell is a finite number of its own type."""
+    return isinstance(cell, int | float) and not isinstance(cell, bool) and math.isfinite(cell)

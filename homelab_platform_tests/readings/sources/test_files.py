@@ -16,13 +16,11 @@ from hypothesis import strategies as st
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.readings.decode.mapping import METADATA_KEY, Mapping, Source
-from homelab_platform.readings.decode.record import ExtraColumns, Row, read_record
+from homelab_platform.readings.decode.record import Row
 from homelab_platform.readings.sources.files import describe, put_files
-from homelab_platform.readings.sources.sampling import take_sample
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.objects.client import ObjectStore
 
-FUTURE = 4 * 10**15
 Write = Callable[..., Path]
 
 
@@ -42,12 +40,7 @@ def write(tmp_path: Path) -> Write:
 def _rows(path: Path, mapping: Mapping | None = None) -> list[Row]:
     """The readings that the mapping found for the file makes of its first rows, by the ingest's own definition."""
     (plan,) = describe([path], mapping=mapping)
-    found = plan.mapping or Mapping()
-    return [
-        read_record(made, FUTURE, ExtraColumns(), text_numbers=True, zone=found.ts_zone, pattern=found.ts_format)
-        for record in take_sample(path).rows
-        for made in found.apply({k: v for k, v in record.items() if v not in (None, "")})
-    ]
+    return [row for _, row in plan.trial.rows]
 
 
 def _what(row: Row) -> tuple[str, str, float]:
@@ -100,8 +93,9 @@ def test_an_export_of_a_home_automation_is_understood(write: Write) -> None:
     )
     (plan,) = describe([write("history.csv", text)])
     assert plan.mapping is not None
-    assert plan.mapping.fields["sensor"] == Source(column="entity_id")
-    assert plan.mapping.fields["value"] == Source(column="state")
+    assert plan.mapping.fields["device"] == Source(column="entity_id")
+    assert plan.mapping.fields["sensor"] == Source(const="state")
+    assert [one.reason for one in plan.trial.refused] == ["value is not a number"]
 
 
 def test_parquet_with_times_of_nanoseconds_and_no_zone(tmp_path: Path) -> None:
@@ -142,19 +136,22 @@ def test_what_the_options_say_goes_before_any_guess(write: Write) -> None:
         ("junk.bin", bytes(range(256)) * 20, "binary"),
         ("one.csv", "hello\nworld\n", "no columns separated"),
         ("values.csv", "2026-01-01T10:00:00Z,5\n2026-01-01T10:00:01Z,6\n", "first line"),
-        ("list.json", '[{"a":1}]', "one JSON array"),
+        ("list.json", '[{"a":1}]', "--map ts=COLUMN"),
+        ("list.json", '[{"a":1}', "not JSON"),
         ("a.zip", b"PK\x03\x04xxxx", "ZIP"),
-        ("utf16.csv", "ts,value\n".encode("utf-16"), "UTF-16"),
-        ("latin.csv", "time,Größe\n2026-01-01T10:00:00Z,1\n".encode("latin-1"), "not UTF-8"),
-        ("comma.csv", "time;wert\n2026-01-01T10:00:00Z;21,5\n", "decimal comma"),
+        ("cyrillic.csv", "время,t\n2026-01-01T10:00:00Z,1\n".encode("cp1251"), "--encoding cp1251"),
+        ("comma.csv", "time;wert\n2026-01-01T10:00:00Z;1,234\n", "--decimal"),
+        ("both.csv", "time;wert\n2026-01-01T10:00:00Z;21,5\n2026-01-01T10:00:01Z;21.5\n", "--decimal"),
+        ("excel.csv", "time,value\n45951.104,1\n", "date format"),
+        ("lost.csv", "time,value\n2026-01-01T10:00:00Z,12,4\n", "decimal commas"),
         ("notime.csv", "a,b\n1,2\n", "--map ts=COLUMN"),
         ("words.csv", "time,colour\n2026-01-01T10:00:00Z,red\n", "--map value=COLUMN"),
         ("odd.csv", "time,value\nyesterday,1\n", "--time-format"),
         ("usa.csv", "time,value\n01/02/2026 10:00,1\n", "day/month or month/day"),
-        ("two.csv", "time,sensor,a,b\n2026-01-01T10:00:00Z,t,1,2\n", "--map value=COLUMN"),
+        ("two.csv", "time,device,sensor,a,b\n2026-01-01T10:00:00Z,d,t,1,2\n", "--map value=COLUMN"),
         ("bad.parquet", b"PAR1" + b"\0" * 40, "damaged Parquet"),
-        ("cut.csv.gz", gzip.compress(b"ts,value\n" * 9000, mtime=0)[:60], "cut off"),
-        ("x.json", '{"a":\n', "no line of it"),
+        ("cut.csv.gz", gzip.compress(b"ts,value\n" * 9000, mtime=0)[:60], "breaks off"),
+        ("x.json", '{"a":\n', "not JSON"),
     ],
     ids=lambda value: value if isinstance(value, str) and value[-1:].isalnum() and "." in value[-8:] else "",
 )
