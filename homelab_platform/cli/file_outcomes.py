@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from homelab_platform.readings.sources.files import UploadedFile
     from homelab_platform.tools.endpoints import Lakehouse
 
+DEFAULT_STREAM = "files"
+"""The stream of files for which nobody names one; no lab need have it."""
 PATIENCE_SECONDS = 600.0
 """How long another process may take over an object before the command stops waiting for it."""
 
@@ -35,6 +37,21 @@ class FileOutcome:
         """Whether the file could not be read at all."""
         return self.entry.status == "quarantined"
 
+    @property
+    def refused(self) -> int:
+        """Lines that were refused, kept or only counted."""
+        return self.entry.rejected + self.entry.unkept
+
+    @property
+    def nothing(self) -> bool:
+        """Whether every line of it was refused."""
+        return not self.quarantined and self.entry.rejected > 0 and self.entry.rows + self.entry.duplicates == 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether somebody must look at it: it gave nothing, or lines of it contradict each other."""
+        return self.quarantined or self.nothing or self.entry.conflicts > 0
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
         entry = self.entry
@@ -43,16 +60,22 @@ class FileOutcome:
             "problem": entry.problem,
             "rows": entry.rows,
             "duplicates": entry.duplicates,
-            "rejected": entry.rejected,
+            "rejected": self.refused,
+            "conflicts": entry.conflicts,
+            "differing": entry.differing,
+            "left_out": entry.left_out,
+            "replaced": entry.replaced,
             "dates": entry.dates,
         }
 
     def line(self) -> str:
         """One line for people."""
         entry = self.entry
-        counts = (
-            f"{output.count(entry.rows, 'reading')}, {entry.duplicates:,} already there, {entry.rejected:,} rejected"
-        )
+        counts = f"{output.count(entry.rows, 'reading')}, {entry.duplicates:,} already there, {self.refused:,} rejected"
+        if entry.replaced:
+            counts += f", {output.count(entry.replaced, 'value')} replaced"
+        if entry.left_out:
+            counts += f", {output.count(entry.left_out, 'field')} left out (its stream has no column left)"
         return (
             f"{self.file.path}: was ingested before ({counts})" if self.file.existed else f"{self.file.path}: {counts}"
         )
@@ -69,7 +92,7 @@ def await_entries(
 
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        found = {entry.key: entry for entry in ledger.entries(lakehouse, keys=list(names))}
+        found = {e.key: e for e in ledger.entries(lakehouse, keys=list(names)) if e.status != ledger.AGAIN}
         missing = [name for key, name in names.items() if key not in found]
         if not missing:
             return found
@@ -98,5 +121,57 @@ def say_outcomes(outcomes: Sequence[FileOutcome]) -> None:
             output.print_problems([Problem(str(outcome.file.path), outcome.entry.problem or "cannot be read", remedy)])
         else:
             output.say(outcome.line())
+            output.print_problems(_problems(outcome))
     if any(outcome.entry.rejected for outcome in outcomes):
         output.say("See why: homelab readings rejected")
+
+
+def _problems(outcome: FileOutcome) -> list[Problem]:
+    """What somebody must know of a file that was read."""
+    entry, place = outcome.entry, str(outcome.file.path)
+    found = []
+    if outcome.nothing:
+        remedy = "See why: homelab readings rejected; homelab ingest --dry-run shows how the file is read."
+        found.append(Problem(place, f"nothing was taken: all {outcome.refused:,} lines were refused", remedy))
+    if entry.conflicts:
+        lines = output.count(entry.conflicts, "line")
+        found.append(
+            Problem(
+                place,
+                f"{lines} contradict an earlier one: another value for the same device, sensor and time",
+                "The earlier stays. If a column tells them apart, take the file back (homelab readings undo) and\n"
+                "ingest it again with --map device=COLUMN.",
+            )
+        )
+    if entry.differing:
+        found.append(
+            Problem(
+                place,
+                f"{output.count(entry.differing, 'reading')} already there with another value, which stays",
+                "homelab ingest --replace replaces values by those of the file.",
+            )
+        )
+    return found
+
+
+def confirm_stream(stream: str, known: Mapping[str, Any]) -> None:
+    """Ask whether a stream that the lab does not have is meant. Raises HomelabError when it is not, or when no
+    terminal can be asked.
+    """
+    import sys
+
+    from homelab_platform.lab.quantities import nearest
+
+    if stream == DEFAULT_STREAM:
+        return
+    near = nearest(stream, known)
+    hint = f"did you mean {near}?" if near else f"it has: {', '.join(known) or 'none'}"
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        import typer
+
+        if typer.confirm(f"The lab has no stream {stream!r} ({hint}) Bring the files in under this new name?"):
+            return
+        raise HomelabError.of(f"--stream {stream}", "nothing was sent", "Name the stream that you meant.")
+    raise HomelabError.of(
+        f"--stream {stream}", f"the lab has no such stream; {hint}", "Add --new-stream if it is a new one."
+    )

@@ -6,10 +6,10 @@ Belongs here: options, progress and how answers are printed. Not here: what a re
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from homelab_platform.cli import common, output
+from homelab_platform.cli.undo_commands import undo
 from homelab_platform.errors import HomelabError, Problem
 
 if TYPE_CHECKING:
@@ -48,10 +49,11 @@ def register(app: typer.Typer) -> None:
     app.command()(ingest)
     app.command()(query)
     family = typer.Typer(
-        help="Look into the readings: what was rejected, what a simulation would give.", no_args_is_help=True
+        help="Look into the readings: what was rejected, take a delivery back, simulate.", no_args_is_help=True
     )
     family.command()(rejected)
     family.command()(simulate)
+    family.command()(undo)
     app.add_typer(family, name="readings")
 
 
@@ -71,31 +73,51 @@ def ingest(
     ] = None,
     timezone: Annotated[str | None, typer.Option("--tz", help="Time zone of times without one.")] = None,
     time_format: Annotated[str | None, typer.Option("--time-format", help="strptime format of the time.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how the files would be read and stop.")] = False,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of text that is not UTF-8, such as cp1251.")] = None,
+    separator: Annotated[str | None, typer.Option(help="What separates columns, where it is not found.")] = None,
+    decimal: Annotated[str | None, typer.Option(help="Decimal mark of numbers: , or .")] = None,
+    new_stream: Annotated[
+        bool, typer.Option("--new-stream", help="The stream is new: do not ask whether it was misspelt.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Values that differ from those of the table replace them.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would become of the first lines of each file, and stop.")
+    ] = False,
     lab: common.LabOption = None,
     as_json: common.JsonOption = False,
 ) -> None:
     """Bring files of readings into the table; without files, whatever waits in the bucket.
 
-    Safe to repeat: a reading counts once, however often it is delivered.
+    Safe to repeat: a reading counts once, however often it is delivered. Exit code 1 when a file gave nothing, or
+    holds lines that contradict each other.
     """
-    from homelab_platform.cli.file_outcomes import await_outcomes, say_outcomes
-    from homelab_platform.readings.ingest import ingest_objects, ingest_pending
+    from homelab_platform.cli.file_outcomes import await_outcomes, confirm_stream, say_outcomes
+    from homelab_platform.readings.decode.mapping import Mapping
+    from homelab_platform.readings.ingest import bring_back, ingest_objects, ingest_pending
     from homelab_platform.readings.sources.files import describe, put_files
 
     path = common.find_lab(lab)
-    chosen = _mapping(mapping or [], constant or [], melt or [], timezone, time_format)
+    spelling = {"encoding": encoding, "separator": separator, "decimal": decimal}
+    chosen = _mapping(mapping or [], constant or [], melt or [], timezone, time_format, spelling)
+    if replace:
+        chosen = dataclasses.replace(chosen or Mapping(), replaces=True)
     paths = list(files or ())
+    streams = common.resolved_lab(path).streams
+    zone = streams[stream].tz if stream in streams else None
     if dry_run:
-        plans = describe(paths, mapping=chosen)
+        plans = describe(paths, mapping=chosen, zone=zone)
         output.write_json([p.to_dict() for p in plans]) if as_json else output.say("\n".join(map(str, plans)))
         return
+    if paths and stream not in streams and not new_stream:
+        confirm_stream(stream, streams)
     site = common.running_site(path)
-    streams = common.resolved_lab(path).streams
     with output.steps(quiet=as_json) as progress:
-        uploaded = put_files(site.lakehouse, paths, stream=stream, mapping=chosen, progress=progress)
+        uploaded = put_files(site.lakehouse, paths, stream=stream, mapping=chosen, zone=zone, progress=progress)
         if uploaded:
             keys = [file.key for file in uploaded]
+            bring_back(site.lakehouse, keys)
             report = ingest_objects(site.lakehouse, keys, streams, progress=_committed(progress))
         else:
             report = ingest_pending(site.lakehouse, streams, progress=_committed(progress))
@@ -106,7 +128,7 @@ def ingest(
         say_outcomes(outcomes)
     else:
         _say_ingest(report)
-    failed = any(outcome.quarantined for outcome in outcomes) if outcomes else bool(report.failed)
+    failed = any(outcome.failed for outcome in outcomes) if outcomes else bool(report.failed)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -115,11 +137,19 @@ def _committed(progress: Callable[[str], None]) -> Callable[[IngestReport], None
 
 
 def _ingest_dict(report: IngestReport) -> dict[str, Any]:
-    return {**asdict(report), "failed": [{"object": key, **problem.to_dict()} for key, problem in report.failed]}
+    return {
+        **dataclasses.asdict(report),
+        "failed": [{"object": key, **problem.to_dict()} for key, problem in report.failed],
+    }
 
 
 def _mapping(
-    columns: list[str], constants: list[str], melt: list[str], timezone: str | None, time_format: str | None
+    columns: list[str],
+    constants: list[str],
+    melt: list[str],
+    timezone: str | None,
+    time_format: str | None,
+    spelling: dict[str, str | None],
 ) -> Mapping | None:
     """The mapping that the options describe, or None when there are none; raises HomelabError for a bad one."""
     from homelab_platform.readings.decode.mapping import Mapping
@@ -137,6 +167,8 @@ def _mapping(
         source.update({k: v for k, v in (("tz", timezone), ("format", time_format)) if v})
     if melt:
         data["melt"] = melt
+    if any(spelling.values()):
+        data["text"] = {name: value for name, value in spelling.items() if value}
     if problems:
         raise HomelabError(problems)
     return Mapping.parse(data) if data else None

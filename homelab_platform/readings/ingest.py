@@ -103,6 +103,13 @@ def pending_objects(
     return found
 
 
+def bring_back(lakehouse: Lakehouse, keys: Sequence[str]) -> None:
+    """Let objects that were withdrawn be ingested once more, because somebody brings them again."""
+    with ledger.connect(lakehouse) as connection:
+        ledger.ensure_ledger(connection)
+        ledger.bring_back(connection, lakehouse.raw_bucket, keys)
+
+
 def ingest_pending(
     lakehouse: Lakehouse,
     streams: Mapping[str, ResolvedStream] | None = None,

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     import psycopg
 
 LOCK_TIMEOUT = "180s"
+AGAIN = "again"  # status of an object that is to be read once more
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS ingest_ledger (
     bucket text NOT NULL, key text NOT NULL, etag text NOT NULL, size bigint NOT NULL, sha256 text NOT NULL,
-    status text NOT NULL CHECK (status IN ('ingested', 'quarantined')), problem text,
+    status text NOT NULL, problem text,
     rows bigint NOT NULL, duplicates bigint NOT NULL, rejected bigint NOT NULL, dates date[] NOT NULL,
     snapshot_id bigint, rejected_snapshot_id bigint, seq bigint NOT NULL,
     worker text NOT NULL, committed_at timestamptz NOT NULL DEFAULT now(),
@@ -54,6 +55,12 @@ CREATE TABLE IF NOT EXISTS day_files (date date PRIMARY KEY, commits integer NOT
 ALTER TABLE ingest_ledger ADD COLUMN IF NOT EXISTS conflicts bigint NOT NULL DEFAULT 0;
 ALTER TABLE ingest_ledger ADD COLUMN IF NOT EXISTS differing bigint NOT NULL DEFAULT 0;
 ALTER TABLE ingest_ledger ADD COLUMN IF NOT EXISTS left_out bigint NOT NULL DEFAULT 0;
+ALTER TABLE ingest_ledger ADD COLUMN IF NOT EXISTS unkept bigint NOT NULL DEFAULT 0;
+ALTER TABLE ingest_ledger ADD COLUMN IF NOT EXISTS replaced bigint NOT NULL DEFAULT 0;
+ALTER TABLE ingest_ledger DROP CONSTRAINT IF EXISTS ingest_ledger_status_check;
+ALTER TABLE ingest_ledger ADD CONSTRAINT ingest_ledger_status_check
+    CHECK (status IN ('ingested', 'quarantined', 'withdrawn', 'again'));
+CREATE TABLE IF NOT EXISTS lake_replaced (source text, by_key text, PRIMARY KEY (source, by_key));
 CREATE TABLE IF NOT EXISTS lake_columns (name text PRIMARY KEY, stream text NOT NULL);
 """
 _NEWEST_TABLE = "lake_columns"
@@ -64,7 +71,10 @@ class LedgerEntry:
     """One object as it was ingested: what became of it and in which commit (`seq`, rising in commit order).
 
     `conflicts` of its `rejected` lines contradict an earlier line of it; `differing` of its `duplicates` have another
-    value than what was there; `left_out` counts fields that got no column.
+    value than what was there; `left_out` counts fields that got no column, `unkept` refused lines that are counted
+    only, `replaced` values of other deliveries that this one replaced. `status`: ingested; quarantined (broken as a
+    whole); withdrawn (taken back by a person); again (to be read again, for a delivery that it shares readings with was
+    withdrawn).
     """
 
     bucket: str
@@ -84,6 +94,8 @@ class LedgerEntry:
     conflicts: int = 0
     differing: int = 0
     left_out: int = 0
+    unkept: int = 0
+    replaced: int = 0
 
 
 @contextmanager
@@ -193,12 +205,15 @@ def living_workers(connection: psycopg.Connection[Any]) -> list[int]:
 
 
 def known(connection: psycopg.Connection[Any], bucket: str, etags: dict[str, str]) -> set[str]:
-    """Those keys of `etags` (key → etag) that the ledger already holds with this etag."""
+    """Those keys of `etags` (key → etag) that the ledger already holds with this etag, and that are not to be read
+    again.
+    """
     if not etags:
         return set()
     rows = connection.execute(
         "SELECT l.key FROM unnest(%s::text[], %s::text[]) AS o (key, etag)"
-        " JOIN ingest_ledger l ON l.bucket = %s AND l.key = o.key AND l.etag = o.etag",
+        " JOIN ingest_ledger l ON l.bucket = %s AND l.key = o.key AND l.etag = o.etag"
+        " AND l.status <> 'again'",
         (list(etags), list(etags.values()), bucket),
     ).fetchall()
     return {row[0] for row in rows}
@@ -212,7 +227,8 @@ def entries(
     with connect(lakehouse) as connection:
         rows = connection.execute(
             "SELECT bucket, key, etag, size, sha256, status, problem, rows, duplicates, rejected, dates, snapshot_id,"
-            " seq, committed_at, conflicts, differing, left_out FROM ingest_ledger"
+            " seq, committed_at, conflicts, differing, left_out, unkept, replaced"
+            " FROM ingest_ledger"
             " WHERE seq > %s AND (%s::text IS NULL OR status = %s)"
             " AND (%s::text[] IS NULL OR key = ANY(%s)) ORDER BY seq, key",
             (after_seq, status, status, wanted, wanted),
@@ -231,8 +247,8 @@ def dates_changed_since(lakehouse: Lakehouse, since: int | datetime = 0) -> tupl
     with connect(lakehouse) as connection, connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         rows = connection.execute(
-            "SELECT DISTINCT unnest(dates) AS d FROM lake_changes WHERE kind IN ('ingest', 'foreign', 'retention')"
-            " AND (committed_at > %s OR seq > %s) ORDER BY d",
+            "SELECT DISTINCT unnest(dates) AS d FROM lake_changes"
+            " WHERE kind IN ('ingest', 'foreign', 'retention', 'undo') AND (committed_at > %s OR seq > %s) ORDER BY d",
             (since, None) if by_time else (None, since),
         ).fetchall()
         newest = _number(connection.execute("SELECT coalesce(max(seq), 0) FROM lake_changes"))
@@ -244,6 +260,63 @@ def first_day(lakehouse: Lakehouse) -> date | None:
     with connect(lakehouse) as connection:
         row = connection.execute("SELECT min(d) FROM lake_changes, unnest(dates) AS d").fetchone()
     return row[0] if row else None
+
+
+def days_of(connection: psycopg.Connection[Any], bucket: str, keys: Sequence[str]) -> list[date]:
+    """The days that readings of these objects lie on."""
+    rows = connection.execute(
+        "SELECT DISTINCT unnest(dates) AS d FROM ingest_ledger WHERE bucket = %s AND key = ANY(%s) ORDER BY d",
+        (bucket, list(keys)),
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def mark_withdrawn(connection: psycopg.Connection[Any], bucket: str, keys: Sequence[str], why: str) -> list[str]:
+    """Note, in the caller's transaction, that these objects were taken back; the keys of those to be read again.
+
+    These are objects that had readings which were there already, committed no earlier than the first of `keys`, and
+    those whose values an object of `keys` had replaced.
+    """
+    rows = connection.execute(
+        "UPDATE ingest_ledger SET status = 'again' WHERE bucket = %s AND status = 'ingested' AND key <> ALL(%s) AND"
+        " ((duplicates > 0 AND seq >= (SELECT min(seq) FROM ingest_ledger WHERE bucket = %s AND key = ANY(%s)))"
+        " OR key IN (SELECT source FROM lake_replaced WHERE by_key = ANY(%s))) RETURNING key",
+        (bucket, list(keys), bucket, list(keys), list(keys)),
+    ).fetchall()
+    connection.execute(
+        "UPDATE ingest_ledger SET status = 'withdrawn', rows = 0, dates = '{}',"
+        " problem = format('%%s: %%s readings taken back', %s::text, rows) WHERE bucket = %s AND key = ANY(%s)",
+        (why, bucket, list(keys)),
+    )
+    return [row[0] for row in rows]
+
+
+def bring_back(connection: psycopg.Connection[Any], bucket: str, keys: Sequence[str]) -> None:
+    """Let objects that were withdrawn be read again, because somebody brings them once more."""
+    connection.execute(
+        "UPDATE ingest_ledger SET status = 'again', problem = NULL"
+        " WHERE bucket = %s AND key = ANY(%s) AND status = 'withdrawn'",
+        (bucket, list(keys)),
+    )
+
+
+def waiting_again(connection: psycopg.Connection[Any], bucket: str, keys: Sequence[str]) -> set[str]:
+    """Those objects that are read for a second time: what was refused of them is in the tables already."""
+    rows = connection.execute(
+        "SELECT key FROM ingest_ledger WHERE bucket = %s AND key = ANY(%s) AND status = 'again'", (bucket, list(keys))
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+def move_replaced(connection: psycopg.Connection[Any], bucket: str, counts: dict[str, int], by_key: str) -> None:
+    """Note, in the caller's transaction, how many readings of each object a correction replaced."""
+    for source, count in counts.items():
+        connection.execute(
+            "UPDATE ingest_ledger SET rows = rows - %s, rejected = rejected + %s WHERE bucket = %s AND key = %s"
+            " AND status = 'ingested'",
+            (count, count, bucket, source),
+        )
+        connection.execute("INSERT INTO lake_replaced VALUES (%s, %s) ON CONFLICT DO NOTHING", (source, by_key))
 
 
 def column_owners(connection: psycopg.Connection[Any]) -> dict[str, str]:

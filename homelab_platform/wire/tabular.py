@@ -202,8 +202,8 @@ def _no_header(lines: Sequence[str], start: int, separator: str) -> Form:
     other = len(next(iter(_cells([behind], split, False)), []))
     if other > len(cells):
         raise Unreadable(
-            f"has rows of {other} cells under a header of {len(cells)}; if the numbers have decimal commas, separate the "
-            "columns by semicolons"
+            f"has rows of {other} cells under a header of {len(cells)}; if its numbers have decimal commas, separate "
+            "the columns by semicolons"
         )
     raise Unreadable(f"has no header that its rows agree with (first line: {first[:60]!r})")
 

@@ -68,6 +68,9 @@ class Batch:
         sensors = [stream.sensors if stream else {} for stream in self._streams]
         self._writer = PartWriter(self.session, sensors, [o.key for o in self.objects])
         self.session.numbers = {o.key: i for i, o in enumerate(self.objects)}
+        self._again = ledger.waiting_again(
+            self.session.connection, self.session.lakehouse.raw_bucket, [o.key for o in self.objects]
+        )
         self._parts: list[Part] = []
         self._rejected: list[tuple[DataFile, int | None]] = []
 
@@ -87,6 +90,8 @@ class Batch:
         if not self.results:
             return None
         self._flush(None)
+        for index, result in self.results.items():
+            result.unkept = self._budgets[index].unkept
         numbers = sorted(self.results)
         renumbered = {old: new for new, old in enumerate(numbers)}
         for part in self._parts:
@@ -107,16 +112,17 @@ class Batch:
         with self._fetched(info) as (file, result, metadata):
             self.results[index] = result
             try:
-                for decoded in self._decoded(file, info.key, metadata.get(METADATA_KEY)):
+                for decoded in self._decoded(file, index, info.key, metadata.get(METADATA_KEY)):
                     self._take(index, result, decoded)
-                self._rejects.add(index, self._budgets[index].rest())
             except BrokenObject as error:
                 self._quarantine(index, result, str(error))
         result.left_out = self._extra.left_out
         self._end(index)
 
-    def _decoded(self, stream: BinaryIO, key: str, mapping_text: str | None) -> Iterator[Decoded]:
+    def _decoded(self, stream: BinaryIO, index: int, key: str, mapping_text: str | None) -> Iterator[Decoded]:
         mapping = _mapping(mapping_text)
+        if mapping is not None and mapping.replaces:
+            self._writer.replacing.add(index)
         suffix = PurePosixPath(key.lower().removesuffix(".gz")).suffix or ".ndjson"
         content = open_content(stream, suffix, mapping.text if mapping else Options())
         if content.kind == "ndjson":
@@ -130,12 +136,11 @@ class Batch:
             yield Decoded(rejected=[Rejected(0, reason, "")])
 
     def _take(self, index: int, result: ObjectResult, decoded: Decoded) -> None:
-        decoded, refused = self._budgets[index].admit(decoded, self._buffer)
+        decoded = self._budgets[index].admit(decoded, self._buffer)
         if decoded.chunk is not None:
             self._buffer.add(decoded.chunk, index)
             result.read += len(decoded.chunk)
-        result.rejected += refused
-        self._rejects.add(index, decoded.rejected)
+        self._refuse(index, result, decoded.rejected)
         if self._buffer.rows >= FLUSH_ROWS or self._buffer.text_size >= FLUSH_TEXT or self._rejects.full:
             self._flush(index)
 
@@ -145,17 +150,23 @@ class Batch:
         for index, line in found.within:
             result = self.results[index]
             result.conflicts += 1
-            result.rejected += 1
             result.read -= 1
-            self._rejects.add(index, self._budgets[index].kept([line]))
+            self._refuse(index, result, self._budgets[index].kept([line]))
         for index, count in found.between.items():
             self.results[index].differing += count
+
+    def _refuse(self, index: int, result: ObjectResult, lines: Sequence[Rejected]) -> None:
+        """Keep refused lines; of an object that is read again they are in the table already."""
+        result.rejected += len(lines)
+        if self.objects[index].key not in self._again:
+            self._rejects.add(index, lines)
 
     def _quarantine(self, index: int, result: ObjectResult, problem: str) -> None:
         """Nothing of a broken object is ingested; the table of rejected lines says so in one row."""
         self._forget(index)
         result.read, result.rejected, result.problem = 0, 0, problem
         result.conflicts = result.differing = 0
+        self._budgets[index].unkept = 0
         self._rejects.add(index, [Rejected(0, f"whole object: {problem}", "")])
         self.failed.append((result.key, Problem(result.key, problem, "Send it again, whole; nothing of it was taken.")))
 

@@ -37,27 +37,25 @@ class Budget:
     _kept: int = 0
     unkept: int = 0  # refused lines beyond those that are kept
 
-    def admit(self, decoded: Decoded, buffer: RowBuffer) -> tuple[Decoded, int]:
-        """The step without what is beyond the limits, and how many lines of it were refused, kept or not."""
+    def admit(self, decoded: Decoded, buffer: RowBuffer) -> Decoded:
+        """The step without what is beyond the limits, which is refused, and with those refused lines that are kept."""
         chunk, rejected = decoded.chunk, decoded.rejected
         if chunk is not None and len(chunk):
             chunk, refused = self._within(chunk, buffer)
             rejected = rejected + refused
-        return Decoded(chunk, self.kept(rejected)), len(rejected)
+        return Decoded(chunk, self.kept(rejected))
 
     def kept(self, rejected: list[Rejected]) -> list[Rejected]:
-        """Those refused lines that are kept."""
+        """Those refused lines that are kept, and once a line that says that others are only counted."""
         room = max(0, REJECTED_PER_OBJECT - self._kept)
         self._kept += min(room, len(rejected))
-        self.unkept += max(0, len(rejected) - room)
-        return rejected[:room]
-
-    def rest(self) -> list[Rejected]:
-        """What is said of the refused lines that are not kept; nothing if all are."""
-        if not self.unkept:
-            return []
-        reason = f"{self.unkept:,} further lines were refused; {REJECTED_PER_OBJECT:,} of one object are kept"
-        return [Rejected(0, reason, "")]
+        over = max(0, len(rejected) - room)
+        if not over:
+            return rejected
+        first = self.unkept == 0
+        self.unkept += over
+        reason = f"more than {REJECTED_PER_OBJECT:,} lines were refused; the rest is counted in the ledger, not kept"
+        return [*rejected[:room], *([Rejected(0, reason, "")] if first else [])]
 
     def _within(self, chunk: Chunk, buffer: RowBuffer) -> tuple[Chunk, list[Rejected]]:
         refused: list[Rejected] = []

@@ -51,6 +51,7 @@ class Part:
     basis: Basis
     tag: int | None = None  # the object that it holds a piece of, while that object is still being read
     schema_id: int = 0
+    replaces: bool = False  # some of its readings have another value than the table, and replace it
 
 
 @dataclass
@@ -161,6 +162,8 @@ class PartWriter:
         self._keys = keys
         self._ingested_at = time.time_ns() // 1000
         self.disagreements = Disagreements()
+        self.replacing: set[int] = set()
+        """Objects whose values replace those of the table."""
 
     def write(
         self,
@@ -178,6 +181,7 @@ class PartWriter:
         found = sort_rows(chunk, buffer, self._session.fast)
         self._compare_repeats(chunk, sources, buffer, found)
         basis = self._session.basis()
+        self._replaced = False
         found = self._without_known(rows, buffer, found, basis, earlier)
         if not len(found.order):
             return []
@@ -191,7 +195,9 @@ class PartWriter:
             kept = {int(i): int(counts[i]) for i in np.flatnonzero(counts)}
             here = found.spans[first:last]
             file = self._session.upload_part(state, table.slice(start, stop - start), here[0].date)
-            parts.append(Part(here[0].date, file, here, kept, basis, tag, state.metadata.current_schema_id))
+            parts.append(
+                Part(here[0].date, file, here, kept, basis, tag, state.metadata.current_schema_id, self._replaced)
+            )
         return parts
 
     def _compare_repeats(self, chunk: Chunk, sources: Codes, buffer: RowBuffer, found: Sorted) -> None:
@@ -237,6 +243,10 @@ class PartWriter:
                 ours = self._identities(chunk, found, buckets)
                 dates = [found.spans[b].date for b in buckets]
                 for known in spans.already_there(self._session.lakehouse, ours, dates, location=location, files=files):
+                    source = int(rows[1][found.order[known.row]])
+                    if location and known.other is not None and source in self.replacing:
+                        self._replaced = True
+                        continue
                     if known.row not in drop and known.other is not None:
                         self._compare_known(rows, buffer, int(found.order[known.row]), known.other)
                     drop.add(known.row)

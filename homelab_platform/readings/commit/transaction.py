@@ -7,13 +7,14 @@ decoding and writing files (batch, parts).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.names import CATALOG
 from homelab_platform.readings import ledger
 from homelab_platform.readings.commit import spans
+from homelab_platform.readings.commit.correct import correct
 from homelab_platform.readings.commit.parts import Part
 from homelab_platform.readings.commit.session import Session
 from homelab_platform.readings.contract import READINGS, REJECTED
@@ -48,6 +49,7 @@ class ObjectResult:
     conflicts: int = 0
     differing: int = 0
     left_out: int = 0
+    unkept: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Committed:
     snapshot_id: int | None
     kept: dict[int, int]
     parts: tuple[Part, ...]
+    replaced: dict[int, int] = field(default_factory=dict)  # values of the table that each object replaced
 
 
 class AlreadyIngested(Exception):
@@ -108,16 +111,24 @@ def _commit_locked(
         raise AlreadyIngested(other)
     basis = spans.settle(connection, session.lakehouse, session.io)
     parts = [again for p in parts if (again := _checked_again(session, p, basis)) is not None]
+    changed = correct(session, parts)
+    summary = {"homelab.worker": session.worker.name}
+    operation = "overwrite" if changed.rewrite.removed else "append"
+    old = frozenset(changed.rewrite.removed)
+    files = [p.file for p in parts]
+    changes = {
+        READINGS: Change([*files, *changed.rewrite.added], old, operation=operation, summary=summary),
+        REJECTED: Change([*rejected, *changed.rejected], summary=summary),
+    }
     snapshots = {}
-    for name, files in ((READINGS, [p.file for p in parts]), (REJECTED, list(rejected))):
+    for name, change in changes.items():
         state = session.state(name)
-        if files:
-            step = iceberg.stage(
-                state, Change(added=files, summary={"homelab.worker": session.worker.name}), session.io
-            )
+        if change.added or change.removed:
+            step = iceberg.stage(state, change, session.io)
             staged.append(step)
             iceberg.swap(connection, step)
             ledger.add_garbage(connection, name, step.garbage)
+            ledger.add_garbage(connection, name, sorted(change.removed), step.sequence)
             state = step.after
         snapshots[name] = state
     days = {p.day for p in parts}
@@ -130,7 +141,11 @@ def _commit_locked(
     for part in parts:
         for index, count in part.kept.items():
             kept[index] = kept.get(index, 0) + count
-    done = Committed(seq, readings.snapshot_id, kept, tuple(parts))
+    for key, counts in changed.by_key.items():
+        ledger.move_replaced(connection, bucket, counts, key)
+    numbers = session.numbers
+    replaced = {numbers[key]: sum(counts.values()) for key, counts in changed.by_key.items()}
+    done = Committed(seq, readings.snapshot_id, kept, tuple(parts), replaced)
     _record_objects(session, objects, done, snapshots[REJECTED].snapshot_id)
     return done
 
@@ -154,6 +169,8 @@ def _record_objects(
             o.conflicts,
             o.differing,
             o.left_out,
+            o.unkept,
+            done.replaced.get(i, 0),
             sorted({p.day for p in done.parts if i in p.kept}),
             done.snapshot_id,
             rejected_snapshot if o.rejected or o.problem else None,
@@ -165,8 +182,13 @@ def _record_objects(
     with session.connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO ingest_ledger (bucket, key, etag, size, sha256, status, problem, rows, duplicates, rejected,"
-            " conflicts, differing, left_out, dates, snapshot_id, rejected_snapshot_id, seq, worker)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " conflicts, differing, left_out, unkept, replaced, dates, snapshot_id, rejected_snapshot_id, seq, worker)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+            " ON CONFLICT (bucket, key, etag) DO UPDATE SET status = excluded.status, problem = excluded.problem,"
+            " rows = ingest_ledger.rows + excluded.rows, duplicates = excluded.duplicates - ingest_ledger.rows,"
+            " dates = array(SELECT DISTINCT unnest(ingest_ledger.dates || excluded.dates) ORDER BY 1),"
+            " replaced = ingest_ledger.replaced + excluded.replaced, differing = excluded.differing,"
+            " snapshot_id = excluded.snapshot_id, seq = excluded.seq, worker = excluded.worker, committed_at = now()",
             rows,
         )
     session.connection.execute(
@@ -177,7 +199,7 @@ def _record_objects(
 
 def _checked_again(session: Session, part: Part, basis: spans.Basis) -> Part | None:
     """The part without readings that were committed after it was compared with the table; None if none is left."""
-    if part.basis == basis:
+    if part.basis == basis or part.replaces:
         return part
     met = spans.meeting(session.connection, part.spans, after_seq=part.basis.seq)
     if not met:
