@@ -116,6 +116,8 @@ def form_of(lines: Sequence[str], options: Options = Options()) -> Form:  # noqa
     if header is None:
         return _no_header(lines, start, separator)
     at, separator, names, commented = header
+    if (later := _later_header(lines, at, separator)) is not None:
+        at, names = later
     comments = commented or any(line.lstrip().startswith("#") for line in lines[start:at])
     spaced = all(name[:1] == " " for name in names[1:]) and len(names) > 1
     plain = [name.strip().strip("\ufeff").strip() for name in names]
@@ -152,6 +154,23 @@ def _find_header(
         if best is not None and best[0] >= 0.8 and best[1] == at:
             break
     return None if best is None else best[1:]
+
+
+def _later_header(lines: Sequence[str], at: int, separator: str) -> tuple[int, list[str]] | None:
+    """The header of the rows, where another small table stands ahead of them, as in Netatmo's exports."""
+    for place in range(at + 1, min(len(lines), at + HEADER_WITHIN)):
+        cells = next(iter(_cells([lines[place]], separator, False)), [])
+        if any(_is_time(cell.strip()) for cell in cells):
+            return None
+        named = len([cell for cell in cells if cell.strip()]) >= 2 and not any(_is_data(c.strip()) for c in cells)
+        behind = next(iter(_cells(lines[place + 1 : place + 2], separator, False)), [])
+        if named and place > at + 1 and any(_is_time(cell.strip()) for cell in behind):
+            return place, cells
+    return None
+
+
+def _is_time(text: str) -> bool:
+    return bool(_DATED.fullmatch(text) or (text.isdigit() and len(text) in (10, 13, 16, 19)))
 
 
 def _stands_for_header(lines: Sequence[str], at: int) -> bool:
@@ -261,6 +280,7 @@ def _read(reader: Iterator[list[str]], source: _Taken, form: Form) -> Iterator[R
     """Rows until the reader must be made anew."""
     while True:
         source.taken.clear()
+        ended = source.ended
         try:
             cells = next(reader)
         except StopIteration:
@@ -275,7 +295,8 @@ def _read(reader: Iterator[list[str]], source: _Taken, form: Form) -> Iterator[R
                 return
             cells = []
         taken = source.taken
-        if len(taken) > 1 and (not cells or _swallowed(taken, cells, form)):
+        unclosed = source.ended and not ended and bool(taken)  # it asked for more, and there was none
+        if unclosed or (len(taken) > 1 and (not cells or _swallowed(taken, cells, form))):
             line, text = taken[0]
             source.put_back(list(taken)[1:])
             yield Row(line, (), "a quote that opens in this line is not closed", text.rstrip("\r\n"))
@@ -303,10 +324,8 @@ def _swallowed(taken: Sequence[tuple[int, str]], cells: Sequence[str], form: For
     """Whether a cell of several lines is in truth a quote that was not closed: rows stand within it."""
     if len(taken) > MOST_QUOTED_LINES or len(cells) > len(form.names):
         return True
-    alone = [next(iter(_cells([text], form.separator, form.spaced)), []) for _, text in list(taken)[1:]]
-    return any(len(found) >= len(form.names) and _is_data(found[0].strip()[:40] or "x") for found in alone) or any(
-        len(found) >= len(form.names) > 2 for found in alone[:-1]
-    )
+    inside = (line.split(form.separator) for cell in cells for line in cell.split("\n")[1:])
+    return any(len(parts) > 1 and any(_is_time(part.strip('" \r')) for part in parts) for parts in inside)
 
 
 class _Taken:
@@ -344,7 +363,8 @@ class _Taken:
             self.number += 1
             if self.number <= self._form.skip:
                 continue
-            if not line.strip() or (self._form.comments and not self.taken and line.lstrip().startswith("#")):
+            passed_over = not line.strip() or (self._form.comments and line.lstrip().startswith("#"))
+            if passed_over and not self.taken:
                 continue
             return self.number, line
         self.ended = True

@@ -16,10 +16,11 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import CATALOG
 from homelab_platform.readings import ledger
 from homelab_platform.readings.commit import spans
 from homelab_platform.readings.commit.session import Session
-from homelab_platform.readings.contract import CATALOG, READINGS
+from homelab_platform.readings.contract import READINGS
 from homelab_platform.readings.decode.record import Rejected
 from homelab_platform.readings.upkeep import compaction
 from homelab_platform.tools.iceberg import tables as iceberg

@@ -208,9 +208,10 @@ class Scanner:
 
         The first and in their order: a column has the kind of its first value, whoever reads the lines.
         """
-        spelling = replace(self._spelling, clock=None)
+        spelling, counted = replace(self._spelling, clock=None), self._extra.left_out
         for row in slow[:LEARN_LINES].tolist():
             self._read(block, row, spelling)
+        self._extra.left_out = counted  # the same lines are read again, or scanned
         return self._prepare()
 
     def _read(self, block: Block, row: int, spelling: Spelling) -> Row | tuple[str, bytes]:

@@ -31,18 +31,12 @@ class Shape:
     local: bool = False
     strip: str = ""
     kind: str = ""
-    time_digits: int = 0
 
     def fits(self, sample: Sample) -> bool:
         """Whether the file is of this program."""
         if self.kind and self.kind != sample.format:
             return False
-        if not all(any(matches(need, column) for column in sample.columns) for need in self.needs):
-            return False
-        if self.time_digits:
-            cells = sample.cells(self.column("ts", sample) or "")
-            return bool(cells) and all(len(str(cell)) == self.time_digits and str(cell).isdigit() for cell in cells)
-        return True
+        return all(any(matches(need, column) for column in sample.columns) for need in self.needs)
 
     def column(self, field: str, sample: Sample) -> str | None:
         """The file's column for one of our fields; the first of those that are there."""
@@ -74,7 +68,7 @@ def shapes() -> tuple[Shape, ...]:
 
 
 def _shape(name: str, said: Mapping[str, Any]) -> Shape:
-    more = {key: said[key] for key in ("zone", "local", "strip", "kind", "time_digits", "units") if key in said}
+    more = {key: said[key] for key in ("zone", "local", "strip", "kind", "units") if key in said}
     return Shape(
         name,
         said["title"],
