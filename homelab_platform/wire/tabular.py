@@ -186,12 +186,15 @@ def _agreement(lines: Sequence[str], separator: str, columns: int) -> float:
     if not rows:
         return 0.1
     fitting = 0
-    for cells in _cells(rows, separator, False):
+    begins = False  # with a row that fits and holds a time: cells of several lines may follow
+    for number, cells in enumerate(_cells(rows, separator, False)):
         used = len(cells)
         while used > columns and not cells[used - 1].strip():
             used -= 1
-        fitting += used == columns or (used < columns and used > 1)
-    return fitting / len(rows)
+        fits = used == columns or (used < columns and used > 1)
+        fitting += fits
+        begins = begins or (number == 0 and fits and any(_is_time(cell.strip()) for cell in cells))
+    return max(fitting / len(rows), 0.8 if begins else 0.0)
 
 
 def _cells(lines: Iterable[str], separator: str, spaced: bool) -> Iterator[list[str]]:
