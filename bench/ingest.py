@@ -42,9 +42,9 @@ print(report.rows, report.duplicates, report.rejected)
 
 LIMIT = """
 import sys, numpy as np
-from isal import igzip
 from homelab_platform.readings.decode.columns import RowBuffer
-from homelab_platform.readings.decode.lines import blocks, plain
+from homelab_platform.readings.decode.content import Gunzip
+from homelab_platform.readings.decode.lines import blocks
 from homelab_platform.readings.decode.record import ExtraColumns
 from homelab_platform.readings.decode.scanner import Scanner
 import resource
@@ -54,7 +54,7 @@ before = resource.getrusage(resource.RUSAGE_SELF)
 rows = 0
 for path in sys.argv[1:]:
     with open(path, "rb") as file:
-        for block in blocks(plain(file)):
+        for block in blocks(Gunzip(file)):
             for step, _ in scanner.scan(block, 0):
                 rows += len(step.chunk)
 after = resource.getrusage(resource.RUSAGE_SELF)

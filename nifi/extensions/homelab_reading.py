@@ -17,7 +17,6 @@ from typing import Any
 MAX_TEXT = 255
 MAX_LINE = 1024 * 1024
 MAX_COLUMN_NAME = 63
-MAX_EXTRA_COLUMNS = 64
 DAY_US = 86_400_000_000
 REMEMBERED = 10_000
 
@@ -156,8 +155,6 @@ class Rule:
             if column in seen:
                 raise Bad(field, f"two fields would fill the column {column!r}")
             seen[column] = field
-        if len(seen) > MAX_EXTRA_COLUMNS:
-            raise Bad("", f"field {next(iter(seen))!r} would be more than {MAX_EXTRA_COLUMNS} extra columns")
         if complete:
             if len(self._shapes) >= REMEMBERED:
                 self._shapes.clear()

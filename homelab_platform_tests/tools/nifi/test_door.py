@@ -141,7 +141,6 @@ def test_the_limits_are_those_of_the_contract() -> None:
     assert reading.MAX_TEXT == contract.MAX_TEXT
     assert reading.MAX_LINE == contract.MAX_LINE
     assert reading.MAX_COLUMN_NAME == contract.MAX_COLUMN_NAME
-    assert reading.MAX_EXTRA_COLUMNS == contract.MAX_EXTRA_COLUMNS
     assert set(contract.CONTRACT_COLUMNS) == reading.RESERVED
     assert door.FUTURE_US == contract.FUTURE_TOLERANCE_SECONDS * 1_000_000
 
