@@ -65,6 +65,11 @@ class Row(NamedTuple):
     text: str = ""
 
 
+def is_binary(head: bytes) -> bool:
+    """Whether first bytes are no text; NUL bytes alone are what a power cut leaves in one."""
+    return not head.startswith((b"\xff\xfe", b"\xfe\xff")) and _BINARY.search(head) is not None
+
+
 def encoding_of(head: bytes, whole: bool, asked: str = "") -> tuple[str, str]:
     """The encoding of a text by its first bytes, and a remark for people, if any.
 
@@ -82,7 +87,7 @@ def encoding_of(head: bytes, whole: bool, asked: str = "") -> tuple[str, str]:
     for bom, name in _BOMS:
         if head.startswith(bom):
             return name, ""
-    if _BINARY.search(head):
+    if is_binary(head):
         raise Unreadable("is binary data, not NDJSON, CSV or Parquet")
     text = head if whole else head[: head.rfind(b"\n") + 1]
     try:

@@ -199,6 +199,23 @@ def _naive_us(moment: datetime) -> int:
     return days * DAY_US + (moment.hour * 3600 + moment.minute * 60 + moment.second) * 1_000_000 + moment.microsecond
 
 
+def instant_of(text: str, zone: str, near_us: int | None) -> str | None:
+    """A local time in RFC 3339 without a zone as the same in UTC; None if it is none, or does not exist.
+
+    In the hour that comes twice it is the instant nearer to `near_us` (µs since 1970), or the first.
+    """
+    try:
+        moment = _from_text(text.strip())
+        if isinstance(moment, int):
+            return None
+        candidates = local_candidates(moment, zone)
+    except ValueError:
+        return None
+    chosen = candidates[0] if near_us is None else min(candidates, key=lambda found: abs(found - near_us))
+    at = datetime(1970, 1, 1) + timedelta(microseconds=chosen)
+    return at.isoformat(timespec="microseconds" if at.microsecond else "seconds") + "Z"
+
+
 def zone_known(name: str) -> bool:
     """Whether a zone is an IANA name or a fixed offset such as `+01:00` or `GMT-05:00`."""
     try:

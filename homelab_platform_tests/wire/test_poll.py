@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from homelab_platform.readings.decode.record import ExtraColumns, Row, read_line
 from homelab_platform.wire import payload, poll
 from homelab_platform.wire.payload import Shape
 from homelab_platform.wire.poll import NotAnAnswer
+from homelab_platform.wire.timestamps import local_candidates
 
 AT = 1_790_000_000_000_000
 HOUSE = Shape({"temperature": "°C", "humidity": "%"}, {"temp_c": "temperature", "time": "ts", "ENERGY.Power": "power"})
@@ -137,3 +139,25 @@ def test_a_payload_that_is_no_json_is_kept_on_one_line_that_the_table_refuses(te
 def test_numbers_and_names_arrive_as_they_were_sent(value: float, device: str) -> None:
     (line,) = payload.lines(payload.decode(orjson.dumps(value)), Shape({"s": ""}), {"device": device}, AT)
     assert orjson.loads(line) == {"ts": AT, "device": device, "value": value, "sensor": "s"}
+
+
+@pytest.mark.parametrize(
+    ("said", "at"), [("2026-10-25T02:30:00", 0), ("2026-10-25T02:30:00", 1), ("2026-11-20T10:00:00", 0)]
+)
+def test_a_devices_local_time_is_the_instant_nearer_to_its_arrival(said: str, at: int) -> None:
+    """Stock Tasmota: its Time has no zone, and an hour of it comes twice a year."""
+    instants = local_candidates(datetime.fromisoformat(said), "Europe/Berlin")
+    shape = payload.Shape({"power": "W"}, {"Time": "ts", "ENERGY.Power": "power"}, zone="Europe/Berlin")
+    value = {"Time": said, "ENERGY": {"Power": 12.5}}
+    (line,) = payload.lines(value, shape, {"device": "plug"}, instants[at] + 2_000_000)
+    row = read_line(line, instants[1] + 10**9, ExtraColumns())
+    assert (row.ts, row.device, row.sensor, row.value, row.unit) == (instants[at], "plug", "power", 12.5, "W")
+
+
+def test_items_of_a_list_are_readings_only_where_the_stream_names_them() -> None:
+    value = {"meters": [{"power": 3.5}], "temperature": 20}
+    asked = payload.Shape({"power": "W"}, {"meters.0.power": "power"})
+    (line,) = payload.lines(value, asked, {"device": "shelly"}, AT)
+    assert read_line(line, AT + 1, ExtraColumns()).value == 3.5
+    (line,) = payload.lines(value, payload.Shape(), {"device": "shelly"}, AT)
+    assert read_line(line, AT + 1, ExtraColumns()).sensor == "temperature"

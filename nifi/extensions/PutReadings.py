@@ -101,6 +101,7 @@ class PutReadings(FlowFileTransform):
         allowed=["json", "none"],
     )
     LARGEST = _property("Largest Request", "Bytes that are taken at once; unpacked, 8 times as many", "16777216")
+    ZONE = _property("Time Zone", "Zone of times without one, which are taken if there is one here", "", False)
     ROUTE = _property(
         "Route",
         "late: the request has waited too long, and the sender is told to come back; its content is not looked at",
@@ -110,7 +111,8 @@ class PutReadings(FlowFileTransform):
     )
 
     descriptors = [
-        ENDPOINT, BUCKET, REGION, ACCESS, SECRET, STREAM, PRODUCER, TOKEN, PRESENTED, INVALID, REPLY, LARGEST, ROUTE,
+        ENDPOINT, BUCKET, REGION, ACCESS, SECRET, STREAM, PRODUCER, TOKEN, PRESENTED, INVALID, REPLY, LARGEST, ZONE,
+        ROUTE,
     ]  # fmt: skip
     relationships = [
         Relationship("success", "The object is in the bucket"),
@@ -133,12 +135,16 @@ class PutReadings(FlowFileTransform):
 
     def onScheduled(self, context):
         """Read the settings once for all requests until the processor is stopped."""
+        self._set(context)
+
+    def _set(self, context):
         self._settings = _Settings(context, self)
+        self._door.take_zoneless(bool(self._settings.zone))
 
     def transform(self, context, flowfile):
         """One request: to the bucket, and an answer."""
         if self._settings is None:  # NiFi has started our process anew after it died, and tells us nothing
-            self._settings = _Settings(context, self)
+            self._set(context)
         settings = self._settings
         try:
             if _text(context, self.ROUTE, flowfile) == LATE:
@@ -220,6 +226,7 @@ class _Settings:
         self.refuses = read(names.INVALID) == "refuse"
         self.replies = read(names.REPLY) == "json"
         self.largest = int(read(names.LARGEST))
+        self.zone = read(names.ZONE)
 
 
 def _text(context, descriptor, flowfile):

@@ -82,6 +82,10 @@ class Door:
         self._scan = decoder.scan_once
         self._rule = Rule()
 
+    def take_zoneless(self, taken: bool) -> None:
+        """Whether times without a zone are taken: ingest knows the zone of the stream."""
+        self._rule.zoneless = taken
+
     def read(self, body: bytes, now_us: int) -> Batch:
         """The readings of a plain request body: a JSON array, one object, or lines of objects.
 

@@ -7,7 +7,7 @@ read in pieces, twice. Standard library only, Python 3.9 or later: it runs insid
 
 from __future__ import annotations
 
-import csv
+import codecs
 import hashlib
 import http.client
 import json
@@ -20,6 +20,10 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
+try:
+    import homelab_tabular as tabular
+except ImportError:  # in the project itself, where it has another name
+    from homelab_platform.wire import tabular
 from homelab_s3 import Target, Unavailable, sign
 
 PIECE = 1 << 20
@@ -38,8 +42,6 @@ _FOREIGN = (
     (b"\x28\xb5\x2f\xfd", "compressed by zstd: unpack it, or use gzip"),
     (b"SQLite format 3\x00", "an SQLite database: export its table as CSV"),
     (b"%PDF", "a PDF"),
-    (b"\xff\xfe", "UTF-16 text: save it as UTF-8"),
-    (b"\xfe\xff", "UTF-16 text: save it as UTF-8"),
 )
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
 _SUFFIXES = (".gz", ".csv", ".tsv", ".txt", ".ndjson", ".jsonl", ".json", ".parquet")
@@ -139,15 +141,15 @@ def _format(path: Path, head: bytes, size: int) -> str:
             if size < 12 or file.read(4) != b"PAR1":
                 raise Unfit("its Parquet breaks off: it was not written to its end")
         return "parquet"
-    if b"\0" in head[:4096]:
-        raise Unfit("it is neither text nor Parquet")
-    first = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    first = head.lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n")[:1]
     if not first:
         raise Unfit("it holds nothing but blank")
     if first == b"[":
         raise Unfit("it is one JSON array: write one object per line, e.g. with `jq -c '.[]'`")
     if first == b"<":
         raise Unfit("it is HTML or XML")
+    if first != b"{" and tabular.is_binary(head[: tabular.HEAD_BYTES]):
+        raise Unfit("it is neither text nor Parquet")
     return "ndjson" if first == b"{" else "csv"
 
 
@@ -189,16 +191,14 @@ def _mapping(found: str, head: bytes, known: Known) -> str:
 
 
 def _header(head: bytes) -> list[str]:
-    line = head.lstrip(b"\xef\xbb\xbf").split(b"\n", 1)[0]
+    """The columns of a table of text, found as ingest finds them. Raises Unfit with the cause and the way out."""
     try:
-        text = line.decode("utf-8").strip("\r")
-    except UnicodeDecodeError:
-        raise Unfit("its first line is not UTF-8") from None
-    delimiter = max((",", ";", "\t"), key=text.count)
-    names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter), [])]
-    if len(set(names)) != len(names) or not any(names):
-        raise Unfit("its first line is not a header of distinct column names")
-    return names
+        encoding, _ = tabular.encoding_of(head, len(head) < PIECE)
+        text = codecs.getincrementaldecoder(encoding)("replace").decode(head).lstrip("\ufeff")
+        form = tabular.form_of(text[: tabular.HEAD_BYTES].splitlines(keepends=True))
+    except tabular.Unreadable as error:
+        raise Unfit(f"it {error}") from None
+    return [name for name in form.names if name]
 
 
 def key_of(stream: str, path: Path, found: Look) -> str:

@@ -59,6 +59,7 @@ class Rule:
     """Checks items, and remembers names, texts and minutes that were fine. Threads may share one."""
 
     def __init__(self) -> None:
+        self.zoneless = False  # times without a zone are taken: the stream says which zone they are of
         self._days: dict[str, int] = {}
         self._minutes: dict[str, int] = {}  # `2026-11-21T14:05:` and when that minute has ended, in µs
         self._texts: set[str] = set()
@@ -181,12 +182,12 @@ class Rule:
             raise Bad("ts", "ts is not a time: minute must be in 0..59")
         if seconds > 59:
             raise Bad("ts", "ts is not a time: second must be in 0..59")
-        if offset is None:
+        if offset is None and not self.zoneless:
             raise Bad("ts", "ts has no zone")
         micros = start + ((hours * 60 + minutes) * 60 + seconds) * 1_000_000
         if fraction:
             micros += int(fraction[:6].ljust(6, "0"))
-        if offset not in "Zz":
+        if offset is not None and offset not in "Zz":
             return _plausible(micros - _offset_minutes(offset) * 60_000_000)
         return _plausible(micros)
 

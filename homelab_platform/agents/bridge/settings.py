@@ -56,6 +56,7 @@ def bridge_stream(
         dict(settings.get("fields") or {}),
         device=str(devices[0]) if len(devices) == 1 else "",
         site=str(settings.get("site") or ""),
+        zone=str(stream.get("tz") or ""),
     )
     return BridgeStream(
         name,

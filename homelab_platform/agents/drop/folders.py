@@ -29,6 +29,7 @@ class DropFolder:
     columns: Mapping[str, str] = field(default_factory=dict)
     device: str = ""
     format: str = ""
+    tz: str | None = None  # zone of times without one
 
 
 def folder_of(root: Path, stream: str, said: str) -> Path:
@@ -71,6 +72,7 @@ def _folder(root: Path, document: Mapping[str, object]) -> DropFolder:
         {str(theirs): str(ours) for theirs, ours in columns.items()} if isinstance(columns, Mapping) else {},
         names[0] if len(names) == 1 else "",
         str(settings.get("format") or ""),
+        str(document["tz"]) if document.get("tz") else None,
     )
 
 

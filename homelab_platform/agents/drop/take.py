@@ -31,14 +31,15 @@ def take(lakehouse: Lakehouse, folder: DropFolder, file: Path) -> str:
         sample = take_sample(file)
         if folder.format and folder.format not in ("any", sample.format):
             raise CannotRead(f"is {sample.format}, and the stream takes {folder.format}")
-        mapping = Mapping.parse(mapping_of(folder, sample.columns)) if sample.format != "ndjson" else None
-        describe([file], mapping=mapping)
+        said = mapping_of(folder, sample.columns) if sample.format != "ndjson" or folder.columns else {}
+        mapping = Mapping.parse(said) if said else None
+        describe([file], mapping=mapping, zone=folder.tz)
     except (CannotRead, HomelabError) as error:
         reason = error.problems[0].what if isinstance(error, HomelabError) else str(error)
         return f"{file.name}: refused, it {reason}; {put_away(file, REFUSED, reason)}"
     except FileNotFoundError:
         return f"{file.name}: gone before it was taken"
-    (sent,) = put_files(lakehouse, [file], stream=folder.stream, mapping=mapping)
+    (sent,) = put_files(lakehouse, [file], stream=folder.stream, mapping=mapping, zone=folder.tz)
     put_away(file, DONE)
     return f"{file.name}: {'was in the bucket already' if sent.existed else 'taken'}, {sent.size:,} bytes as {sent.key}"
 

@@ -63,6 +63,7 @@ def _http(given: Given) -> Values:
         "http.address": "127.0.0.1" if here else "0.0.0.0",  # noqa: S104 - in a pod of its own, behind a service
         "http.port": str(entrance.port),
         "http.path": re.escape(urlsplit(entrance.url).path),
+        "http.zone": str(given.document.get("tz") or ""),
     }
     return Values(plain, {"http.token": entrance.token})
 

@@ -145,6 +145,16 @@ def test_the_limits_are_those_of_the_contract() -> None:
     assert door.FUTURE_US == contract.FUTURE_TOLERANCE_SECONDS * 1_000_000
 
 
+def test_times_without_a_zone_pass_only_where_the_stream_has_one() -> None:
+    body = b'{"ts":"2026-09-20T10:00:00","device":"d","sensor":"s","value":1}'
+    checks = door.Door()
+    with pytest.raises(door.Refused) as caught:
+        checks.read(body, LATEST)
+    assert "ts has no zone" in str(caught.value.items)
+    checks.take_zoneless(True)
+    assert checks.read(body, LATEST).readings == 1
+
+
 def test_an_answer_says_which_item_and_which_field() -> None:
     body = "\n".join(json.dumps(item) for item in (GOOD, {**GOOD, "ts": "yesterday"}, {**GOOD, "value": "21"})).encode()
     with pytest.raises(door.Refused) as refused:
