@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from homelab_platform.errors import Problem
+from homelab_platform.lab.beside import WIREGUARD, wireguard_key
 from homelab_platform.lab.boards import BOARDS
 from homelab_platform.lab.context import RuleContext
 from homelab_platform.lab.host_services.nixos import served_nixos
@@ -95,6 +96,22 @@ def nixos_k3s(ctx: RuleContext) -> Iterable[Problem]:
         yield ctx.problem(("cluster", "k3s"), text, remedy, "nixos-k3s")
 
 
+def nixos_tunnel_key(ctx: RuleContext) -> Iterable[Problem]:
+    """Without the public half of its key a host is left out of the VPN, and a firewall that lets in the VPN alone
+    shuts it off."""
+    star = ctx.lab.network.vpn.wireguard
+    if star is None or ctx.resolved is None:
+        return
+    for name, _ in _hosts(ctx):
+        if "wireguard" not in ctx.resolved.hosts[name].services:
+            continue
+        file = WIREGUARD.format(name)
+        if wireguard_key(ctx.loaded.texts, name) is None:
+            what = f"{name}: the public half of its WireGuard key is missing: {file}"
+            remedy = "homelab secrets init makes the pair: the private half for SOPS, the public one as this file."
+            yield ctx.problem(("hosts", name), what, remedy, "nixos-tunnel-key", key=True)
+
+
 def nixos_release(ctx: RuleContext) -> Iterable[Problem]:
     """The modules are written for one release of NixOS, and the Pi's kernel comes from a cache for that one."""
     if not list(_hosts(ctx)):
@@ -168,4 +185,6 @@ def _interfaces(ctx: RuleContext, name: str, host: Host) -> Iterator[Problem]:
             yield ctx.problem((*path, "vlan"), what, remedy, "nixos-cannot")
 
 
-RULES = (nixos_cannot, nixos_which_card, nixos_unfree, nixos_k3s, nixos_release, nixos_own_modules)
+RULES = (
+    nixos_cannot, nixos_which_card, nixos_unfree, nixos_k3s, nixos_tunnel_key, nixos_release, nixos_own_modules,
+)  # fmt: skip
