@@ -9,6 +9,7 @@ copy's flake.lock stays with the site and pins the inputs from the first build o
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -16,6 +17,8 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
@@ -167,6 +170,26 @@ def build_system(lab: ResolvedLab, host: str, state: Path, say: Say) -> str:
     ]
     done = _nix(words, f"host/{host}", say)
     return done.splitlines()[-1].strip()
+
+
+class SecretFile(BaseModel):
+    """A file with a secret as homelab.secrets has it: where it lies and how, references by name, what it says."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    path: str
+    owner: str
+    group: str
+    mode: str
+    units: tuple[str, ...] = ()
+    sources: dict[str, str] = {}
+    template: str = "{value}"
+
+
+def secret_files(lab: ResolvedLab, host: str, state: Path, say: Say) -> dict[str, SecretFile]:
+    """The files with secrets that a host's system reads, by name, as its modules say."""
+    attribute = f'path:{flake_of(lab, state)}#secrets."{host}"'
+    text = _nix(["eval", "--json", *overridden_inputs(lab), attribute], f"host/{host}", say)
+    return {name: SecretFile.model_validate(file) for name, file in json.loads(text).items()}
 
 
 def build_at_host(lab: ResolvedLab, host: str, state: Path, ssh: Ssh, say: Say) -> str:

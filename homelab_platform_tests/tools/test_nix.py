@@ -76,6 +76,17 @@ def test_a_build_is_handed_to_the_builders_of_the_lab(install: Install, tmp_path
     assert json.loads((tmp_path / "nix" / "lab.json").read_text())["name"] == "nixos-fleet"
 
 
+def test_secrets_are_read_from_the_evaluated_modules(install: Install, tmp_path: Path) -> None:
+    asked = install()
+    program = asked.parent / "bin" / "nix"
+    row = {"path": "/p", "owner": "a", "group": "b", "mode": "0400", "units": [], "sources": {"value": "env:X"},
+           "template": "{value}", "generate": False}  # fmt: skip
+    program.write_text(program.read_text().replace("echo /nix/store/aaa-system", f"echo '{json.dumps({'x': row})}'"))
+    found = nix.secret_files(resolved("single-pi"), "pi", tmp_path, lambda _: None)
+    assert (found["x"].path, found["x"].sources) == ("/p", {"value": "env:X"})
+    assert '#secrets."pi"' in asked.read_text()
+
+
 def test_an_input_of_ours_is_taken_from_where_the_lab_says(install: Install, tmp_path: Path) -> None:
     asked = install()
     nix.build_system(resolved("single-pi"), "pi", tmp_path, lambda _: None)

@@ -51,12 +51,7 @@ in
       # when it starts, unless the lab has one; a deploy brings it to the others.
       tokenFile = lib.mkIf needsToken config.homelab.secrets.k3s-token.path;
     };
-    homelab.secrets = lib.mkIf needsToken {
-      k3s-token = {
-        sources = lib.optionalAttrs hasToken { value = cluster.settings.token; };
-        units = [ "k3s.service" ];
-      };
-    };
+    homelab.secrets = lib.mkIf needsToken { k3s-token.units = [ "k3s.service" ]; };
     homelab.health.units = [ "k3s.service" ];
 
     # What pods reach of the node itself; the ports of the API, flannel and the kubelet are rules of lab.json.

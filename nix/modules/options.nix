@@ -50,6 +50,15 @@ in
     unfree = cfg.host.settings.nix.unfree or [ ];
     # Every service of the lab is switched on with the settings that it has there.
     services = lib.mapAttrs (_: settings: lib.mapAttrs (_: mkDefault) settings // { enable = mkDefault true; }) cfg.host.services;
+    # Files that the lab names itself, or that follow from it (WireGuard, k3s).
+    secrets = lib.mapAttrs (_: secret: {
+      path = mkDefault secret.path;
+      owner = mkDefault secret.owner;
+      group = mkDefault secret.group;
+      mode = mkDefault secret.mode;
+      units = secret.units;
+      sources.value = secret.reference;
+    }) (cfg.host.secrets or { });
     exporters = lib.mapAttrs (_: exporter: { port = mkDefault exporter.port; }) cfg.host.exporters;
   };
 }

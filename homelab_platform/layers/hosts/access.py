@@ -51,12 +51,23 @@ class HostAccess:
             found[name] = f"{value}\n" if "\n" in value else value  # keys in several lines end with a line's end
         return found
 
-    def secret_marks(self, host: ResolvedHost) -> str:
-        """What changes whenever one of `host`'s secrets does; empty if it has none. Tells nothing of them."""
-        if not host.secrets:
+    def values_of(self, host: ResolvedHost, references: Mapping[str, str]) -> dict[str, str]:
+        """What `references` lead to, by name. Raises HomelabError naming the first that leads nowhere."""
+        return {name: reveal(reference, self._folder(host)) for name, reference in references.items()}
+
+    def secret_marks(self, host: ResolvedHost, named: Mapping[str, str] | None = None) -> str:
+        """What changes whenever one of `host`'s secrets does; empty if it has none. Tells nothing of them.
+
+        `named` holds the references of the whole lab by where they stand in it: services of NixOS read some of them.
+        """
+        references = [secret.reference for _, secret in sorted(host.secrets.items())]
+        if host.os == "nixos" and self.lab_folder is not None:  # there services are given those that the lab names
+            parts = (f"hosts.{host.name}.", "network.wifi.", "network.vpn.", "network.dns.", "people.", "backups.")
+            references += [reference for key, reference in sorted((named or {}).items()) if key.startswith(parts)]
+        if not references:
             return ""
         salt, folder = (self.broker_secret or "").encode(), self._folder(host)
-        marks = [change_mark(secret.reference, folder, salt) for _, secret in sorted(host.secrets.items())]
+        marks = [change_mark(reference, folder, salt) for reference in references]
         return hashlib.sha256(" ".join(marks).encode()).hexdigest()[:12]
 
     def _folder(self, host: ResolvedHost) -> Path:

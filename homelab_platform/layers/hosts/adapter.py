@@ -159,7 +159,7 @@ class HostAdapter:
 
     def _setup(self, way: Way, host: ResolvedHost) -> str:
         """What the host is set up with beside the lab's document: the roles or modules, and which password."""
-        marks = [self.access.broker_mark(host), self.access.secret_marks(host)]
+        marks = [self.access.broker_mark(host), self.access.secret_marks(host, self.lab.secrets)]
         return " ".join([way.setup(self.lab, host), *filter(None, marks)])
 
     def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:

@@ -9,9 +9,10 @@ rollback in between leads back to the generation that was confirmed last.
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +24,7 @@ from homelab_platform.layers.hosts.access import HostAccess, Task
 from homelab_platform.layers.hosts.deploy import GUARD, guard_source
 from homelab_platform.layers.hosts.state import HostLook, State
 from homelab_platform.tools import nix
+from homelab_platform.tools.nix import SecretFile
 from homelab_platform.tools.ssh.client import Ssh, opened
 
 KIND = "nixos"
@@ -50,6 +52,12 @@ class Builder(Protocol):
         """Bring it to the host with all that it needs."""
         ...
 
+    def secrets(
+        self, lab: ResolvedLab, host: ResolvedHost, access: HostAccess, say: Callable[[str], None]
+    ) -> Mapping[str, SecretFile]:
+        """The files with secrets that the system reads, by name."""
+        ...
+
 
 class NixBuilder:
     """Systems built from the flake in nix/ by the nix command of this machine, or those it hands the work to."""
@@ -66,6 +74,12 @@ class NixBuilder:
     def copy(self, system: str, ssh: Ssh, say: Callable[[str], None]) -> None:
         """See Builder."""
         nix.copy_closure(system, ssh, say)
+
+    def secrets(
+        self, lab: ResolvedLab, host: ResolvedHost, access: HostAccess, say: Callable[[str], None]
+    ) -> Mapping[str, SecretFile]:
+        """See Builder."""
+        return nix.secret_files(lab, host.name, access.state, say)
 
 
 @cache
@@ -107,6 +121,7 @@ class NixosWay:
         system = self._builder.system(task.lab, task.host, task.access, say)
         _hand_password(ssh, task)
         _hand_token(ssh, task)
+        _hand_secrets(ssh, task, self._builder.secrets(task.lab, task.host, task.access, say))
         running = ssh.run("readlink -f /run/current-system", doing="asking for the running system").text.strip()
         if running == system:
             say("0 changed")
@@ -189,6 +204,31 @@ def _hand_password(ssh: Ssh, task: Task) -> None:
         " ! systemctl --quiet is-active homelab-collector.service || systemctl restart homelab-collector.service; fi"
     )
     ssh.run(put, data=password.encode(), doing="handing over the broker's password")
+
+
+def _hand_secrets(ssh: Ssh, task: Task, files: Mapping[str, SecretFile]) -> None:
+    """Lay down what the lab's references lead to; a unit starts anew with a file that changed.
+
+    Owners may exist only with the new system: its unit homelab-secrets gives each file its own. Raises HomelabError
+    naming a reference that leads nowhere, before anything is laid down.
+    """
+    ours = {name: file for name, file in sorted(files.items()) if file.sources and file.path == f"{SECRETS}/{name}"}
+    texts = {name: filled(file, task.access.values_of(task.host, file.sources)) for name, file in ours.items()}
+    for name, file in ours.items():
+        path, owner = shlex.quote(file.path), shlex.quote(f"{file.owner}:{file.group}")
+        units = " ".join(shlex.quote(unit) for unit in file.units)
+        put = (
+            f"umask 077; mkdir -p {SECRETS} && chmod 711 {SECRETS} && "
+            f"cat >{path}.new && chmod {file.mode} {path}.new && {{ chown {owner} {path}.new 2>/dev/null || true; }} && "
+            f"if cmp -s {path}.new {path}; then rm {path}.new; else mv {path}.new {path}; "
+            f"{f'systemctl --no-block try-restart {units}' if units else ':'}; fi"
+        )
+        ssh.run(put, data=texts[name].encode(), doing=f"handing over the secret {name}")
+
+
+def filled(file: SecretFile, values: Mapping[str, str]) -> str:
+    """The template of a file with its values in place of their names in braces."""
+    return re.sub(r"\{(\w[\w-]*)\}", lambda found: values.get(found[1], found[0]), file.template)
 
 
 def read_look(text: str) -> HostLook:

@@ -7,8 +7,8 @@ confirmation and rollback are the real ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from homelab_platform.layers.hosts.access import HostAccess
 from homelab_platform.layers.hosts.adapter import HostAdapter
 from homelab_platform.layers.hosts.deploy import RolledBack
 from homelab_platform.layers.hosts.nixos import NixosWay
+from homelab_platform.tools.nix import SecretFile
 from homelab_platform.tools.ssh.client import Ssh
 from homelab_platform_tests.layers.hosts.support import access_to, lab_file, state_of
 from homelab_platform_tests.testlab import lab as testlab
@@ -77,6 +78,7 @@ class Recorded:
 
     path: str
     copied: bool = False
+    files: Mapping[str, SecretFile] = field(default_factory=dict)
 
     def system(self, lab: ResolvedLab, host: ResolvedHost, access: HostAccess, say: Callable[[str], None]) -> str:
         return self.path
@@ -84,6 +86,11 @@ class Recorded:
     def copy(self, system: str, ssh: Ssh, say: Callable[[str], None]) -> None:
         ssh.run(f"test -e {system}")
         self.copied = True
+
+    def secrets(
+        self, lab: ResolvedLab, host: ResolvedHost, access: HostAccess, say: Callable[[str], None]
+    ) -> Mapping[str, SecretFile]:
+        return self.files
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +167,35 @@ def test_a_system_that_is_not_well_is_left_again(nixos: TestLab, tmp_path: Path,
     assert standing(host) == [old, old, old], "the boot loader never led elsewhere"
     assert host.ssh("systemctl is-active cron").stdout.strip() == "active"
     assert not adapter.probe(state_of(lab, "n-1")).exists, "no false success"
+
+
+def test_secrets_are_laid_down_before_the_switch_and_never_half(nixos: TestLab, tmp_path: Path) -> None:
+    host, lab = nixos.host("n-1"), nixos_lab(nixos, tmp_path)
+    folder = "/var/lib/homelab/secrets"
+    old = record(host, "ppp")
+    new = record(host, "qqq", f"cp {folder}/backup-keys /run/seen; exit 0")
+    host.ssh(f"rm -rf /var/lib/homelab/applied.json {folder}")
+    install(host, old)
+    (tmp_path / "id").write_text("key-{secret}\n")
+    (tmp_path / "word").write_text("s3cret $HOME 'x'\n")
+    given = {"owner": "root", "group": "root", "mode": "0440", "units": ("cron.service",)}
+    sources = {"id": "file:id", "secret": "file:word"}
+    file = SecretFile(path=f"{folder}/backup-keys", sources=sources, template="ID={id}\nSECRET={secret}\n", **given)
+    other = SecretFile(path="/run/secrets/other", sources={"value": "file:nothing"}, **given)
+    access = replace(access_to(nixos, tmp_path), lab_folder=tmp_path)
+    builder = Recorded(new, files={"backup-keys": file, "other": other})
+    HostAdapter(lab, access, NixosWay(builder)).change(state_of(lab, "n-1"), Observation(False), quiet)
+    assert host.ssh("cat /run/seen").stdout == "ID=key-{secret}\nSECRET=s3cret $HOME 'x'\n"
+    assert host.ssh(f"stat -c '%a %U:%G' {folder}/backup-keys {folder}").stdout.split() == [
+        "440", "root:root", "711", "root:root",
+    ]  # fmt: skip
+
+    missing = Recorded(old, files={"a": file.model_copy(update={"path": f"{folder}/a"}), "b": SecretFile(
+        path=f"{folder}/b", sources={"value": "file:nowhere"}, **given)})  # fmt: skip
+    with pytest.raises(HomelabError, match="nowhere"):
+        HostAdapter(lab, access, NixosWay(missing)).change(state_of(lab, "n-1"), Observation(False), quiet)
+    assert host.ssh(f"ls {folder}").stdout.split() == ["backup-keys"]
+    assert standing(host) == [new, new, new]
 
 
 def test_a_switch_outlives_the_connection_that_it_cuts(nixos: TestLab, tmp_path: Path) -> None:

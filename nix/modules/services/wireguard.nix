@@ -37,11 +37,8 @@ in
       # The hub's name may come to mean another address.
       dynamicEndpointRefreshSeconds = lib.mkIf (!isHub) 300;
     };
-    # networkd reads the key when it starts, and hands it to the kernel as a credential.
-    homelab.secrets.wireguard = {
-      units = [ "systemd-networkd.service" ];
-      sources = lib.optionalAttrs (isHub && (star.key or null) != null) { value = star.key; };
-    };
+    # networkd reads the key when it starts, and hands it to the kernel as a credential. Where it comes from says the lab.
+    homelab.secrets.wireguard.units = [ "systemd-networkd.service" ];
     # What comes from one spoke for another.
     boot.kernel.sysctl = lib.mkIf isHub { "net.ipv4.ip_forward" = lib.mkOverride 97 1; };
   };
