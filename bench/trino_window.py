@@ -40,6 +40,7 @@ from homelab_platform.tools.endpoints import Lakehouse, TrinoEndpoint
 from homelab_platform.tools.iceberg import tables as iceberg
 from homelab_platform.tools.iceberg.metadata_io import split_location
 from homelab_platform.tools.iceberg.snapshot import Change
+from homelab_platform.wire.contract import CONTRACT_COLUMNS
 
 LAST = date(2026, 11, 20)
 WINDOW = 7
@@ -85,7 +86,7 @@ def make_day(day: date) -> bytes:
     def same(word: str) -> Any:
         return coded(np.zeros(rows, dtype=np.int32), [word])
 
-    schema = parquet.arrow_schema(contract.readings_schema(), contract.CONTRACT_COLUMNS)
+    schema = parquet.arrow_schema(contract.readings_schema(), CONTRACT_COLUMNS)
     ts = pa.array(begin + jitter.ravel()).cast(pa.timestamp("us", "UTC"))
     columns = {
         "ts": ts,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from homelab_platform.readings.sources.files import UploadedFile
     from homelab_platform.tools.endpoints import Lakehouse
 
+DEFAULT_STREAM = "files"
+"""The stream of files for which nobody names one; no lab need have it."""
 PATIENCE_SECONDS = 600.0
 """How long another process may take over an object before the command stops waiting for it."""
 
@@ -150,3 +152,26 @@ def _problems(outcome: FileOutcome) -> list[Problem]:
             )
         )
     return found
+
+
+def confirm_stream(stream: str, known: Mapping[str, Any]) -> None:
+    """Ask whether a stream that the lab does not have is meant. Raises HomelabError when it is not, or when no
+    terminal can be asked.
+    """
+    import sys
+
+    from homelab_platform.lab.quantities import nearest
+
+    if stream == DEFAULT_STREAM:
+        return
+    near = nearest(stream, known)
+    hint = f"did you mean {near}?" if near else f"it has: {', '.join(known) or 'none'}"
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        import typer
+
+        if typer.confirm(f"The lab has no stream {stream!r} ({hint}) Bring the files in under this new name?"):
+            return
+        raise HomelabError.of(f"--stream {stream}", "nothing was sent", "Name the stream that you meant.")
+    raise HomelabError.of(
+        f"--stream {stream}", f"the lab has no such stream; {hint}", "Add --new-stream if it is a new one."
+    )

@@ -76,6 +76,9 @@ def ingest(
     encoding: Annotated[str | None, typer.Option(help="Encoding of text that is not UTF-8, such as cp1251.")] = None,
     separator: Annotated[str | None, typer.Option(help="What separates columns, where it is not found.")] = None,
     decimal: Annotated[str | None, typer.Option(help="Decimal mark of numbers: , or .")] = None,
+    new_stream: Annotated[
+        bool, typer.Option("--new-stream", help="The stream is new: do not ask whether it was misspelt.")
+    ] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Values that differ from those of the table replace them.")
     ] = False,
@@ -90,7 +93,7 @@ def ingest(
     Safe to repeat: a reading counts once, however often it is delivered. Exit code 1 when a file gave nothing, or
     holds lines that contradict each other.
     """
-    from homelab_platform.cli.file_outcomes import await_outcomes, say_outcomes
+    from homelab_platform.cli.file_outcomes import await_outcomes, confirm_stream, say_outcomes
     from homelab_platform.readings.decode.mapping import Mapping
     from homelab_platform.readings.ingest import bring_back, ingest_objects, ingest_pending
     from homelab_platform.readings.sources.files import describe, put_files
@@ -107,6 +110,8 @@ def ingest(
         plans = describe(paths, mapping=chosen, zone=zone)
         output.write_json([p.to_dict() for p in plans]) if as_json else output.say("\n".join(map(str, plans)))
         return
+    if paths and stream not in streams and not new_stream:
+        confirm_stream(stream, streams)
     site = common.running_site(path)
     with output.steps(quiet=as_json) as progress:
         uploaded = put_files(site.lakehouse, paths, stream=stream, mapping=chosen, zone=zone, progress=progress)

@@ -1,12 +1,11 @@
-"""What a reading is: the two tables, their columns, their limits, and how a foreign field name becomes a column.
+"""The two tables of readings: their names, schemas and properties, and making them.
 
-Belongs here: names, schemas and limits that ingest, marts and queries share, and making the tables. Not here: how raw
-bytes become rows (record, decode) or how rows are committed (commit).
+Belongs here: what ingest, marts and queries share of the tables. Not here: what a reading is (wire/contract.py), how
+raw bytes become rows (record, decode) or how rows are committed (commit).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,29 +22,6 @@ if TYPE_CHECKING:
 NAMESPACE = "default"
 READINGS = "default.sensor_data"
 REJECTED = "default.sensor_data_rejected"
-
-# Columns that a producer may fill; `ts`, `device`, `sensor` and `value` are required of it.
-PRODUCER_COLUMNS = ("ts", "site", "device", "sensor", "value", "unit", "quality")
-# Columns that only the platform fills: a producer's field of that name is refused rather than silently overwritten.
-PLATFORM_COLUMNS = ("date", "source", "ingested_at")
-TEXT_COLUMNS = ("site", "device", "sensor", "unit", "quality")
-CONTRACT_COLUMNS = (*PRODUCER_COLUMNS, *PLATFORM_COLUMNS)
-
-QUALITY_OK = "ok"
-QUALITY_OUT_OF_RANGE = "out_of_range"
-QUALITY_SIMULATED = "simulated"
-
-MAX_TEXT = 255  # characters of site, device, sensor, unit, quality
-MAX_LINE = 1024 * 1024  # bytes of one NDJSON line or CSV row
-MAX_RAW = 8 * 1024  # bytes of a rejected line that are kept
-MAX_EXTRA_COLUMNS = 256  # columns beyond the contract, over the whole table
-MAX_STREAM_COLUMNS = 32  # columns that one stream may add; further fields are left out, and counted
-MAX_COLUMN_NAME = 63
-OLDEST_DAYS = 5 * 365 + 1  # age of what arrives by itself; files that people bring may hold older readings
-DAYS_PER_OBJECT = 62  # days that an object that arrives by itself may hold readings of
-DAYS_PER_FILE = 10_000  # the same for a file that somebody brings
-REJECTED_PER_OBJECT = 10_000  # refused lines of one object that are kept; more are counted
-FUTURE_TOLERANCE_SECONDS = 86_400  # a reading later than this after its ingest has a wrong clock
 
 TABLE_PROPERTIES: Mapping[str, str] = {
     "format-version": "2",
@@ -110,23 +86,6 @@ DECLARED: Mapping[str, Declared] = {
     REJECTED: Declared(rejected_schema),
 }
 """The one place that says what the tables of readings are; other engines' changes are seen and put back by it."""
-
-_EXTRA_NAME = re.compile(r"[^a-z0-9_]+")
-
-
-def column_name(field: str) -> str:
-    """The column that a producer's extra field becomes: lower case, `[a-z0-9_]`, at most 63 characters.
-
-    Raises ValueError with a reason when the name is empty, reserved or cannot be made into one.
-    """
-    name = _EXTRA_NAME.sub("_", field.strip().lower()).strip("_")[:MAX_COLUMN_NAME]
-    if not name:
-        raise ValueError(f"field {field[:64]!r} cannot be made into a column name")
-    if name[0].isdigit():
-        name = f"_{name}"[:MAX_COLUMN_NAME]
-    if name in CONTRACT_COLUMNS:
-        raise ValueError(f"field {field[:64]!r} would become the reserved column {name!r}")
-    return name
 
 
 def ensure_tables(lakehouse: Lakehouse) -> None:

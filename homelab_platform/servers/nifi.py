@@ -116,7 +116,7 @@ def _renew_bundles(folder: Path, places: Places) -> None:
     mark.write_text(places.root.name)
 
 
-SHARED_MODULES = ("exposition", "payload", "poll", "statistics", "tabular")
+SHARED_MODULES = ("contract", "exposition", "payload", "poll", "statistics", "tabular", "timestamps")
 """Readers of sources that our processors use too: the same files, under names that hide nothing of Python's."""
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from homelab_platform import paths
-from homelab_platform.readings.contract import PRODUCER_COLUMNS
 from homelab_platform.tools.endpoints import MqttEndpoint
+from homelab_platform.wire.contract import PRODUCER_COLUMNS
 
 SCRIPT = paths.project_path("ansible", "roles", "collector", "files", "collector.py")
 

@@ -137,6 +137,7 @@ def test_a_foreign_csv_counts_once_however_often_it_is_ingested(attic: Attic) ->
         "Europe/London",
         "--stream",
         "garden",
+        "--new-stream",
     ]
     assert "5 readings" in attic.run("ingest", path, *options).stdout
     assert "was ingested before" in attic.run("ingest", path, *options).stdout
@@ -152,10 +153,31 @@ def test_a_line_that_is_no_reading_is_shown_with_its_number_and_reason(attic: At
     path.write_text(
         '{"ts":"2026-03-01T00:00:00Z","device":"shed","sensor":"door","value":1}\nnot json\n', encoding="utf-8"
     )
-    attic.run("ingest", path, "--stream", "shed")
+    attic.run("ingest", path, "--stream", "shed", "--new-stream")
     found = [row for row in attic.json("readings", "rejected") if "mixed" in row["source"]]
     assert [(row["line"], row["raw"]) for row in found] == [(2, "not json")]
     assert found[0]["reason"]
+
+
+def test_a_wrong_delivery_is_named_and_taken_back(attic: Attic) -> None:
+    path = attic.folder / "cellar.csv"
+    path.write_text(
+        "time,device,temp\n"
+        + "".join(f"2026-03-01T00:{n // 60:02}:{n % 60:02}Z,cellar,{n}\n" for n in range(250))
+        + "2026-03-01T00:00:00Z,cellar,77\n"
+    )
+    typo = attic.run("ingest", path, "--stream", "machines", code=1).stderr
+    assert "did you mean machine?" in typo
+    said = attic.run("ingest", path, "--stream", "cellar", "--new-stream", code=1)
+    assert "250 readings" in said.stdout
+    assert "1 line contradict" in said.stderr
+    assert attic.json("query", WAITING.replace("greenhouse", "cellar")) == [{"n": 250}]
+    assert "--yes" in attic.run("readings", "undo", "--stream", "cellar", code=1).stderr
+    assert attic.json("readings", "undo", "--stream", "cellar", "--yes")["readings"] == 250
+    assert attic.json("query", WAITING.replace("greenhouse", "cellar")) == [{"n": 0}]
+    empty = attic.folder / "words.csv"
+    empty.write_text("time,temp\n" + "".join(f"2026-03-01T00:00:{n:02}Z,off\n" for n in range(30)))
+    assert "--map value=COLUMN" in attic.run("ingest", empty, code=1).stderr
 
 
 def test_a_file_that_is_not_there_sends_nothing(attic: Attic) -> None:

@@ -11,34 +11,22 @@ from __future__ import annotations
 import json
 import math
 import re
-from datetime import date
 from typing import Any
 
-MAX_TEXT = 255
-MAX_LINE = 1024 * 1024
-MAX_COLUMN_NAME = 63
-DAY_US = 86_400_000_000
+try:
+    import homelab_contract as contract
+    import homelab_timestamps as timestamps
+except ImportError:  # in the project itself, where these modules have other names
+    from homelab_platform.wire import contract, timestamps
+
+DAY_US = timestamps.DAY_US
+MAX_LINE = contract.MAX_LINE
 REMEMBERED = 10_000
+REQUIRED = contract.REQUIRED
+OPTIONAL_TEXTS = contract.OPTIONAL_TEXTS
+PRODUCER_COLUMNS = frozenset(contract.PRODUCER_COLUMNS)
 
-REQUIRED = ("device", "sensor", "ts", "value")
-OPTIONAL_TEXTS = ("site", "unit", "quality")
-PRODUCER_COLUMNS = frozenset((*REQUIRED, *OPTIONAL_TEXTS))
-RESERVED = PRODUCER_COLUMNS | {"date", "source", "ingested_at"}
-
-_TEXTS = frozenset(("device", "sensor", *OPTIONAL_TEXTS))
-_EARLIEST_US = (date(1900, 1, 1) - date(1970, 1, 1)).days * DAY_US
-_UNSET_CLOCK_END_US = 365 * DAY_US
-_RFC3339 = re.compile(
-    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:[.,](\d{1,18}))?\s?([Zz]|[+-]\d{2}(?::?\d{2})?)?", re.ASCII
-)
-_EPOCH = re.compile(r"\d{10}(?:\.\d{1,9})?|\d{13}(?:\.\d{1,9})?|\d{16}|\d{19}", re.ASCII)
-_EPOCH_UNITS = (
-    (10**9, 10**11, 1_000_000, 1),
-    (10**12, 10**14, 1_000, 1),
-    (10**15, 10**17, 1, 1),
-    (10**18, 10**20, 1, 1000),
-)
-_UNFIT = re.compile(r"[^a-z0-9_]+")
+_TEXTS = frozenset(contract.TEXT_COLUMNS)
 _REST = re.compile(r"[0-5]\d(?:[.,]\d{1,18})?[Zz]", re.ASCII)
 _SAFE = 2**63
 _NUMBERS = (int, float)
@@ -60,7 +48,6 @@ class Rule:
 
     def __init__(self) -> None:
         self.zoneless = False  # times without a zone are taken: the stream says which zone they are of
-        self._days: dict[str, int] = {}
         self._minutes: dict[str, int] = {}  # `2026-11-21T14:05:` and when that minute has ended, in µs
         self._texts: set[str] = set()
         # the fields of an item: those of them that hold texts, and those beyond the contract
@@ -106,38 +93,30 @@ class Rule:
         for name in ("device", "sensor"):
             value = record.get(name)
             if type(value) is not str or value not in known:
-                self._required(name, value)
+                self._judged(name, contract.required_text, value)
         ts = record.get("ts")
-        micros = self._text_time(ts) if type(ts) is str else _other_time(ts)
+        micros = self._time(ts)
         if micros > latest:
             raise Bad("ts", "ts is more than one day in the future: check the producer's clock")
         value = record.get("value")
         if type(value) is not float or value - value != 0.0:
-            _number(value)
+            _value(value)
         for name in OPTIONAL_TEXTS:
             value = record.get(name)
             if value is not None and value != "" and (type(value) is not str or value not in known):
-                self._bounded(name, value)
+                self._judged(name, contract.optional_text, value)
         shape = tuple(record)
         if shape not in self._shapes:
             self._columns(record, shape)
         return micros
 
-    def _required(self, name: str, value: Any) -> None:
-        if value is None:
-            raise Bad(name, f"{name} is missing")
-        if type(value) is str and not value.strip():
-            raise Bad(name, f"{name} is empty")
-        self._bounded(name, value)
-
-    def _bounded(self, name: str, value: Any) -> None:
-        if type(value) is not str:
-            raise Bad(name, f"{name} is not a text")
-        if len(value) > MAX_TEXT:
-            raise Bad(name, f"{name} is longer than {MAX_TEXT} characters")
-        if "\0" in value:
-            raise Bad(name, f"{name} holds a NUL character")
-        if value.strip():
+    def _judged(self, field: str, judge: Any, value: Any) -> None:
+        """Let the contract judge a text, and remember one that was fine."""
+        try:
+            judge(field, value)
+        except ValueError as error:
+            raise Bad(field, str(error)) from None
+        if value is not None and value.strip():
             if len(self._texts) >= REMEMBERED:
                 self._texts.clear()
             self._texts.add(value)
@@ -152,7 +131,10 @@ class Rule:
             if record[field] is None:
                 complete = False  # the table does not look at a field without a value
                 continue
-            column = column_name(field)
+            try:
+                column = contract.column_name(field)
+            except ValueError as error:
+                raise Bad(field, str(error)) from None
             if column in seen:
                 raise Bad(field, f"two fields would fill the column {column!r}")
             seen[column] = field
@@ -162,39 +144,17 @@ class Rule:
             named = tuple(name for name in shape if name in _TEXTS)
             self._shapes[shape] = (named, tuple(seen.values()))
 
-    def _text_time(self, value: str) -> int:
-        found = _RFC3339.fullmatch(value.strip())
-        if found is None:
-            text = value.strip()
-            if not text:
-                raise Bad("ts", "ts is missing")
-            if _EPOCH.fullmatch(text):
-                return _other_time(float(text) if "." in text else int(text))
-            raise Bad("ts", "ts is not RFC 3339")
-        day, hour, minute, second, fraction, offset = found.groups()
-        start = self._days.get(day)
-        if start is None:
-            start = self._day(day)
-        hours, minutes, seconds = int(hour), int(minute), int(second)
-        if hours > 23:
-            raise Bad("ts", "ts is not a time: hour must be in 0..23")
-        if minutes > 59:
-            raise Bad("ts", "ts is not a time: minute must be in 0..59")
-        if seconds > 59:
-            raise Bad("ts", "ts is not a time: second must be in 0..59")
-        if offset is None and not self.zoneless:
-            raise Bad("ts", "ts has no zone")
-        micros = start + ((hours * 60 + minutes) * 60 + seconds) * 1_000_000
-        if fraction:
-            micros += int(fraction[:6].ljust(6, "0"))
-        if offset is not None and offset not in "Zz":
-            return _plausible(micros - _offset_minutes(offset) * 60_000_000)
-        return _plausible(micros)
+    def _time(self, value: Any) -> int:
+        """When a reading was taken, in µs; a local time as if it were in UTC, for ingest knows its zone."""
+        try:
+            return timestamps.to_microseconds(value, zone="+00:00" if self.zoneless else None)
+        except ValueError as error:
+            raise Bad("ts", str(error)) from None
 
     def _minute(self, text: str) -> int:
         """The last µs of the minute that `2026-11-21T14:05:` begins. Raises KeyError when it begins none."""
         try:
-            last = self._text_time(f"{text}59.999999Z")
+            last = self._time(f"{text}59.999999Z")
         except Bad:
             raise KeyError(text) from None
         if len(self._minutes) >= REMEMBERED:
@@ -202,69 +162,12 @@ class Rule:
         self._minutes[text] = last
         return last
 
-    def _day(self, text: str) -> int:
-        try:
-            moment = date(int(text[:4]), int(text[5:7]), int(text[8:]))
-        except ValueError as error:
-            raise Bad("ts", f"ts is not a time: {error}") from None
-        if len(self._days) >= REMEMBERED:
-            self._days.clear()
-        self._days[text] = (moment.toordinal() - 719_163) * DAY_US
-        return self._days[text]
 
-
-def column_name(field: str) -> str:
-    """The column that a further field becomes. Raises Bad when it cannot be one."""
-    name = _UNFIT.sub("_", field.strip().lower()).strip("_")[:MAX_COLUMN_NAME]
-    if not name:
-        raise Bad(field, f"field {field[:64]!r} cannot be made into a column name")
-    if name[0].isdigit():
-        name = f"_{name}"[:MAX_COLUMN_NAME]
-    if name in RESERVED:
-        raise Bad(field, f"field {field[:64]!r} would become the reserved column {name!r}")
-    return name
-
-
-def _offset_minutes(offset: str) -> int:
-    hours, minutes = int(offset[1:3]), int(offset[3:].lstrip(":") or 0)
-    if hours > 23 or minutes > 59:
-        raise Bad("ts", "ts has an impossible offset from UTC")
-    return (hours * 60 + minutes) * (-1 if offset[0] == "-" else 1)
-
-
-def _other_time(value: Any) -> int:
-    if isinstance(value, bool) or value is None:
-        raise Bad("ts", "ts is missing" if value is None else "ts is a boolean")
-    if not isinstance(value, (int, float)):
-        raise Bad("ts", "ts is not a text or a number")
-    for low, high, factor, divisor in _EPOCH_UNITS:
-        if low <= value < high:
-            whole = isinstance(value, int)
-            return _plausible(int(value) * factor // divisor if whole else round(value * factor / divisor))
-    raise Bad("ts", "ts is not an epoch time in s, ms, µs or ns")
-
-
-def _plausible(micros: int) -> int:
-    if micros < _EARLIEST_US:
-        raise Bad("ts", "ts is before 1900")
-    if 0 <= micros < _UNSET_CLOCK_END_US:
-        raise Bad("ts", "ts is in 1970: the producer's clock was not set")
-    return micros
-
-
-def _number(value: Any) -> None:
-    if isinstance(value, str):
-        raise Bad("value", "value is a text, not a number")
-    if value is None:
-        raise Bad("value", "value is missing")
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise Bad("value", "value is not a number")
+def _value(value: Any) -> None:
     try:
-        finite = math.isfinite(float(value))
-    except OverflowError:
-        finite = False
-    if not finite:
-        raise Bad("value", "value is not finite")
+        contract.finite_number(value)
+    except ValueError as error:
+        raise Bad("value", str(error)) from None
 
 
 def _all_finite(text: str) -> None:

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from homelab_platform.agents.bridge.journal import Entry, Journal, digest_of
 from homelab_platform.agents.bridge.outlets import Outlet, Refused, Unavailable
-from homelab_platform.readings.contract import FUTURE_TOLERANCE_SECONDS
 from homelab_platform.readings.decode.record import ExtraColumns, read_line
 from homelab_platform.tools.endpoints import MqttEndpoint
 from homelab_platform.wire import payload
+from homelab_platform.wire.contract import FUTURE_TOLERANCE_SECONDS
 from homelab_platform.wire.payload import Shape
 
 if TYPE_CHECKING:

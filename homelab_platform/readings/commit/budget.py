@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from homelab_platform.readings.contract import DAYS_PER_FILE, DAYS_PER_OBJECT, OLDEST_DAYS, REJECTED_PER_OBJECT
 from homelab_platform.readings.decode.columns import Chunk, Decoded, RowBuffer, spelled
 from homelab_platform.readings.decode.record import Rejected
+from homelab_platform.wire.contract import DAYS_PER_FILE, DAYS_PER_OBJECT, OLDEST_DAYS, REJECTED_PER_OBJECT
 from homelab_platform.wire.timestamps import DAY_US
 
 if TYPE_CHECKING:

@@ -19,13 +19,9 @@ from numpy.typing import NDArray
 from homelab_platform.readings import parquet
 from homelab_platform.readings.commit import spans
 from homelab_platform.readings.commit.spans import Basis, Span
-from homelab_platform.readings.contract import (
-    QUALITY_OK,
-    QUALITY_OUT_OF_RANGE,
-    TEXT_COLUMNS,
-)
 from homelab_platform.readings.decode.columns import Chunk, Codes, Ints, RowBuffer, spelled
 from homelab_platform.readings.decode.record import Rejected
+from homelab_platform.wire.contract import QUALITY_OK, QUALITY_OUT_OF_RANGE, TEXT_COLUMNS
 from homelab_platform.wire.timestamps import DAY_US
 
 if TYPE_CHECKING:

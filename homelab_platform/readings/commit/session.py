@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from homelab_platform.readings import contract, ledger, parquet
 from homelab_platform.readings.commit import spans
-from homelab_platform.readings.contract import FUTURE_TOLERANCE_SECONDS, READINGS, REJECTED
+from homelab_platform.readings.contract import READINGS, REJECTED
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.iceberg import tables as iceberg
+from homelab_platform.wire.contract import FUTURE_TOLERANCE_SECONDS
 
 if TYPE_CHECKING:
     import psycopg

@@ -255,7 +255,7 @@ def kind_of(found: IcebergType) -> str:
 
 def extra_kinds(state: TableState) -> dict[str, str]:
     """The columns beyond the contract and how their values are held."""
-    from homelab_platform.readings.contract import CONTRACT_COLUMNS
+    from homelab_platform.wire.contract import CONTRACT_COLUMNS
 
     return {f.name: kind_of(f.field_type) for f in state.schema().fields if f.name not in CONTRACT_COLUMNS}
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from homelab_platform.readings.contract import TEXT_COLUMNS
 from homelab_platform.readings.decode.record import Rejected, Row
+from homelab_platform.wire.contract import TEXT_COLUMNS
 
 Ints = NDArray[np.int64]
 Codes = NDArray[np.int32]

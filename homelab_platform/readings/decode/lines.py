@@ -15,7 +15,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from homelab_platform.readings.contract import MAX_LINE, MAX_RAW
+from homelab_platform.wire.contract import MAX_LINE, MAX_RAW
 
 BLOCK = 8 * 1024 * 1024
 PAD = 4096  # bytes behind a block that the compiled scanner may read

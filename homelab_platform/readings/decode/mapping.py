@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 
 from homelab_platform.errors import HomelabError, Problem
-from homelab_platform.readings.contract import PRODUCER_COLUMNS, TEXT_COLUMNS
 from homelab_platform.readings.decode.series import expanded
+from homelab_platform.wire.contract import PRODUCER_COLUMNS, TEXT_COLUMNS
 from homelab_platform.wire.payload import flatten
 from homelab_platform.wire.tabular import Options
 from homelab_platform.wire.timestamps import zone_known

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from homelab_platform.readings.contract import PLATFORM_COLUMNS
 from homelab_platform.readings.decode.columns import Decoded, RowBuffer, chunk_of_rows
 from homelab_platform.readings.decode.lines import Block, LongLine, blocks
 from homelab_platform.readings.decode.mapping import Mapping
@@ -25,6 +24,7 @@ from homelab_platform.readings.decode.record import (
     read_object,
     read_record,
 )
+from homelab_platform.wire.contract import PLATFORM_COLUMNS
 from homelab_platform.wire.timestamps import LocalClock
 
 if TYPE_CHECKING:

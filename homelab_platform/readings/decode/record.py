@@ -13,14 +13,16 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from homelab_platform.readings.contract import (
+from homelab_platform.wire.contract import (
     MAX_EXTRA_COLUMNS,
     MAX_RAW,
     MAX_STREAM_COLUMNS,
-    MAX_TEXT,
     PRODUCER_COLUMNS,
     QUALITY_OK,
     column_name,
+    finite_number,
+    optional_text,
+    required_text,
 )
 from homelab_platform.wire.tabular import to_number
 from homelab_platform.wire.timestamps import LocalClock, to_microseconds
@@ -202,8 +204,8 @@ def read_record(record: dict[str, Any], latest: int, extra: ExtraColumns, spelli
 
     Raises ValueError with the reason if it is not a reading.
     """
-    device = _required_text(record, "device")
-    sensor = _required_text(record, "sensor")
+    device = required_text("device", record.get("device"))
+    sensor = required_text("sensor", record.get("sensor"))
     ts = to_microseconds(
         record.get("ts"),
         zone=spelling.zone,
@@ -214,7 +216,7 @@ def read_record(record: dict[str, Any], latest: int, extra: ExtraColumns, spelli
     if ts > latest:
         raise ValueError("ts is more than one day in the future: check the producer's clock")
     value = _number(record.get("value"), spelling)
-    site, unit, quality = (_optional_text(record, name) for name in ("site", "unit", "quality"))
+    site, unit, quality = (optional_text(name, record.get(name)) for name in ("site", "unit", "quality"))
     extras = None
     if len(record) > 4:
         rest = {k: v for k, v in record.items() if k not in PRODUCER_COLUMNS}
@@ -247,49 +249,9 @@ def read_object(line: bytes) -> dict[str, Any]:
     return record
 
 
-def _required_text(record: dict[str, Any], name: str) -> str:
-    value = record.get(name)
-    if value is None:
-        raise ValueError(f"{name} is missing")
-    if not isinstance(value, str):
-        raise ValueError(f"{name} is not a text")
-    if not value.strip():
-        raise ValueError(f"{name} is empty")
-    return _bounded(name, value)
-
-
-def _optional_text(record: dict[str, Any], name: str) -> str | None:
-    value = record.get(name)
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str):
-        raise ValueError(f"{name} is not a text")
-    return _bounded(name, value)
-
-
-def _bounded(name: str, value: str) -> str:
-    if len(value) > MAX_TEXT:
-        raise ValueError(f"{name} is longer than {MAX_TEXT} characters")
-    if "\0" in value:
-        raise ValueError(f"{name} holds a NUL character")
-    return value
-
-
 def _number(value: Any, spelling: Spelling) -> float:
-    if isinstance(value, str):
-        if not spelling.text_numbers:
-            raise ValueError("value is a text, not a number")
+    if isinstance(value, str) and spelling.text_numbers:
         if not value.strip():
             raise ValueError("value is missing")
         value = to_number(value, spelling.decimal)
-    if value is None:
-        raise ValueError("value is missing")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("value is not a number")
-    try:
-        number = float(value)
-    except OverflowError:
-        raise ValueError("value is not finite") from None
-    if not math.isfinite(number):
-        raise ValueError("value is not finite")
-    return number
+    return finite_number(value)

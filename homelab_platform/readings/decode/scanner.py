@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import orjson
 
-from homelab_platform.readings.contract import MAX_TEXT, QUALITY_OK, TEXT_COLUMNS
 from homelab_platform.readings.decode.columns import Chunk, Decoded, RowBuffer, empty_extra
 from homelab_platform.readings.decode.kernel import (
     DONE,
@@ -29,6 +28,7 @@ from homelab_platform.readings.decode.kernel import (
 )
 from homelab_platform.readings.decode.lines import Block
 from homelab_platform.readings.decode.record import PLAIN, ExtraColumns, Rejected, Row, Spelling, cut, read_line
+from homelab_platform.wire.contract import MAX_TEXT, QUALITY_OK, TEXT_COLUMNS
 
 ROWS = 1 << 17
 ENTRIES = 1 << 14

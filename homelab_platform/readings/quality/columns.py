@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from homelab_platform.errors import HomelabError, Problem
 from homelab_platform.lab.resolved import ResolvedStream
 from homelab_platform.names import CATALOG
-from homelab_platform.readings.contract import CONTRACT_COLUMNS, READINGS, REJECTED
+from homelab_platform.readings.contract import READINGS, REJECTED
 from homelab_platform.readings.quality.verdicts import CheckResult
 from homelab_platform.tools import duckdb as engine
 from homelab_platform.tools.endpoints import Lakehouse
+from homelab_platform.wire.contract import CONTRACT_COLUMNS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from homelab_platform.readings.contract import column_name
 from homelab_platform.readings.decode.mapping import Mapping, Source
 from homelab_platform.readings.sources.sampling import CannotRead, Sample, finite, is_platform_column
 from homelab_platform.readings.sources.shapes import Shape, shape_of
 from homelab_platform.readings.sources.times import plain, time_source
+from homelab_platform.wire.contract import column_name
 from homelab_platform.wire.tabular import Options, to_number
 
 _MOST_KEPT = 16

@@ -13,12 +13,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from homelab_platform.readings.contract import PLATFORM_COLUMNS
 from homelab_platform.readings.decode import foreign, series
 from homelab_platform.readings.decode.content import Content, open_content
 from homelab_platform.readings.decode.files import records
 from homelab_platform.readings.decode.foreign import Found, Kind
 from homelab_platform.readings.decode.lines import BrokenObject
+from homelab_platform.wire.contract import PLATFORM_COLUMNS
 from homelab_platform.wire.payload import flatten
 from homelab_platform.wire.tabular import Options
 

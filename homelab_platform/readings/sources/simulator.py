@@ -21,9 +21,9 @@ from itertools import groupby
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedSensor, ResolvedStream
-from homelab_platform.readings.contract import QUALITY_SIMULATED
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.objects.client import AlreadyExists, ObjectStore
+from homelab_platform.wire.contract import QUALITY_SIMULATED
 from homelab_platform.wire.reading import Reading, object_key, pack
 
 PRODUCER = "simulator"

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from homelab_platform.readings.contract import FUTURE_TOLERANCE_SECONDS
 from homelab_platform.readings.decode.columns import RowBuffer
 from homelab_platform.readings.decode.files import spelling_of
 from homelab_platform.readings.decode.foreign import Found, is_series
@@ -20,6 +19,7 @@ from homelab_platform.readings.decode.record import PLAIN, ExtraColumns, Row, Sp
 from homelab_platform.readings.sources.guess import Guess
 from homelab_platform.readings.sources.identity import Collision, collisions, telling_columns
 from homelab_platform.readings.sources.sampling import CannotRead, Sample
+from homelab_platform.wire.contract import FUTURE_TOLERANCE_SECONDS
 from homelab_platform.wire.timestamps import LocalClock
 
 SHOWN = 5

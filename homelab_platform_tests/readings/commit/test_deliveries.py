@@ -21,6 +21,7 @@ from homelab_platform.readings.quality.reconciliation import rows_agree
 from homelab_platform.tools import duckdb
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.objects.client import ObjectStore
+from homelab_platform.wire.contract import MAX_STREAM_COLUMNS
 
 pytestmark = pytest.mark.servers
 
@@ -123,7 +124,7 @@ def test_a_correction_replaces_values_remembers_them_and_can_be_taken_back(lake:
 def test_one_producer_cannot_close_the_table_nor_fill_it(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     wide = [line(i, i, **{f"f{8 * i + n}": n for n in range(8)}) for i in range(20)]
     entry = bring(lake, "bad/2026-11-20/a/1.ndjson", *wide)
-    assert (entry.rows, entry.left_out) == (20, 160 - contract.MAX_STREAM_COLUMNS)
+    assert (entry.rows, entry.left_out) == (20, 160 - MAX_STREAM_COLUMNS)
     good = bring(lake, "good/2026-11-20/a/1.ndjson", line(1000, 1.0, battery=90))
     assert (good.rows, good.left_out) == (1, 0)
     assert sql(lake, "SELECT battery FROM sensor_data WHERE battery IS NOT NULL") == [(90.0,)]

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from homelab_platform.readings.contract import MAX_LINE, MAX_STREAM_COLUMNS, TEXT_COLUMNS
 from homelab_platform.readings.decode import scanner as scanners
 from homelab_platform.readings.decode.columns import RowBuffer
 from homelab_platform.readings.decode.content import open_content
@@ -25,6 +24,7 @@ from homelab_platform.readings.decode.lines import Block, BrokenObject, LongLine
 from homelab_platform.readings.decode.ndjson import Decoder
 from homelab_platform.readings.decode.record import ExtraColumns, Rejected
 from homelab_platform.readings.decode.scanner import Scanner
+from homelab_platform.wire.contract import MAX_LINE, MAX_STREAM_COLUMNS, TEXT_COLUMNS
 
 LATEST = 1_800_000_000_000_000
 GOOD = b'{"ts":"2026-11-20T10:00:00Z","device":"d","sensor":"s","value":1}'

@@ -14,8 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from homelab_platform import paths
-from homelab_platform.readings import contract
 from homelab_platform.readings.decode.record import ExtraColumns, read_line
+from homelab_platform.wire import contract
 
 sys.path.insert(0, str(paths.project_path("nifi", "extensions")))
 
@@ -137,11 +137,8 @@ def test_no_bytes_at_all_break_the_door(body: bytes) -> None:
     assert 400 <= refused.value.status < 500
 
 
-def test_the_limits_are_those_of_the_contract() -> None:
-    assert reading.MAX_TEXT == contract.MAX_TEXT
-    assert reading.MAX_LINE == contract.MAX_LINE
-    assert reading.MAX_COLUMN_NAME == contract.MAX_COLUMN_NAME
-    assert set(contract.CONTRACT_COLUMNS) == reading.RESERVED
+def test_the_door_judges_by_the_contract_that_ingest_has() -> None:
+    assert vars(reading)["contract"] is contract
     assert door.FUTURE_US == contract.FUTURE_TOLERANCE_SECONDS * 1_000_000
 
 
