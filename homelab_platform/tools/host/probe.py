@@ -4,6 +4,7 @@ Belongs here: looking, with the standard library of Python 3.7 and the host's ow
 and changes nothing. Not here: what that means (layers/hosts/state.py).
 """
 
+import glob
 import grp
 import hashlib
 import json
@@ -89,10 +90,20 @@ def units(names):
         if drop_ins:
             whole = "".join(str(file_state(path)) for path in drop_ins)
             state += ", %s %s" % (" ".join(os.path.basename(path) for path in drop_ins), digest(whole.encode())[:8])
-        if row.get("NeedDaemonReload") == "yes":
+        if row.get("NeedDaemonReload") == "yes" or unread(row.get("Id", ""), drop_ins):
             state += ", changed since systemd read it"
         found[row.get("Id", "")] = state
     return {name: found.get(name, "missing") for name in names}
+
+
+def unread(name, drop_ins):
+    """Whether a drop-in lies there that systemd has not read: of a folder that is new to it, it says nothing."""
+    read = {os.path.realpath(path) for path in drop_ins}
+    places = ("/etc", "/run", "/usr/lib")
+    there = {
+        path for place in places for path in glob.glob("%s/systemd/system/%s.d/*.conf" % (place, glob.escape(name)))
+    }
+    return any(os.path.realpath(path) not in read for path in there)
 
 
 def account(row):
