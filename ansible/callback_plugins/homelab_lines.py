@@ -18,6 +18,14 @@ description: Prints start and result of each task as one JSON object per line.
 """
 
 
+def reason(data):
+    """Why a task failed, in the program's own words; of a loop, each item that failed with its reason."""
+    failed = [row for row in data.get("results") or () if row.get("failed") or row.get("unreachable")]
+    if failed:
+        return "; ".join(f"{row.get('_ansible_item_label', row.get('item', ''))}: {reason(row)}" for row in failed)
+    return "\n".join(str(data.get(name) or "") for name in ("msg", "stderr", "reason")).strip()
+
+
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
@@ -34,13 +42,12 @@ class CallbackModule(CallbackBase):
 
     def _result(self, event, result):
         data = result.result
-        said = "\n".join(str(data.get(name) or "") for name in ("msg", "stderr", "reason")).strip()
         hidden = result.task.no_log
         self._say(
             event=event,
             task=result.task.get_name(),
             changed=bool(data.get("changed")),
-            said="" if hidden or event == "ok" else said[:2000],
+            said="" if hidden or event == "ok" else reason(data)[:2000],
         )
 
     def v2_runner_on_ok(self, result):

@@ -93,6 +93,7 @@ class ResolvedHost(Frozen):
     sources: dict[str, tuple[str, ...]] = {}  # networks behind each word of the firewall's `from`
     system: dict[str, Any] = {}  # language, keyboard, ntp
     telemetry: dict[str, Any] = {}  # stream, site, every (seconds), to (broker), topic of its own readings
+    node: dict[str, Any] = {}  # how Ansible sets up k3s here: version, unit, config, registration, flags, join
     labels: dict[str, str] = {}
     taints: tuple[str, ...] = ()
     dns_names: tuple[str, ...] = ()

@@ -88,8 +88,9 @@ class Reach:
             raise
         except HomelabError as error:
             problem = error.problems[0]
-            remedy = (
-                problem.remedy or f"Start k3s on {server.name}, or name a kubeconfig: homelab up --kubeconfig FILE."
+            remedy = problem.remedy or (
+                f"Apply host/{server.name} first: it installs k3s unless the cluster says managed: false. "
+                "Or name a kubeconfig: homelab up --kubeconfig FILE."
             )
             raise Unreachable.of(target.where, problem.what, remedy) from None
         write_whole(file, _LOOPBACK.sub(rf"\g<1>{target.address}\g<3>", found.text))

@@ -22,6 +22,8 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.tools.ssh.client import Ssh
 
 LONGEST_PLAY = 3600.0
+RETRIES = 3
+"""How often a task whose connection broke is run again: modules bear that."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -110,7 +112,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "ANSIBLE_STDOUT_CALLBACK": "homelab_lines",
         "ANSIBLE_LOCALHOST_WARNING": "False",
         "ANSIBLE_SSH_ARGS": "",
-        "ANSIBLE_SSH_RETRIES": "0",
+        "ANSIBLE_SSH_RETRIES": str(RETRIES),
         "PATH": f"{Path(sys.executable).parent}:{kept.get('PATH', os.defpath)}",
     }
 

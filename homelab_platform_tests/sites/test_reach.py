@@ -23,6 +23,8 @@ def test_a_server_without_k3s_keeps_the_cluster_waiting_and_not_the_hosts(
 
     monkeypatch.setattr(Ssh, "run", refuse)
     reach = Reach(small_lab(), tmp_path, tmp_path, {"ssh_user": "root"})
-    with pytest.raises(Unreachable, match=r"host/\S+[\s\S]*No such file[\s\S]*Start k3s on .*--kubeconfig FILE"):
+    with pytest.raises(
+        Unreachable, match=r"host/\S+[\s\S]*No such file[\s\S]*Apply host/\S+ first[\s\S]*--kubeconfig FILE"
+    ):
         reach.kubeconfig()
     assert not (tmp_path / "kubeconfig").exists()

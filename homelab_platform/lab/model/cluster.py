@@ -66,6 +66,9 @@ class Cluster(Node):
 
     short: ClassVar[str | None] = "k3s"
     k3s: Version = Field("v1.33.13+k3s1", description="k3s version.", examples=["v1.33.13+k3s1"])
+    managed: bool = Field(
+        True, description="Whether the platform installs and upgrades k3s on its Ansible hosts; no where it is there."
+    )
     datastore: Literal["sqlite", "etcd", "external"] | None = Field(
         None, description="etcd for several servers, SQLite for one (SD cards do not carry etcd)."
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from homelab_platform.lab.resolve.nodes import node_facts
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
 
 PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "fc00::/7", "fe80::/10")
@@ -53,7 +54,8 @@ def _told(shared: _Shared, host: ResolvedHost) -> ResolvedHost:
         update={
             "firewall": firewall,
             "sources": {word: shared.networks_of(word) for word in words},
-            "system": shared.system,
+            "system": shared.system | _records(shared.lab, host),
+            "node": node_facts(shared.lab, host),
             "telemetry": {} if host.name in shared.in_cluster else telemetry_facts(shared.lab, host),
         }
     )
@@ -74,6 +76,12 @@ def exposure_rules(lab: ResolvedLab) -> Iterator[dict[str, Any]]:
             yield {"name": name, "allow": ports, "from": ["lan", "vpn"], "to": ["any"]}
     if entrances:
         yield {"name": "ingress", "allow": ["tcp/443", "tcp/80"], "from": sorted(entrances), "to": ["any"]}
+
+
+def _records(lab: ResolvedLab, host: ResolvedHost) -> dict[str, Any]:
+    """The lab's names, for a host that answers them."""
+    records = {**(lab.network.settings.get("dns_records6") or {}), **lab.network.dns_records}
+    return {"records": dict(sorted(records.items()))} if "unbound" in host.services and records else {}
 
 
 def networks_of(lab: ResolvedLab, word: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 from homelab_platform.lab.beside import ssh_host_key
 from homelab_platform.lab.boards import BOARDS
 from homelab_platform.lab.host_services.nixos import served_nixos
+from homelab_platform.lab.host_services.served import served_by
 from homelab_platform.lab.host_services.table import COMMON, EXPORTERS, HOST_SERVICES
 from homelab_platform.lab.model.hosts import Disk, Host
 from homelab_platform.lab.model.people import Person
@@ -64,7 +65,7 @@ def _host(draft: Draft, name: str, host: Host, vpn_address: str | None) -> Resol
         disks=resolve_disks(host),
         users=host_users(draft, name, host),
         services=services,
-        exporters=host_exporters(host, services),
+        exporters=host_exporters(host, services, configured_by(draft, host)),
         firewall=_firewall(draft, name, host, services),
         labels=dict(host.labels),
         taints=tuple(sorted(host.taints)),
@@ -167,8 +168,20 @@ def host_services(draft: Draft, name: str, host: Host, vpn_address: str | None) 
     for service in sorted(wanted):
         known = HOST_SERVICES.get(service)
         specs = {**COMMON, **known.settings} if known else {}
+        if service == "nfs-client" and service not in host.services:
+            wanted[service] = {"mounts": _volumes_mount(draft)}
         found[service] = settings_of(specs, wanted[service])
     return found
+
+
+def _volumes_mount(draft: Draft) -> dict[str, str]:
+    """The NAS folder that all nodes mount for volumes: folder here → server:folder there."""
+    nfs = draft.lab.storage.nfs
+    if nfs is None:
+        return {}
+    host = draft.lab.hosts.get(nfs.server)
+    address = host.address if host is not None and host.address not in (None, "dhcp") else nfs.server
+    return {nfs.mount: f"{address}:{nfs.path}"}
 
 
 def _following(draft: Draft, name: str, host: Host, vpn_address: str | None) -> list[str]:
@@ -194,14 +207,16 @@ def _following(draft: Draft, name: str, host: Host, vpn_address: str | None) -> 
     return [service for service, follows in rows.items() if follows]
 
 
-def host_exporters(host: Host, services: Mapping[str, Mapping[str, Any]]) -> dict[str, ResolvedExporter]:
-    """The node exporter on every host we install, those of its services, and those it names."""
+def host_exporters(host: Host, services: Mapping[str, Mapping[str, Any]], way: str) -> dict[str, ResolvedExporter]:
+    """The node exporter on every host we install, those of its services that its way installs, and those it names."""
+    served = served_by(way)
     if host.os == "external" and not host.exporters:
         return {}
     found = {} if host.os == "external" else {"node": ResolvedExporter(name="node", port=EXPORTERS["node"])}
     for service in services:
         for name, port in (HOST_SERVICES[service].exporters if service in HOST_SERVICES else {}).items():
-            found[name] = ResolvedExporter(name=name, port=port)
+            if served is None or name in served.exporters:
+                found[name] = ResolvedExporter(name=name, port=port)
     if host.os == "nixos":  # what follows from a service is there only where nixpkgs has it
         found = {name: exporter for name, exporter in found.items() if name in served_nixos().exporters}
     for name, said in host.exporters.items():
@@ -264,7 +279,8 @@ def _firewall(
         known = HOST_SERVICES.get(service)
         if known and known.open and known.ports:
             rows.append(_rule(service, list(known.ports), inside))
-    ports = [f"tcp/{e.port}" for e in host_exporters(host, services).values()]
+    exporters = host_exporters(host, services, configured_by(draft, host))
+    ports = [f"tcp/{e.port}" for e in exporters.values()]
     if ports:
         rows.append(_rule("exporters", sorted(set(ports)), ["cluster", "vpn"]))
     lab_wide = [

@@ -28,6 +28,7 @@ from homelab_platform.lab.rules import (
     references,
     retired,
     secrets,
+    served,
     storage,
     streams,
     unserved,
@@ -38,7 +39,7 @@ Rule = Callable[[RuleContext], Iterable[Problem]]
 
 _FAMILIES = (
     references, addresses, networks, firewall, dns_tls, cluster, workloads, retired, ports, storage, keys, people,
-    secrets, streams, marts, backups, patching, paths, nixos, fit, unserved,
+    secrets, streams, marts, backups, patching, paths, nixos, fit, served, unserved,
 )  # fmt: skip
 ALL_RULES: tuple[Rule, ...] = tuple(rule for family in _FAMILIES for rule in family.RULES)
 _OF_WHAT_IS_WRITTEN = (addresses, networks, dns_tls, retired, keys, secrets, streams, marts, paths, unserved)

@@ -6,9 +6,8 @@ Belongs here: the order of a deploy, and which way a host goes. Not here: how on
 
 from __future__ import annotations
 
-import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -19,17 +18,18 @@ from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
 from homelab_platform.layers.hosts.access import HostAccess, Task
 from homelab_platform.layers.hosts.debian import DebianWay
 from homelab_platform.layers.hosts.deploy import Deploy
+from homelab_platform.layers.hosts.fanout import SIDE_BY_SIDE, Fanout
 from homelab_platform.layers.hosts.nixos import NixosWay
-from homelab_platform.layers.hosts.state import HostLook, State, unhealthy
+from homelab_platform.layers.hosts.state import HostLook, State, intrusions, unhealthy
 from homelab_platform.names import Say
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import name_of
 from homelab_platform.tools import who
+from homelab_platform.tools.host.presence import answering_port
 from homelab_platform.tools.ssh.client import Ssh, knock, opened
+from homelab_platform.tools.ssh.errors import NoAnswer
 from homelab_platform.tools.ssh.target import Target
 
-SIDE_BY_SIDE = 32
-"""Hosts that are looked at at once."""
 ANSWER_WITHIN = 4.0
 """Seconds for the first word of a host's SSH server."""
 _KNOCK = (22, 443, 80, 445, 2049, 53)
@@ -49,6 +49,14 @@ class Way(Protocol):
 
     def change(self, ssh: Ssh, task: Task) -> str:
         """Bring the host to the task's state under the guard; returns what was done in a line."""
+
+    def claims(self, lab: ResolvedLab, host: ResolvedHost) -> str:
+        """What a change may write, in the guard's words; empty where undoing needs none."""
+        ...
+
+    def logins(self, ssh: Ssh, lab: ResolvedLab, host: ResolvedHost) -> list[str]:
+        """Who of the lab's people cannot log in, and why; empty if all can, or the way does not ask."""
+        ...
 
     def kept(self, state: State) -> State:
         """The state that a healthy host will have once it is confirmed, which itself may change it."""
@@ -77,17 +85,30 @@ class HostAdapter:
         return way.look(self._ssh(host), fresh=True).observation(self._setup(way, host))
 
     def probe_all(self, desired: Iterable[DesiredState]) -> dict[str, Observation | HomelabError]:
-        """Look at many hosts side by side: it takes as long as the slowest; unreachable ones time out together."""
+        """Look at many hosts side by side: about as long as the slowest that answers; silent ones are Unreachable."""
+        states = {state.key: state for state in desired}
+        fanout = Fanout(lambda key, seconds: self._is_there(states[key], seconds), lambda key: self.probe(states[key]))
+        return fanout.round(states, lambda key: self._silent(states[key]))
 
-        def one(state: DesiredState) -> Observation | HomelabError:
-            try:
-                return self.probe(state)
-            except HomelabError as error:
-                return error
+    def _is_there(self, desired: DesiredState, seconds: float) -> bool:
+        """Whether its machine answers at all; taken for granted where another one lies in between."""
+        host = self._host(desired.key, desired.document)
+        if host.os == "external":
+            return answering_port(self._elsewhere(host).address, _KNOCK, seconds) is not None
+        if any("Proxy" in word or word.startswith("-J") for word in self.access.ssh.options):
+            return True
+        try:
+            target = self._target(host)
+        except HomelabError:
+            return True  # looking at it says what is wrong
+        return answering_port(target.address, (target.port,), seconds) is not None
 
-        states = list(desired)
-        with ThreadPoolExecutor(min(SIDE_BY_SIDE, max(1, len(states)))) as pool:
-            return dict(zip((s.key for s in states), pool.map(one, states), strict=True))
+    def _silent(self, desired: DesiredState) -> HomelabError:
+        host = self._host(desired.key, desired.document)
+        where = (self._elsewhere(host) if host.os == "external" else self._target(host)).where
+        return NoAnswer.of(
+            where, "does not answer", "Is it switched on and in the network? It is skipped, and asked again later."
+        )
 
     def answering(self, desired: Iterable[DesiredState]) -> dict[str, Answering]:
         """Ask many hosts at once whether they are there: a word from their SSH server, no login."""
@@ -117,14 +138,18 @@ class HostAdapter:
             raise HomelabError.of(desired.key, "is not installed by the platform", "Look after it where it stands.")
         way = self._way(host)
         self.access.secret_values(host)  # one that leads nowhere is found out before anything is touched
-        with opened(self._target(host), self.access.ssh) as ssh, Deploy(ssh, self.access, way.kind) as deploy:
+        with opened(self._target(host), self.access.ssh) as ssh, self._deploy(ssh, way, host) as deploy:
             before = way.look(ssh)
+            refuse_intruders(ssh.target.where, before)
             deploy.begin(before)
             say("saved what is there; it undoes the change by itself unless it is confirmed")
             failed = self._bring(deploy, before, desired, say)
             if failed:
                 raise deploy.undo(failed, say)
         say("healthy, confirmed over a new connection")
+
+    def _deploy(self, ssh: Ssh, way: Way, host: ResolvedHost) -> Deploy:
+        return Deploy(ssh, self.access, way.kind, way.claims(self.lab, host))
 
     def _bring(self, deploy: Deploy, before: HostLook, desired: DesiredState, say: Say) -> str:
         """Change, health, confirmation; the reason to undo it, empty if there is none."""
@@ -134,8 +159,8 @@ class HostAdapter:
             failed = way.change(deploy.ssh, Task(self.lab, host, self.access, deploy.token, say))
             if failed:
                 return failed
-            look = way.look(deploy.ssh, fresh=True, health=True)
-            ill = list(unhealthy(look, before))
+            look = _patiently(lambda: way.look(deploy.ssh, fresh=True, health=True), self.access.confirm_within / 2)
+            ill = [*unhealthy(look, before), *way.logins(deploy.ssh, self.lab, host)]
             if ill:
                 return "; ".join(ill[:5])
             deploy.confirm(self._applied(way, host, look, desired))
@@ -202,15 +227,41 @@ class HostAdapter:
     def _ssh(self, host: ResolvedHost) -> Ssh:
         return Ssh(self._target(host), self.access.ssh)
 
+    def _elsewhere(self, host: ResolvedHost) -> Target:
+        """Where a machine that we do not configure is found."""
+        return Target(host.name, self.access.addresses.get(host.name) or host.address or host.name)
+
     def _seen(self, host: ResolvedHost, desired: DesiredState) -> Observation:
         """A machine that others look after: it is as it should be when it is there."""
-        target = Target(host.name, self.access.addresses.get(host.name) or host.address or host.name)
-        for port in _KNOCK:
-            try:
-                socket.create_connection((target.address, port), timeout=self.access.ssh.connect_timeout).close()
-            except ConnectionRefusedError:
-                pass  # it answered
-            except OSError:
-                continue
+        target = self._elsewhere(host)
+        port = answering_port(target.address, _KNOCK, ANSWER_WITHIN)
+        if port is not None:
             return Observation(True, desired.fingerprint, facts={"answers": f"on port {port}"})
         raise Unreachable.of(target.where, "does not answer", "Is it switched on and in the network?")
+
+
+def refuse_intruders(where: str, look: HostLook) -> None:
+    """Raises HomelabError if there are ways to become root that came since the last deploy, by whatever hand.
+
+    A deploy would confirm the host as it is, and they would read as in order from then on.
+    """
+    ways = list(intrusions(look))
+    if ways:
+        raise HomelabError.of(
+            where,
+            f"has ways to become root that the last deploy did not find: {', '.join(ways[:5])}",
+            "Remove what is not yours (userdel, rm). To take all of it as given: sudo rm "
+            "/var/lib/homelab/applied.json at the host, then apply again.",
+        )
+
+
+def _patiently(look: Callable[[], HostLook], seconds: float) -> HostLook:
+    """Look again while the host does not answer: one connection that breaks is no reason to undo a deploy."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return look()
+        except Unreachable:
+            if time.monotonic() + 1 > until:
+                raise
+            time.sleep(1)

@@ -58,8 +58,10 @@ def guard_digest() -> str:
 class Deploy:
     """A deploy under way. Use as: begin, change, health over a fresh connection, confirm; rollback on any failure."""
 
-    def __init__(self, ssh: Ssh, access: HostAccess, kind: str) -> None:
+    def __init__(self, ssh: Ssh, access: HostAccess, kind: str, claims: str = "") -> None:
+        """`claims`: what the deploy may write and an undo may put back, in the guard's words."""
         self.ssh = ssh
+        self._claims = claims.encode()
         self.token = uuid.uuid4().hex
         self._access = access
         self._kind = kind
@@ -102,7 +104,8 @@ class Deploy:
 
     def _try_begin(self) -> dict[str, str]:
         words = (self.token, who.person(), who.machine(), str(os.getpid()), str(self._seconds))
-        done = self._guard("begin", *words, self._kind, timeout=UNDO_TAKES + 300, may_fail=(BUSY,))
+        wait = UNDO_TAKES + 300
+        done = self._guard("begin", *words, self._kind, data=self._claims, timeout=wait, may_fail=(BUSY,))
         if done.code != BUSY:
             return {}
         return dict(line.split("=", 1) for line in done.text.splitlines() if "=" in line)

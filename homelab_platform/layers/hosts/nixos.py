@@ -109,6 +109,14 @@ class NixosWay:
         done = ssh.run(script, data=_PROBE.read_bytes(), fresh=fresh, doing="looking at the host")
         return read_look(done.text)
 
+    def claims(self, lab: ResolvedLab, host: ResolvedHost) -> str:
+        """None: undoing means to switch back to the system that ran before."""
+        return ""
+
+    def logins(self, ssh: Ssh, lab: ResolvedLab, host: ResolvedHost) -> list[str]:
+        """Not asked: keys lie in the store, where none can be added for a moment."""
+        return []
+
     def kept(self, state: State) -> State:
         """Confirming makes the running system the one that starts next."""
         running = state.get("system", {}).get("running")

@@ -9,14 +9,15 @@ So "nothing to do" is never taken from the fingerprint alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from homelab_platform.apply.adapter import Observation
 
 State = Mapping[str, Mapping[str, Any]]
-"""kind (file, link, package, unit, account, firewall, system) → name → what it is."""
+"""kind → name → what it is. Kinds are file, link, package, unit, account, firewall, mount, swap, held, effective, root,
+system."""
 
 _MOST_LINES = 20
 
@@ -67,22 +68,50 @@ def _differences(then: State, now: State) -> Iterator[str]:
 
 
 def _line(kind: str, name: str, then: Any, now: Any) -> str:
-    if kind in ("file", "link"):
-        if now is None:
-            return f"{name} is gone"
-        same_content = kind == "file" and then and str(then).split()[-1] == str(now).split()[-1]
-        return f"{name}: mode or owner was changed at the host" if same_content else f"{name} was changed at the host"
-    if kind == "firewall":
-        return "the firewall is not loaded" if now is None else "the firewall's rules in force are not those of the lab"
-    if kind == "account" and now is None:
-        return f"account {name} is gone"
-    if kind == "account" and then is None:
-        return f"account {name} is not of the lab"
-    return f"{kind} {name}: {then or 'not there'} → {now or 'not there'}"
+    wording = _WORDING.get(kind)
+    said = wording(name, then, now) if wording else None
+    return said or f"{kind} {name}: {then or 'not there'} → {now or 'not there'}"
+
+
+def _file_line(name: str, then: Any, now: Any) -> str:
+    if now is None:
+        return f"{name} is gone"
+    same_content = then and len(str(then).split()) > 1 and str(then).split()[-1] == str(now).split()[-1]
+    return f"{name}: mode or owner was changed at the host" if same_content else f"{name} was changed at the host"
+
+
+def _account_line(name: str, then: Any, now: Any) -> str | None:
+    return f"account {name} is gone" if now is None else f"account {name} is not of the lab" if then is None else None
+
+
+def _effective_line(name: str, _then: Any, now: Any) -> str:
+    lacks = str(now or "").partition("; ")[2]
+    return f"{name}: not what was confirmed{f' ({lacks})' if lacks else ''}"
+
+
+def _root_line(name: str, then: Any, now: Any) -> str:
+    change = "is new" if then is None else "is gone" if now is None else "was changed"
+    return f"a way to become root {change} at the host: {name}"
+
+
+_WORDING: Mapping[str, Callable[[str, Any, Any], str | None]] = {
+    "file": _file_line,
+    "link": lambda name, _then, now: f"{name} is gone" if now is None else f"{name} was changed at the host",
+    "firewall": lambda _name, _then, now: (
+        "the firewall is not loaded" if now is None else "the firewall's rules in force are not those of the lab"
+    ),
+    "account": _account_line,
+    "effective": _effective_line,
+    "root": _root_line,
+    "mount": lambda name, then, now: f"{name}: {then or 'nothing'} was mounted there, now {now or 'nothing'}",
+    "held": lambda name, _then, now: (
+        f"package {name} is {'held back from updates' if now else 'no longer held back from updates'}"
+    ),
+}
 
 
 def unhealthy(look: HostLook, before: HostLook) -> Iterator[str]:
-    """What is wrong with a host after a deploy: units, exporters, files that never came to be."""
+    """What is wrong with a host after a deploy: units, exporters, files that are missing, settings without effect."""
     for unit in look.failed:
         if unit not in before.failed:
             yield f"unit {unit} failed"
@@ -92,10 +121,27 @@ def unhealthy(look: HostLook, before: HostLook) -> Iterator[str]:
     for package, state in look.state.get("package", {}).items():
         if state != "installed":
             yield f"package {package} is {state}"
-    for kind in ("file", "link", "account", "firewall"):
-        for name, state in look.state.get(kind, {}).items():
-            if state is None:
-                yield f"{kind} {name} is not there"
+    for name, state in look.state.get("effective", {}).items():
+        if lacks := str(state).partition("; ")[2]:
+            yield f"{name}: {lacks}"
+    yield from _absent(look)
     for place, answer in look.answers.items():
         if answer != "HTTP 200":
             yield f"nothing answers at {place}: {answer}"
+
+
+def _absent(look: HostLook) -> Iterator[str]:
+    for kind in ("file", "link", "account", "firewall", "mount"):
+        for name, state in look.state.get(kind, {}).items():
+            if state is None:
+                yield f"{kind} {name} is not there"
+
+
+def intrusions(look: HostLook) -> Iterator[str]:
+    """Ways to become root that came to the host since its last deploy. No role takes them away: a person decides."""
+    if not look.applied:
+        return
+    before, now = (look.applied.get("state") or {}).get("root") or {}, look.state.get("root", {})
+    for name in sorted(now) if before else ():
+        if before.get(name) != now[name]:
+            yield f"{name} ({'new' if name not in before else 'changed'})"

@@ -11,6 +11,9 @@
 #   tick                                     what the timer runs: put it back once the time is over or after a restart
 #   status                                   lock, rest of the time and last outcome, one name=value per line
 #
+# `begin` of kind `files` reads from standard input what the deploy may write, one claim a line: `path PATTERN` below /,
+# `unit PATTERN`, `account NAME`, `group NAME`; PATTERN as the shell's, `*` for all. Undoing touches nothing else: what
+# others write meanwhile stays.
 # KIND is `files` (Debian: /etc, packages, our firewall table, units) or `nixos` (the running system profile).
 # Time is that of /proc/uptime: a clock that jumps neither shortens nor lengthens it.
 # Exit codes: 0 done, 28 no room, 75 another deploy is under way (who, on standard output), 76 this deploy is over.
@@ -25,7 +28,7 @@ SELF=$STATE/guard
 TABLE=homelab
 UNIT=homelab-rollback
 PROFILE=/nix/var/nix/profiles/system
-WATCHED="etc usr/local/lib/homelab var/lib/homelab/managed.json boot/firmware/cmdline.txt boot/cmdline.txt"
+WATCHED="etc usr/local/lib/homelab var/lib/homelab/managed.json var/lib/homelab/secrets var/lib/homelab/secrets.json usr/local/bin/k3s boot/firmware/cmdline.txt boot/cmdline.txt"
 # What the system itself rewrites at any time is not ours to put back.
 LEAVE="--exclude=etc/mtab --exclude=etc/resolv.conf --exclude=etc/adjtime --exclude=etc/ld.so.cache
  --exclude=etc/systemd/system/$UNIT.* --exclude=etc/systemd/system/*/$UNIT.*"
@@ -67,6 +70,7 @@ begin() {
     [ "$free" -gt $((need + 8192)) ] || { echo "$STATE: $free KiB free: No space left on device" >&2; exit 28; }
   fi
   mkdir "$SAVED" "$LOCK.new" || exit 28
+  [ "$kind" = nixos ] || cat >"$SAVED/claims" || exit 28
   ballast || { rm -rf "$SAVED" "$LOCK.new" "$DEPLOY/ballast"; echo "$STATE: No space left on device" >&2; exit 28; }
   save_$kind || { rm -rf "$SAVED" "$LOCK.new" "$DEPLOY/ballast"; echo "$STATE: cannot save: No space left on device" >&2; exit 28; }
   echo "$kind" >"$SAVED/kind" && sync
@@ -182,6 +186,7 @@ extend() {
 confirm() {
   exclusive
   [ -e "$DEPLOY/armed" ] && [ "$(said token)" = "$1" ] || exit 76
+  [ "$(said boot)" = "$(boot)" ] || { undo "the host was restarted in the middle of the deploy"; exit 76; }
   cat >"$STATE/applied.json.new" && chmod 644 "$STATE/applied.json.new" && sync || exit 28
   [ "$(cat "$SAVED/kind")" = nixos ] && { keep_nixos || { echo "the generation cannot be kept" >&2; exit 1; }; }
   mv "$STATE/applied.json.new" "$STATE/applied.json"
@@ -238,8 +243,11 @@ undo_files() {
   undo_packages
   # Units that the deploy brought are stopped while their files still say how.
   comm -13 "$SAVED/active" "$SAVED/active.now" | grep -v "^$UNIT" | while read -r unit; do
-    grep -qF "/$unit" "$SAVED/names" || { [ -e "/etc/systemd/system/$unit" ] && systemctl stop "$unit"; }
+    grep -qF "/$unit" "$SAVED/names" || { [ -e "/etc/systemd/system/$unit" ] && mine unit "$unit" && systemctl stop "$unit"; }
+    # A purged package may leave its service running, with its program gone.
+    [ -s "$SAVED/purged" ] && [ ! -e "$(systemctl show --property=FragmentPath --value "$unit")" ] && systemctl stop "$unit"
   done
+  undo_accounts
   changed >"$SAVED/changed"
   undo_names
   systemctl daemon-reload
@@ -250,24 +258,94 @@ undo_files() {
   [ -z "$(changed)" ] || { echo "still different:"; changed; return 1; }
 }
 
-# Names of saved files that are not as they were saved, or gone.
+# Whether the deploy claimed this: mine path NAME, mine unit NAME.
+mine() {
+  while read -r kind pattern; do
+    # shellcheck disable=SC2254 # a pattern
+    case $kind in
+      path) [ "$1" = path ] && case $2 in $pattern) return 0 ;; esac ;;
+      unit)
+        [ "$1" = unit ] && case $2 in $pattern) return 0 ;; esac
+        [ "$1" = path ] && case $2 in etc/systemd/system/$pattern | etc/systemd/system/*.wants/$pattern) return 0 ;; esac
+        ;;
+    esac
+  done <"$SAVED/claims"
+  return 1
+}
+only_mine() { while read -r name; do mine path "$name" && echo "$name"; done; return 0; }
+claimed() { sed -n "s/^$1 //p" "$SAVED/claims"; }
+saved() { tar --extract --to-stdout --file "$SAVED/files.tar" "$1" 2>/dev/null; }
+
+# Names of claimed files that are not as they were saved, or gone.
 changed() {
   (cd / && tar --compare --file "$SAVED/files.tar" 2>&1) |
     sed -n -E 's,^(tar: )?([^:]+): (Warning: Cannot stat.*|Contents differ|Size differs|Mode differs|Uid differs|Gid differs|Symlink differs|File type differs|Not linked to .*|Cannot open.*)$,\2,p' |
-    sort -u
+    sort -u | only_mine
 }
 
 undo_names() {
   # shellcheck disable=SC2046,SC2086
   (cd / && tar --create --file - $LEAVE $(paths) 2>/dev/null | tar --list | sed 's,/$,,' | sort) >"$SAVED/names.now"
-  comm -13 "$SAVED/names" "$SAVED/names.now" | sort -r | while read -r name; do
-    if [ -d "/$name" ] && [ ! -L "/$name" ]; then rmdir "/$name"; else rm -f "/$name"; fi && echo "removed /$name"
+  comm -13 "$SAVED/names" "$SAVED/names.now" | only_mine | sort -r | while read -r name; do
+    if [ -d "/$name" ] && [ ! -L "/$name" ]; then rmdir "/$name" 2>/dev/null; else rm -f "/$name"; fi && echo "removed /$name"
   done
   if [ -s "$SAVED/changed" ]; then
     sed 's,^,put back /,' "$SAVED/changed"
     (cd / && tar --extract --preserve-permissions --same-owner --unlink-first --recursive-unlink --no-recursion \
       --file "$SAVED/files.tar" --files-from "$SAVED/changed")
   fi
+}
+
+# Lines of the deploy's accounts as they were, those of others as they are now.
+undo_accounts() {
+  claimed account | grep -qxF '*' && return 0 # then the files themselves are claimed
+  accounts="$(claimed account | tr '\n' ' ')$(brought passwd)"
+  groups="$(claimed group | tr '\n' ' ')$(brought group)"
+  for file in passwd shadow subuid subgid; do
+    merge "$file" 'function known(name) { return name in account }
+      FNR == NR { was[$1] = $0; order[++count] = $1; next }
+      { seen[$1]; if (!known($1)) print; else if ($1 in was) print was[$1] }
+      END { for (i = 1; i <= count; i++) if (!(order[i] in seen) && known(order[i])) print was[order[i]] }'
+  done
+  for file in group gshadow; do
+    merge "$file" 'function known(name) { return (name in group) || (name in account) }
+      # The members of others now, and of the deploy as they were; the line of old where that is the same.
+      function mixed(old, now,   o, n, i, all, same, head) {
+        split(old, f, ":"); split(f[4], o, ","); split(now, g, ":"); split(g[4], n, ",")
+        for (i = 1; i in n; i++) if (n[i] != "" && !(n[i] in account)) all = all "," n[i]
+        for (i = 1; i in o; i++) if (o[i] in account) all = all "," o[i]
+        head = known(g[1]) ? f[1] ":" f[2] ":" f[3] : g[1] ":" g[2] ":" g[3]
+        all = substr(all, 2); same = sorted(all) == sorted(f[4])
+        return head ":" (same ? f[4] : all)
+      }
+      function sorted(text,   p, i, j, t, c, out) {
+        c = split(text, p, ",")
+        for (i = 1; i <= c; i++) for (j = i + 1; j <= c; j++) if (p[j] < p[i]) { t = p[i]; p[i] = p[j]; p[j] = t }
+        for (i = 1; i <= c; i++) out = out "," p[i]
+        return out
+      }
+      FNR == NR { was[$1] = $0; order[++count] = $1; next }
+      { seen[$1]; if ($1 in was) print mixed(was[$1], $0); else if (!known($1)) print }
+      END { for (i = 1; i <= count; i++) if (!(order[i] in seen) && known(order[i])) print was[order[i]] }'
+  done
+}
+
+# System accounts and groups that came while packages of the deploy were installed, which purging leaves.
+brought() {
+  [ -s "$SAVED/purged" ] || return 0
+  saved "etc/$1" | cut -d: -f1 | sort >"$SAVED/was.$1"
+  awk -F: '$3 < 1000 { print $1 }' "/etc/$1" | sort | comm -13 "$SAVED/was.$1" - | tr '\n' ' '
+}
+
+merge() {
+  [ -e "/etc/$1" ] || return 0
+  saved "etc/$1" >"$SAVED/$1.was" || return 0
+  awk -F: -v accounts="$accounts" -v groups="$groups" 'BEGIN {
+    c = split(accounts, list, " "); for (i = 1; i <= c; i++) account[list[i]]
+    c = split(groups, list, " "); for (i = 1; i <= c; i++) group[list[i]]
+  } '"$2" "$SAVED/$1.was" "/etc/$1" >"$SAVED/$1.merged" || return 1
+  cmp -s "$SAVED/$1.merged" "/etc/$1" && return 0
+  cat "$SAVED/$1.merged" >"/etc/$1" && echo "accounts of the deploy put back in /etc/$1"
 }
 
 undo_packages() {
@@ -277,19 +355,28 @@ undo_packages() {
   was=$(comm -23 "$SAVED/packages" "$SAVED/packages.now" | sed -n 's/=.* installed$//p')
   new=$(for name in $now; do echo "$was" | grep -qxF "$name" || echo "$name"; done)
   gone=$(for name in $was; do echo "$now" | grep -qxF "$name" || echo "$name"; done)
-  # shellcheck disable=SC2086
-  [ -z "$new" ] || DEBIAN_FRONTEND=noninteractive dpkg --purge $new
+  if [ -n "$new" ]; then
+    echo "$new" >"$SAVED/purged"
+    # What they brought to /etc is the deploy's too, folders that were not there with all that is in them.
+    # shellcheck disable=SC2086
+    dpkg --listfiles $new 2>/dev/null | sed -n 's,^/\(etc/.*\),\1,p' | sort -u | while read -r name; do
+      echo "path $name"
+      [ -d "/$name" ] && ! grep -qxF "$name" "$SAVED/names" && echo "path $name/*"
+    done >>"$SAVED/claims"
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive dpkg --purge $new
+  fi
   # shellcheck disable=SC2086
   [ -z "$gone" ] || DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 --yes install $gone
 }
 
-# Services whose files were put back read them again; those that ran before run again.
+# Services whose files were put back read them again; those of the deploy that ran before run again.
 restart_units() {
   systemctl reset-failed 2>/dev/null
   while read -r unit; do
     name=${unit%.service}
     if ! systemctl --quiet is-active "$unit"; then
-      systemctl --no-block start "$unit"
+      mine unit "$unit" && systemctl --no-block start "$unit"
     elif [ "$unit" = ssh.service ]; then
       /usr/sbin/sshd -t && systemctl reload-or-restart ssh.service
     elif grep -qE "(/|^)(${name}|${name#prometheus-})(\.|/|$)|default/$name\$" "$SAVED/changed"; then

@@ -128,7 +128,7 @@ def test_every_exporter_of_hosts_and_workloads_is_scraped(tmp_path: Path) -> Non
         domain: example.org
         network: {lan: 192.168.0.0/24, vpn: {wireguard: {hub: a, cidr: 10.9.0.0/24}}}
         hosts:
-          a: {board: pi5-8gb, os: raspios, address: 192.168.0.5, k3s: server, services: [zfs], exporters: {rpi: }}
+          a: {board: pi5-8gb, os: nixos, address: 192.168.0.5, k3s: server, services: [zfs], exporters: {rpi: }}
           b: {board: cloud, cpu: 1, memory: 1Gi, os: nixos, site: rented, address: 203.0.113.7, vpn: 9}
           c: {board: pi3, os: raspios}
           router: {board: appliance, os: external, address: 192.168.0.1, exporters: {snmp: 9116}}

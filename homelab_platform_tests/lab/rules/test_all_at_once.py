@@ -80,7 +80,8 @@ def big_lab(hosts: int, workloads: int) -> str:
     ]
     for k in range(hosts):
         role = "server" if k < 3 else "agent"
-        mac = f"mac: 'd8:3a:dd:00:01:{k:02x}', disks: {{sd: 64Gi, ssd: 1Ti}}, services: [chrony]"
+        disks = "{sd: 64Gi, ssd: {size: 1Ti, device: /dev/disk/by-id/x}}"
+        mac = f"mac: 'd8:3a:dd:00:01:{k:02x}', disks: {disks}, services: [chrony]"
         rows.append(f"  h-{k:03}: {{board: pi5-8gb, os: raspios, address: 10.20.1.{k + 1}, k3s: {role}, {mac}}}")
     rows += ["workloads:", "  metallb:", *(f"  {n}:" for n in names[:workloads] if n != "metallb")]
     rows += ["backups: {to: {nas: ssh://b@nas/v}, nightly: {at: '02:30', keep: 7d}}"]

@@ -19,7 +19,8 @@ HEAD = "lab: home\nnetwork: {lan: 192.168.0.0/24}\nhosts:\n"
 def text_of(disks: list[int], sizes: list[int]) -> str:
     roles = ["server", *["agent"] * (len(disks) - 1)]
     hosts = "".join(
-        f"  pi-{k}: {{board: pi5-8gb, os: raspios, k3s: {role}, disks: {{sd: 32Gi, ssd: {size}Gi}}}}\n"
+        f"  pi-{k}: {{board: pi5-8gb, os: raspios, k3s: {role},"
+        f" disks: {{sd: 32Gi, ssd: {{size: {size}Gi, device: /dev/disk/by-id/x}}}}}}\n"
         for k, (role, size) in enumerate(zip(roles, disks, strict=True))
     )
     workloads = "".join(

@@ -16,7 +16,7 @@ import yaml
 
 from homelab_platform.catalog.load import load_catalogue
 from homelab_platform.lab.check import load_resolved
-from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
 from homelab_platform.layers.hosts.access import HostAccess, Task
 from homelab_platform.layers.hosts.adapter import HostAdapter
 from homelab_platform.layers.hosts.debian import DebianWay
@@ -45,6 +45,7 @@ def lab_file(running: TestLab, folder: Path, **changes: Any) -> ResolvedLab:
             host.name: {"board": "pi5-8gb", "os": "raspios", "address": host.address, "k3s": part}
             for host, part in zip(running.hosts, ("server", "agent", "agent"), strict=False)
         },
+        "cluster": {"k3s": "v1.33.13+k3s1", "managed": False},
         "people": {"ada": {"role": "admin", "ssh": KEY}, "ben": {"role": "dev", "ssh": KEY, "groups": "video"}},
         "workloads": {"mosquitto": {"expose": "lan"}},
         "streams": {"machines": {"from": {"machine": {"every": "5s"}}, "sensors": {"cpu": {"unit": "%"}}}},
@@ -72,24 +73,35 @@ class ShellWay(DebianWay):
 
     script: str = ":"
     managed: Mapping[str, Any] = field(default_factory=dict)
+    claimed: str = "path *\nunit *\naccount *\n"
 
     def change(self, ssh: Ssh, task: Task) -> str:
         """Run the script under the deploy's token, as the roles' tasks are."""
         done = ssh.run(f"export HOMELAB_DEPLOY={task.token}; {self.script}", may_fail=(1,), timeout=120)
         return f"the script said no: {done.text}{done.errors}" if done.code else ""
 
+    def claims(self, lab: ResolvedLab, host: ResolvedHost) -> str:
+        """A script may write anything, unless the test says what."""
+        return self.claimed
+
+    def logins(self, ssh: Ssh, lab: ResolvedLab, host: ResolvedHost) -> list[str]:
+        """A script makes no accounts."""
+        return []
+
 
 def answer_of(host: TestHost) -> dict[str, Any]:
     """What the host's own look says, as it comes, but for the kernel, which is not the host's own."""
     script = project_path("homelab_platform", "tools", "host", "probe.py").read_text()
-    found: dict[str, Any] = json.loads(host.ssh("python3 -I -S - health", text=script).stdout)
+    found: dict[str, Any] = json.loads(
+        host.ssh("python3 -I -S - health", text=script).stdout.rpartition("homelab-look:")[2]
+    )
     return found | {"kernel": "of the machine that carries the lab"}
 
 
-def by_script(lab: ResolvedLab, access: HostAccess, script: str) -> HostAdapter:
-    """An adapter whose changes are `script`."""
+def by_script(lab: ResolvedLab, access: HostAccess, script: str, claimed: str = ShellWay.claimed) -> HostAdapter:
+    """An adapter whose changes are `script`, which may write what is `claimed`."""
     adapter = HostAdapter(lab, access)
-    adapter._debian = ShellWay(script)
+    adapter._debian = ShellWay(script, claimed=claimed)
     return adapter
 
 
