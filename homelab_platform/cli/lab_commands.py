@@ -56,13 +56,14 @@ def init(
         raise HomelabError.of(str(target), "is here already; it was left as it was", "Choose another folder.")
     if example is not None and example not in _examples():
         raise HomelabError.of(f"--from {example}", "no such example", f"Examples: {', '.join(_examples())}.")
-    folder.mkdir(parents=True, exist_ok=True)
-    if example is None:
-        name = folder.resolve().name
-        target.write_text(starter(name), encoding="utf-8")
-    else:
-        shutil.copytree(project_path("examples", example), folder, dirs_exist_ok=True)
-    (folder / SCHEMA_FILE).write_bytes(_schema_bytes(json_schema()))
+    with common.as_the_user_writes():
+        folder.mkdir(parents=True, exist_ok=True)
+        if example is None:
+            name = folder.resolve().name
+            target.write_text(starter(name), encoding="utf-8")
+        else:
+            shutil.copytree(project_path("examples", example), folder, dirs_exist_ok=True)
+        (folder / SCHEMA_FILE).write_bytes(_schema_bytes(json_schema()))
     output.say(f"Wrote {target} and {folder / SCHEMA_FILE}.")
     where = "" if folder == Path() else f" {folder}"
     output.say(f"Next: edit it, then `homelab check{where}`, then `homelab up{where}`.")

@@ -108,6 +108,7 @@ def _main() -> int:
 
 def run() -> None:
     """Console entry point; never shows a traceback for what a user can cause."""
+    common.keep_to_owner()
     try:
         code = _main()
         sys.stdout.flush()
