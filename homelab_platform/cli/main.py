@@ -24,6 +24,7 @@ from homelab_platform.cli import (
     secrets_commands,
     site_commands,
 )
+from homelab_platform.cli.common import keep_to_owner
 from homelab_platform.cli.output import count, note, print_problems, write_json
 from homelab_platform.errors import HomelabError
 from homelab_platform.tools.duckdb import ctrl_c
@@ -108,7 +109,7 @@ def _main() -> int:
 
 def run() -> None:
     """Console entry point; never shows a traceback for what a user can cause."""
-    common.keep_to_owner()
+    keep_to_owner()
     try:
         code = _main()
         sys.stdout.flush()

@@ -50,8 +50,8 @@ class ProcessSpec:
 
     `after` names processes that must answer first, `gate` a file that must exist first. `environment` is added to what
     every process has (environment.py), `inherit` names variables of the caller's shell that this one has too; `secrets`
-    maps a variable to a key of the secrets file, so that no value stands in this file. `user` is a system user to run as
-    (only root can); `litter` are files to remove once it has ended. Times in seconds.
+    maps a variable to a key of the secrets file, so that no value stands in this file. `user` is a system user to run
+    as (only root can); `litter` are files to remove once it has ended. Times in seconds.
     """
 
     name: str

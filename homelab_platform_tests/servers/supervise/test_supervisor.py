@@ -281,7 +281,7 @@ def test_a_process_has_no_variable_of_the_callers_shell_that_it_does_not_need(
 
 def test_what_a_process_writes_is_for_its_owner_alone(folder: Folder) -> None:
     made = folder.root / "made"
-    folder.start(folder.spec("writer", "sh", "-c", f"mkdir {made} && touch {made}/file && exec sleep 600"))
+    folder.start(folder.spec("writer", "sh", "-c", "mkdir made && touch made/file && exec sleep 600"))
     eventually((made / "file").exists)
     assert [stat.S_IMODE(path.stat().st_mode) for path in (made, made / "file")] == [0o700, 0o600]
 
