@@ -16,6 +16,7 @@ from homelab_platform import __version__
 from homelab_platform.cli import (
     cluster_commands,
     grammar,
+    history_commands,
     lab_commands,
     mart_commands,
     objects_commands,
@@ -66,6 +67,7 @@ for _family in (
     mart_commands,
     cluster_commands,
     secrets_commands,
+    history_commands,
 ):
     _family.register(app)
 
