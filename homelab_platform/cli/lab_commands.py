@@ -71,7 +71,7 @@ def init(
 
 def check(lab: common.LabArgument = None, as_json: common.JsonOption = False) -> None:
     """Say everything that is wrong with the lab file, all at once. Changes nothing."""
-    from homelab_platform.lab.check import check_lab, lab_warnings
+    from homelab_platform.lab.check import OPEN_ENTRANCE, check_lab, lab_warnings
 
     path = common.find_lab(lab)
     catalogue = common.catalogue_for(path)
@@ -88,7 +88,8 @@ def check(lab: common.LabArgument = None, as_json: common.JsonOption = False) ->
         for name in resolved.workloads:
             if old_name := catalogue.warning(name):
                 output.say(f"  {name}: {old_name}")
-        _print_warnings(warnings)
+        _print_warnings([warning for warning in warnings if warning.rule != OPEN_ENTRANCE])
+        output.print_problems([warning for warning in warnings if warning.rule == OPEN_ENTRANCE])
         if dead:
             output.note(f"{output.count(len(dead), 'secret')} without a value: {dead[0].remedy}")
             for problem in dead:
