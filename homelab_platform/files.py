@@ -32,6 +32,7 @@ def write_whole(file: Path, content: bytes | str, *, mode: int = OWNER_ONLY, dur
     scratch = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
         with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as stream:
+            os.fchmod(stream.fileno(), mode)  # whatever the umask, which is that of a process of a site
             stream.write(data)
             stream.flush()
             if durable:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from homelab_platform.apply import locks
+from homelab_platform.apply import history, locks
 from homelab_platform.plan.reconcile import back_off
 from homelab_platform.plan.state import AppliedState
 from homelab_platform.tools import advisory_locks, postgres, who
@@ -120,6 +120,7 @@ class StateStore:
                 if not self._ready:
                     connection.execute("SELECT pg_advisory_xact_lock(%s)", (advisory_locks.STATE_TABLE,))
                     connection.execute(_SCHEMA)
+                    connection.execute(history.SCHEMA)
                 yield connection
             self._ready = True
 
@@ -168,6 +169,9 @@ class StateStore:
             "run_id": run_id,
         }
         with self._transaction() as connection:
+            history.record(
+                connection, "applied", key, before=_fingerprint(connection, key), after=fingerprint, run_id=run_id
+            )
             connection.execute(_APPLIED, values)
             connection.execute("DELETE FROM consent WHERE key = %s", (key,))
             keys = list(followers)
@@ -189,6 +193,15 @@ class StateStore:
                 "reason": reason[:2000],
                 "run_id": run_id,
             }
+            history.record(
+                connection,
+                "failed",
+                key,
+                before=_fingerprint(connection, key),
+                after=attempted,
+                run_id=run_id,
+                note=reason,
+            )
             connection.execute(_FAILED, values)
 
     def observed(
@@ -220,6 +233,7 @@ class StateStore:
     def forget(self, key: str) -> None:
         """Drop the state of an asset that was deleted."""
         with self._transaction() as connection:
+            history.record(connection, "removed", key, before=_fingerprint(connection, key))
             connection.execute("DELETE FROM applied_state WHERE key = %s", (key,))
             connection.execute("DELETE FROM consent WHERE key = %s", (key,))
 
@@ -230,6 +244,7 @@ class StateStore:
         applied, and after CONSENT_HOURS.
         """
         with self._transaction() as connection:
+            history.record(connection, "confirmed", key, before=before, after=after, note="loss of data")
             connection.execute(
                 "INSERT INTO consent (key, before, after, given_by) VALUES (%s, %s, %s, %s) ON CONFLICT (key, before,"
                 " after) DO UPDATE SET given_by = excluded.given_by, given_at = now()",
@@ -245,3 +260,9 @@ class StateStore:
                 (key, before, after, CONSENT_HOURS),
             ).fetchone()
         return found is not None
+
+
+def _fingerprint(connection: psycopg.Connection[Any], key: str) -> str:
+    """What was applied to an asset so far; empty if nothing was."""
+    row = connection.execute("SELECT fingerprint FROM applied_state WHERE key = %s", (key,)).fetchone()
+    return str(row[0]) if row else ""

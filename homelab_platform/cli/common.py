@@ -40,6 +40,26 @@ LabOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 
 
+_USUAL_UMASK: list[int] = []
+
+
+def keep_to_owner() -> None:
+    """From now on this process makes files for its owner alone: readings, states and spilled rows are among them."""
+    before = os.umask(0o077)
+    _USUAL_UMASK[:] = _USUAL_UMASK or [before]
+
+
+@contextmanager
+def as_the_user_writes() -> Iterator[None]:
+    """Within the block files are made as the user's own programs make them, for those that belong to the user."""
+    ours = os.umask(_USUAL_UMASK[0]) if _USUAL_UMASK else None
+    try:
+        yield
+    finally:
+        if ours is not None:
+            os.umask(ours)
+
+
 def find_lab(given: Path | None) -> Path:
     """The lab file that the user means.
 

@@ -56,13 +56,14 @@ def init(
         raise HomelabError.of(str(target), "is here already; it was left as it was", "Choose another folder.")
     if example is not None and example not in _examples():
         raise HomelabError.of(f"--from {example}", "no such example", f"Examples: {', '.join(_examples())}.")
-    folder.mkdir(parents=True, exist_ok=True)
-    if example is None:
-        name = folder.resolve().name
-        target.write_text(starter(name), encoding="utf-8")
-    else:
-        shutil.copytree(project_path("examples", example), folder, dirs_exist_ok=True)
-    (folder / SCHEMA_FILE).write_bytes(_schema_bytes(json_schema()))
+    with common.as_the_user_writes():
+        folder.mkdir(parents=True, exist_ok=True)
+        if example is None:
+            name = folder.resolve().name
+            target.write_text(starter(name), encoding="utf-8")
+        else:
+            shutil.copytree(project_path("examples", example), folder, dirs_exist_ok=True)
+        (folder / SCHEMA_FILE).write_bytes(_schema_bytes(json_schema()))
     output.say(f"Wrote {target} and {folder / SCHEMA_FILE}.")
     where = "" if folder == Path() else f" {folder}"
     output.say(f"Next: edit it, then `homelab check{where}`, then `homelab up{where}`.")
@@ -70,7 +71,7 @@ def init(
 
 def check(lab: common.LabArgument = None, as_json: common.JsonOption = False) -> None:
     """Say everything that is wrong with the lab file, all at once. Changes nothing."""
-    from homelab_platform.lab.check import check_lab, lab_warnings
+    from homelab_platform.lab.check import OPEN_ENTRANCE, check_lab, lab_warnings
 
     path = common.find_lab(lab)
     catalogue = common.catalogue_for(path)
@@ -87,7 +88,8 @@ def check(lab: common.LabArgument = None, as_json: common.JsonOption = False) ->
         for name in resolved.workloads:
             if old_name := catalogue.warning(name):
                 output.say(f"  {name}: {old_name}")
-        _print_warnings(warnings)
+        _print_warnings([warning for warning in warnings if warning.rule != OPEN_ENTRANCE])
+        output.print_problems([warning for warning in warnings if warning.rule == OPEN_ENTRANCE])
         if dead:
             output.note(f"{output.count(len(dead), 'secret')} without a value: {dead[0].remedy}")
             for problem in dead:

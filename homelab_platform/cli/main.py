@@ -16,6 +16,7 @@ from homelab_platform import __version__
 from homelab_platform.cli import (
     cluster_commands,
     grammar,
+    history_commands,
     lab_commands,
     mart_commands,
     objects_commands,
@@ -24,6 +25,7 @@ from homelab_platform.cli import (
     secrets_commands,
     site_commands,
 )
+from homelab_platform.cli.common import keep_to_owner
 from homelab_platform.cli.output import count, note, print_problems, write_json
 from homelab_platform.errors import HomelabError
 from homelab_platform.tools.duckdb import ctrl_c
@@ -65,6 +67,7 @@ for _family in (
     mart_commands,
     cluster_commands,
     secrets_commands,
+    history_commands,
 ):
     _family.register(app)
 
@@ -108,6 +111,7 @@ def _main() -> int:
 
 def run() -> None:
     """Console entry point; never shows a traceback for what a user can cause."""
+    keep_to_owner()
     try:
         code = _main()
         sys.stdout.flush()

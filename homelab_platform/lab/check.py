@@ -24,6 +24,9 @@ from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.lab.rules import ALL_RULES, LOCAL_RULES
 from homelab_platform.lab.served import unserved
 
+OPEN_ENTRANCE = "open-entrance"
+"""The rule of a warning that is about who may come in, not about what has no effect."""
+
 
 def check_lab(path: Path, catalog: Catalogue) -> list[Problem]:
     """Every problem of the lab file, in the order of the file; an empty list when there is none."""
@@ -37,7 +40,16 @@ def check_lab(path: Path, catalog: Catalogue) -> list[Problem]:
 def lab_warnings(path: Path, catalog: Catalogue) -> list[Problem]:
     """What the lab file asks for without effect in this version, in the order of the file. Raises as load_lab does."""
     loaded = expand(load_lab(path), catalog)
-    return sort_problems(list(unserved(loaded.positions, dangerous=False)))
+    return sort_problems([*unserved(loaded.positions, dangerous=False), *_open_entrances(loaded)])
+
+
+def _open_entrances(loaded: LoadedLab) -> Iterator[Problem]:
+    """HTTP entrances that ask for no token: whoever reaches the port may send readings."""
+    for name, stream in loaded.lab.streams.items():
+        if stream.from_.http is not None and stream.from_.http.token is None:
+            what = f"{name}: whoever reaches this entrance may send readings, for it asks for no token"
+            remedy = f"Add token: sops:secrets/streams.yaml#{name}; homelab secrets init makes it."
+            yield Problem(loaded.positions.at("streams", name, "from"), what, remedy, OPEN_ENTRANCE, "warning")
 
 
 def _further(path: Path, catalog: Catalogue, error: HomelabError) -> list[Problem]:

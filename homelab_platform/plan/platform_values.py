@@ -5,12 +5,13 @@ Belongs here: the way from a resolved lab to values of that chart. Not here: wha
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.lab.load import load_lab
+from homelab_platform.lab.quantities import REFERENCES
+from homelab_platform.lab.rules.secrets import known_secret
 from homelab_platform.plan.access import callers
 from homelab_platform.plan.app_values import reached
 
@@ -22,8 +23,6 @@ CHART = "homelab-platform"
 S3 = ("minio", "seaweedfs", "rustfs", "garage")
 S3_PORTS = ("s3", "api", "http")
 API_PORT = 6443
-READ = (".yaml", ".yml", ".pub", ".sql")
-DEEPEST = 3
 LARGEST = 900_000
 """Bytes of all files: a ConfigMap holds 1 MiB."""
 
@@ -39,7 +38,7 @@ def platform_values(
     found: dict[str, Any] = {
         "image": workload.image or "",
         "nodes": list(workload.placement),
-        "lab": lab_files(lab_folder) if lab_folder is not None else {},
+        "lab": lab_files(lab_folder, lab.source) if lab_folder is not None else {},
         "network": {"from": callers(lab).get(workload.name, []), "apiServers": _api_servers(lab)},
     }
     needs = [lab.workloads[name] for name in workload.needs if name in lab.workloads]
@@ -68,29 +67,35 @@ def _api_servers(lab: ResolvedLab) -> list[dict[str, Any]]:
     return [{"cidr": f"{address}/32", "port": API_PORT} for address in addresses]
 
 
-def lab_files(folder: Path) -> dict[str, str]:
-    """The lab file and what it reads beside it, by path: YAML, SQL and public keys, down to three folders.
+def lab_files(folder: Path, name: str = "lab.yaml") -> dict[str, str]:
+    """The lab file and what reading it reads, by path: includes, values, public keys, texts, marts, its own workloads.
 
-    Raises HomelabError when they are too large together: the lab file may lie in somebody's home folder.
+    Nothing else of the folder: they become a ConfigMap, and people with less than every right may read that. Raises
+    HomelabError for a file that holds a secret in plain text, and when they are too large together.
     """
     found, size = {}, 0
-    for file in _files(folder):
+    for path in _read_files(folder, name):
+        file = folder / path
         text = file.read_text(encoding="utf-8")
+        if kind := known_secret(text):
+            what = f"holds {kind} in plain text, and would be readable in the cluster"
+            raise HomelabError.of(
+                str(file), what, f"Put it away and refer to it: {REFERENCES}.", "secret-in-plain-text"
+            )
         size += len(text.encode())
         if size > LARGEST:
             raise HomelabError.of(
                 str(folder),
-                f"holds more than {LARGEST // 1000} kB of YAML, SQL and keys, which no ConfigMap takes",
-                "Keep the lab file in a folder of its own.",
+                f"the lab's files hold more than {LARGEST // 1000} kB, which no ConfigMap takes",
+                "Keep what is large outside of them.",
             )
-        found[file.relative_to(folder).as_posix()] = text
+        found[path] = text
     return found
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    top = len(folder.parts)
-    for place, below, names in os.walk(folder):
-        here = Path(place)
-        deep = len(here.parts) - top >= DEEPEST
-        below[:] = [] if deep else sorted(name for name in below if not name.startswith("."))
-        yield from (here / name for name in sorted(names) if name.endswith(READ) and not name.startswith("."))
+def _read_files(folder: Path, name: str) -> list[str]:
+    loaded = load_lab(folder / name)
+    own = [file for file in folder.glob("helm/*/*") if file.suffix in (".yaml", ".yml") and file.is_file()]
+    beside = {file.relative_to(folder).as_posix() for file in (*loaded.files, *own)}
+    marts = {part for mart in loaded.marts.values() for part in (mart.sql_file, mart.yaml_file)}
+    return sorted(path for path in {*beside, *loaded.keys, *marts} if not Path(path).is_absolute())

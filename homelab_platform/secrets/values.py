@@ -45,6 +45,19 @@ def reveal(text: str, folder: Path) -> str:
     return value
 
 
+def variables_of(lab_file: Path) -> tuple[str, ...]:
+    """The variables that `env:` references of the lab file name, sorted; none for a file that is no lab."""
+    from homelab_platform.lab.load import load_lab
+    from homelab_platform.lab.quantities import SECRET_REFERENCE
+
+    try:
+        marks = load_lab(lab_file).positions.marks.values()
+    except (HomelabError, OSError):
+        return ()
+    texts = {mark.raw for mark in marks if mark.raw and mark.raw.startswith("env:")}
+    return tuple(sorted(text.partition(":")[2] for text in texts if SECRET_REFERENCE.fullmatch(text)))
+
+
 def change_mark(text: str, folder: Path, salt: bytes) -> str:
     """What changes with the secret behind `text` and tells nothing of it; empty if it cannot be had.
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.servers.supervise import passage
 from homelab_platform.servers.supervise.spec import Health, ProcessSpec
 
 MAJOR = "18"
@@ -27,6 +28,8 @@ SETTINGS = {
     "unix_socket_directories": "''",
     "password_encryption": "'scram-sha-256'",
     "max_connections": "60",
+    # for the platform, whose role is a superuser: other roles can never take the last ones
+    "reserved_connections": "10",
     "shared_buffers": "'64MB'",
     "effective_cache_size": "'256MB'",
     "work_mem": "'4MB'",
@@ -87,12 +90,21 @@ def run_as() -> str | None:
 
 
 def let_pass(folder: Path, progress: Callable[[str], None] = lambda _: None) -> None:
-    """Let other users walk through (not list) the parents of `folder`; needed only as root."""
+    """Let PostgreSQL's account walk through (not list) the parents of `folder`; needed only as root.
+
+    Nobody else gets through, but on a file system without access control lists, where everybody must.
+    """
+    import pwd
+
+    account = pwd.getpwnam(SYSTEM_USER).pw_uid
     for parent in folder.resolve().parents:
-        mode = parent.stat().st_mode
-        if not mode & stat.S_IXOTH:
-            progress(f"letting the user {SYSTEM_USER} pass through {parent} (mode o+x)")
-            parent.chmod(mode | stat.S_IXOTH)
+        if passage.may_pass(parent, account):
+            continue
+        if passage.let_through(parent, account):
+            progress(f"letting the account {SYSTEM_USER} pass through {parent}")
+        else:
+            progress(f"letting every account pass through {parent} (mode o+x): it has no access control lists")
+            parent.chmod(parent.stat().st_mode | stat.S_IXOTH)
 
 
 def prepare(

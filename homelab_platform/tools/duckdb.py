@@ -110,6 +110,17 @@ def connect(
     return connection
 
 
+def restrict(connection: DuckDBPyConnection, lakehouse: Lakehouse) -> None:
+    """Let the connection read the lake and nothing else from now on: no file of this machine, no address, no setting.
+
+    For what people ask. Its key would open the raw bucket too, and a query reads every file that this process may.
+    """
+    lake = f"s3://{lakehouse.lake_bucket}/"
+    connection.execute(f"SET allowed_directories = [{text(lake)}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
 def open_offline(
     *, memory_limit: str = MEMORY_LIMIT, threads: int | None = None, spill: Path | None = None
 ) -> DuckDBPyConnection:

@@ -65,6 +65,12 @@ def _connection_problem(endpoint: PostgresEndpoint, error: Exception) -> Homelab
             f"the password of user {endpoint.user} was refused",
             "Check the credentials of this endpoint; a site keeps its own in secrets.json of its data folder.",
         )
+    if "remaining connection slots are reserved" in text or "too many" in text:
+        return PostgresRefused.of(
+            _place(endpoint),
+            f"all connections are taken: {detail}",
+            "Who has them: SELECT usename, application_name, count(*) FROM pg_stat_activity GROUP BY 1, 2. End those.",
+        )
     if "FATAL:" in text and "starting up" not in text and "shutting down" not in text:
         return PostgresRefused.of(_place(endpoint), detail, f"Connected as {endpoint.user}.")
     return PostgresUnreachable.of(

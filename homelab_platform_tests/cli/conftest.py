@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +39,12 @@ def homelab(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[
 
     def call(*arguments: str | Path) -> Said:
         monkeypatch.setattr("sys.argv", ["homelab", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main.run()
+        umask = os.umask(0o022)
+        try:
+            with pytest.raises(SystemExit) as stopped:
+                main.run()
+        finally:
+            os.umask(umask)  # the command's own is for the length of its process
         captured = capfdbinary.readouterr()
         code = stopped.value.code
         return Said(code if isinstance(code, int) else 0, captured.out.decode(), captured.err.decode())

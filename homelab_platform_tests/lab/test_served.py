@@ -100,6 +100,18 @@ def test_a_wish_that_nothing_serves_is_a_warning_at_its_line(write: typing.Calla
     assert str(warning).startswith("lab.yaml:7:1: alerts: ")
 
 
+@pytest.mark.parametrize(("token", "count"), [("", 1), (", token: sops:secrets/streams.yaml#door", 0)])
+def test_an_entrance_that_asks_for_no_token_is_a_warning(
+    write: typing.Callable[..., Path], token: str, count: int
+) -> None:
+    path = write(
+        sections="streams: {door: {from: {http: {path: /doorTOKEN}}, sensors: {t: {unit: K}}}}".replace("TOKEN", token)
+    )
+    assert check_lab(path, load_catalogue()) == []
+    found = [w for w in lab_warnings(path, load_catalogue()) if w.rule == "open-entrance"]
+    assert [str(w.where) for w in found] == ["lab.yaml:7:24"] * count
+
+
 def test_a_second_factor_that_nothing_asks_for_is_an_error(write: typing.Callable[..., Path]) -> None:
     (problem,) = check_lab(write(", mfa: true"), load_catalogue())
     assert "nothing asks for a second factor" in problem.what

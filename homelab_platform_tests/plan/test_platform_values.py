@@ -52,17 +52,34 @@ def test_the_labs_own_servers_and_its_files_are_used(folder: Path) -> None:
     assert {"keys/ada.pub", "helm/postgresql/workload.yaml"} <= values["lab"].keys()
 
 
+def include(folder: Path, name: str, text: str) -> None:
+    """Write a file and have the lab file read it."""
+    (folder / name).write_text(text)
+    lab = folder / "lab.yaml"
+    lab.write_text(lab.read_text().replace("workloads:\n", f"include: {name}\nworkloads:\n", 1))
+
+
 def test_text_of_the_lab_that_looks_like_a_reference_stays_as_it_is(folder: Path) -> None:
-    (folder / "own.yaml").write_text("script: echo ${HOME} ${workload.name}\n")
-    assert told(folder)["lab"]["own.yaml"] == "script: echo ${HOME} ${workload.name}\n"
+    include(folder, "own.yaml", "# ${HOME} ${workload.name}\ntasks: {}\n")
+    assert told(folder)["lab"]["own.yaml"] == "# ${HOME} ${workload.name}\ntasks: {}\n"
 
 
-def test_a_lab_file_in_a_folder_full_of_other_things_is_refused_with_the_way_out(
+def test_what_only_lies_beside_the_lab_file_stays_where_it_is(folder: Path) -> None:
+    for name in ("kubeconfig.yaml", "compose/app.yml", "secrets/dns.yaml", "notes.sql", ".hidden.yaml", "known_hosts"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("password: cAnArY\n")
+    assert "cAnArY" not in str(told(folder))
+
+
+def test_a_secret_in_a_file_that_the_lab_reads_is_refused(folder: Path) -> None:
+    include(folder, "own.yaml", "# token ghp_" + "a1B2" * 8 + "\ntasks: {}\n")
+    with pytest.raises(HomelabError, match=r"own\.yaml: holds a GitHub token in plain text"):
+        told(folder)
+
+
+def test_a_lab_too_large_for_a_configmap_is_refused_with_the_way_out(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder / "notes.yaml").write_text("x: " + "y" * 3000)
-    (folder / ".hidden.yaml").write_text("x: 1\n")
-    assert ".hidden.yaml" not in platform_values.lab_files(folder)
-    monkeypatch.setattr(platform_values, "LARGEST", 4000)
+    monkeypatch.setattr(platform_values, "LARGEST", 1000)
     with pytest.raises(HomelabError, match="no ConfigMap takes"):
         told(folder)

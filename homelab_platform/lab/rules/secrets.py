@@ -98,6 +98,11 @@ def finding(path: Path, value: Any) -> Finding | None:
     return ("what looks like a secret", False) if isinstance(value, str) and _random(text) else None
 
 
+def known_secret(text: str) -> str | None:
+    """What kind of secret stands in a text, by the forms that keys and tokens have; None when none does."""
+    return next((name for name, form in _KNOWN_FORMS if form.search(text)), None)
+
+
 def _asks_for_secret(key: str) -> bool:
     return bool(_WORD.search(key)) and not _NO_SECRET.search(key)
 

@@ -20,6 +20,7 @@ from typing import Protocol
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
+from homelab_platform.layers.hosts import secret_files
 from homelab_platform.layers.hosts.access import HostAccess, Task
 from homelab_platform.layers.hosts.deploy import GUARD, guard_source
 from homelab_platform.layers.hosts.state import HostLook, State
@@ -130,13 +131,18 @@ class NixosWay:
         _hand_password(ssh, task)
         _hand_token(ssh, task)
         _hand_secrets(ssh, task, self._builder.secrets(task.lab, task.host, task.access, say))
+        units = secret_files.hand_over(ssh, task.host.secrets, task.access.secret_values(task.host))
         running = ssh.run("readlink -f /run/current-system", doing="asking for the running system").text.strip()
         if running == system:
-            say("0 changed")
+            secret_files.restart(ssh, units)
+            say(f"new secrets for {', '.join(units)}" if units else "0 changed")
             return ""
         self._builder.copy(system, ssh, say)
         say(f"switching to {system}")
-        return _switch(ssh, task, system)
+        failed = _switch(ssh, task, system)
+        if not failed:
+            secret_files.restart(ssh, units)
+        return failed
 
 
 def _switch(ssh: Ssh, task: Task, system: str) -> str:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError, Position
-from homelab_platform.tools.duckdb import MEMORY_LIMIT, StateGone, connect, ctrl_c, refuse_writes
+from homelab_platform.tools.duckdb import MEMORY_LIMIT, StateGone, connect, ctrl_c, refuse_writes, restrict
 from homelab_platform.tools.endpoints import Lakehouse
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ def _open_and_execute(
         clock = _Clock(connection, timeout)
         try:
             connection.execute("SET errors_as_json = true")
+            restrict(connection, lakehouse)
             return _execute(connection, sql, limit, clock)
         except BaseException:
             clock.stop()

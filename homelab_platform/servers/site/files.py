@@ -141,7 +141,7 @@ class SiteFile:
 
     def save(self, layout: Layout) -> None:
         """Write it, at once or not at all."""
-        write_json(layout.site_file, asdict(self), 0o644)
+        write_json(layout.site_file, asdict(self))
 
 
 def load_site_file(layout: Layout) -> SiteFile | None:

@@ -12,15 +12,19 @@ import importlib.util
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
 from homelab_platform.names import LOOPBACK
 from homelab_platform.plan.sites import PROFILE_VARIABLE, SiteKind
+from homelab_platform.secrets.sops import KEY_VARIABLES
+from homelab_platform.secrets.values import variables_of
 from homelab_platform.servers import minio, postgres, seaweedfs
 from homelab_platform.servers.site import engines
 from homelab_platform.servers.site.files import Layout, SiteFile
+from homelab_platform.servers.supervise.environment import OF_THE_GRAPH
 from homelab_platform.servers.supervise.spec import Answer, Health, ProcessSpec, RunPlan
 
 LOCATION = "homelab"
@@ -28,6 +32,8 @@ DEFINITIONS = "homelab_platform.definitions"
 PAGE = "homelab_platform.graph.page"
 COLLECTOR = "homelab_platform.agents.collector.main"
 SERVERS = ("postgres", "objects")
+READ_SECRETS = ("code", "daemon", "bridge")
+"""The processes that turn references into values: they alone get the variables that the lab names, and keys of sops."""
 HOST = LOOPBACK
 PATIENT = {
     "DAGSTER_GRPC_TIMEOUT_SECONDS": "1800",
@@ -52,7 +58,9 @@ def make_plan(layout: Layout, site: SiteFile, *, dagster: bool, collector: bool)
         specs.append(engines.bridge_process(layout, graph_environment(layout, site)))
     elif collector and importlib.util.find_spec(COLLECTOR) is not None:
         specs.append(_collector(layout, site))
-    return RunPlan(layout.mark, str(layout.logs), str(layout.secrets_file), tuple(specs))
+    names = (*OF_THE_GRAPH, *KEY_VARIABLES, *variables_of(Path(site.lab_path)))
+    told = tuple(replace(spec, inherit=names) if spec.name in READ_SECRETS else spec for spec in specs)
+    return RunPlan(layout.mark, str(layout.logs), str(layout.secrets_file), told)
 
 
 def objects_process(layout: Layout, site: SiteFile) -> ProcessSpec:

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from homelab_platform.servers.supervise import processes
+from homelab_platform.servers.supervise.environment import allowed
 from homelab_platform.servers.supervise.spec import Answer, ChildState, Health, ProcessSpec, RunPlan
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds of back-off after a process ended on its own
@@ -122,7 +123,7 @@ class Child:
 
     def _environment(self) -> dict[str, str]:
         name, _, value = self.plan.mark.partition("=")
-        made = os.environ | self.spec.environment | {name: value}
+        made = allowed(os.environ, self.spec.inherit) | self.spec.environment | {name: value}
         if self.spec.secrets and self.plan.secrets_file:
             known = json.loads(Path(self.plan.secrets_file).read_text())
             made |= {variable: known[key] for variable, key in self.spec.secrets.items()}

@@ -18,6 +18,7 @@ from pathlib import Path
 from homelab_platform.errors import HomelabError
 from homelab_platform.files import try_lock
 from homelab_platform.servers.supervise import processes
+from homelab_platform.servers.supervise.environment import allowed
 from homelab_platform.servers.supervise.spec import (
     LOCK_FILE,
     RESTART_FOLDER,
@@ -29,6 +30,7 @@ from homelab_platform.servers.supervise.spec import (
 )
 from homelab_platform.servers.supervise.supervisor import LOCK_PATIENCE, clean_up, take_lock
 
+OWNER_ALONE = 0o077  # umask: what the supervisor and its processes write is for their owner alone
 GIVE_UP_AFTER = 3  # ends on its own, during a start, after which a process counts as unable to start
 FIRST_WORD = 60.0  # seconds that a supervisor has until its first state is written: a Pi that boots is slow
 
@@ -92,7 +94,8 @@ def start_supervisor(run: Path, plan: RunPlan) -> int:
     Raises HomelabError when the folder has a supervisor; stop that one first.
     """
     logs = Path(plan.logs)
-    logs.mkdir(parents=True, exist_ok=True)
+    logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    further = {name for spec in plan.processes for name in spec.inherit}
     with _folder_lock(run) as lock, (logs / "supervisor.log").open("ab") as output:
         plan.save(run)
         process = subprocess.Popen(
@@ -102,7 +105,8 @@ def start_supervisor(run: Path, plan: RunPlan) -> int:
             stdout=output,
             stderr=output,
             start_new_session=True,
-            env=_clean_environment(),
+            env=allowed(os.environ, further) | {"LC_ALL": "C.UTF-8"},
+            umask=OWNER_ALONE,
             pass_fds=(lock,),
         )
     _CHILDREN.append(process)
@@ -130,12 +134,6 @@ def is_held(run: Path) -> bool:
 
 
 _CHILDREN: list[subprocess.Popen[bytes]] = []  # kept so that ended ones are reaped instead of warned about
-
-
-def _clean_environment() -> dict[str, str]:
-    """Our environment without what concerns only this process (coverage of a test, a foreign site)."""
-    unwanted = ("PYTEST_", "COV_", "HOMELAB_SITE", "HOMELAB_LAB", "DAGSTER_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(unwanted)} | {"LC_ALL": "C.UTF-8"}
 
 
 def reap() -> None:

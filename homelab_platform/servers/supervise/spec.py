@@ -48,9 +48,10 @@ class Health:
 class ProcessSpec:
     """One process to keep running.
 
-    `after` names processes that must answer first, `gate` a file that must exist first. `environment` is added to the
-    supervisor's own; `secrets` maps a variable to a key of the secrets file, so that no value stands in this file.
-    `user` is a system user to run as (only root can); `litter` are files to remove once it has ended. Times in seconds.
+    `after` names processes that must answer first, `gate` a file that must exist first. `environment` is added to what
+    every process has (environment.py), `inherit` names variables of the caller's shell that this one has too; `secrets`
+    maps a variable to a key of the secrets file, so that no value stands in this file. `user` is a system user to run
+    as (only root can); `litter` are files to remove once it has ended. Times in seconds.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ProcessSpec:
     folder: str
     environment: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
+    inherit: tuple[str, ...] = ()
     user: str | None = None
     health: Health = Health()
     after: tuple[str, ...] = ()
@@ -104,6 +106,7 @@ def _spec(entry: dict[str, Any]) -> ProcessSpec:
         "health": Health(answers, tuple(health["command"])),
         "command": tuple(entry["command"]),
         "after": tuple(entry["after"]),
+        "inherit": tuple(entry["inherit"]),
         "litter": tuple(entry["litter"]),
     }
     return ProcessSpec(**made)

@@ -14,6 +14,8 @@ from homelab_platform.tools import advisory_locks
 if TYPE_CHECKING:
     import psycopg
 
+MOST_CONNECTIONS = 20
+"""Of each role, so that both together leave the platform room."""
 CATALOG_TABLES = ("iceberg_tables", "iceberg_namespace_properties")
 
 
@@ -25,11 +27,11 @@ def grant(connection: psycopg.Connection[Any], passwords: Mapping[str, str]) -> 
     for role, password in passwords.items():
         row = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
         verb = sql.SQL("ALTER" if row else "CREATE")
-        connection.execute(
-            sql.SQL("{} ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD {}").format(
-                verb, sql.Identifier(role), sql.Literal(password)
-            )
+        statement = sql.SQL(
+            "{} ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT {} PASSWORD {}"
         )
+        values = (sql.Identifier(role), sql.Literal(MOST_CONNECTIONS), sql.Literal(password))
+        connection.execute(statement.format(verb, *values))
     _allow(connection, CATALOG_ROLE, CATALOG_TABLES, "SELECT, INSERT, UPDATE, DELETE")
     _allow(connection, READER_ROLE, STATE_TABLES, "SELECT")
 

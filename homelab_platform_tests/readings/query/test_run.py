@@ -13,8 +13,10 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 from pyiceberg.types import StringType
@@ -136,6 +138,42 @@ def test_an_empty_table_and_an_empty_lake_answer(lakehouse: Lakehouse) -> None:
 def test_whatever_writes_is_refused(filled: Lakehouse, sql: str) -> None:
     assert "only reads" in _problem(filled, sql).what
     assert list(run_query(filled, "SELECT count(*) FROM sensor_data")) == [(30,)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT content FROM read_text('{file}')",
+        "SELECT * FROM read_csv('{file}')",
+        "SELECT count(*) FROM glob('/etc/*')",
+        "SELECT * FROM read_text('s3://{raw}/**')",
+        "SELECT * FROM read_csv('http://127.0.0.1:1/x')",
+        "SELECT * FROM '{file}'",
+    ],
+)
+def test_a_query_reads_the_lake_and_no_file_of_this_machine(filled: Lakehouse, tmp_path: Path, sql: str) -> None:
+    secret = tmp_path / "secrets.csv"
+    secret.write_text("cAnArY,1\n")
+    with pytest.raises(HomelabError) as refused:
+        list(run_query(filled, sql.format(file=secret, raw=filled.raw_bucket)))
+    assert "cAnArY" not in str(refused.value)
+
+
+def test_a_query_cannot_take_its_bounds_off(filled: Lakehouse) -> None:
+    connection = engine.connect(filled)
+    engine.restrict(connection, filled)
+    try:
+        for setting in ("enable_external_access = true", "allowed_directories = ['/']", "lock_configuration = false"):
+            with pytest.raises(duckdb.Error):
+                connection.execute(f"SET {setting}")
+        assert connection.execute("SELECT count(*) FROM sensor_data").fetchone() is not None
+    finally:
+        connection.close()
+
+
+def test_what_does_not_fit_into_memory_still_spills(filled: Lakehouse) -> None:
+    sql = "SELECT count(*) FROM (SELECT range, hash(range) h FROM range(6000000) ORDER BY h)"
+    assert list(run_query(filled, sql, memory_limit="60MB")) == [(6_000_000,)]
 
 
 def test_two_statements_or_none_are_refused(filled: Lakehouse) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -261,3 +262,31 @@ def test_a_log_is_rolled_by_size_and_keeps_what_was_written(tmp_path: Path) -> N
     assert kept == [b"5", b"4", b"3"]
     assert log.read_bytes() == b""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.log", "one.log.1", "one.log.2", "one.log.3"]
+
+
+def test_a_process_has_no_variable_of_the_callers_shell_that_it_does_not_need(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "cAnArY-aws")
+    monkeypatch.setenv("MQTT_PASSWORD_OF_LAB", "cAnArY-lab")
+    monkeypatch.setenv("TZ", "UTC")
+    folder.start(folder.spec("server"), folder.spec("reader", inherit=("MQTT_PASSWORD_OF_LAB",)))
+    server, reader = (environment_of(folder.wait(name).pid) for name in ("server", "reader"))
+    supervisor = environment_of(folder.state().pid)
+    assert "AWS_SECRET_ACCESS_KEY" not in server | reader | supervisor
+    assert "MQTT_PASSWORD_OF_LAB" not in server
+    assert reader["MQTT_PASSWORD_OF_LAB"] == "cAnArY-lab"
+    assert server["TZ"] == "UTC"
+
+
+def test_what_a_process_writes_is_for_its_owner_alone(folder: Folder) -> None:
+    made = folder.root / "made"
+    folder.start(folder.spec("writer", "sh", "-c", "mkdir made && touch made/file && exec sleep 600"))
+    eventually((made / "file").exists)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (made, made / "file")] == [0o700, 0o600]
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """The variables of a running process."""
+    pairs = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return dict(pair.decode().split("=", 1) for pair in pairs if b"=" in pair)
