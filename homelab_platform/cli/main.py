@@ -14,6 +14,7 @@ import typer
 
 from homelab_platform import __version__
 from homelab_platform.cli import (
+    backup_commands,
     cluster_commands,
     grammar,
     lab_commands,
@@ -65,6 +66,7 @@ for _family in (
     mart_commands,
     cluster_commands,
     secrets_commands,
+    backup_commands,
 ):
     _family.register(app)
 

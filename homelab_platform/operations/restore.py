@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
@@ -42,6 +43,20 @@ class Choice:
     def forecast(self) -> float | None:
         """Seconds that it will take on a machine like this one, by its last drill."""
         return self.proof.duration if self.proof else None
+
+
+def moment(text: str, zone: str) -> datetime:
+    """A time as people write it, ISO 8601; without an offset it is in the lab's `zone`.
+
+    Raises HomelabError for anything else.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise HomelabError.of(
+            "--at", f"{text!r} is not a time", "Write 2026-11-30T02:30, or 2026-11-30T02:30+01:00."
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone))
 
 
 def plan_restore(
@@ -88,7 +103,7 @@ def restore(site: Protection, choice: Choice, say: Say) -> list[str]:
     restores the same item.
     """
     work = _Restore(site, choice, say)
-    record = carry_out(site.journal, work.procedure(), say)
+    record = carry_out(site.journal, work.procedure(), say, patience=site.patience)
     lines = record.outcomes[PUT_BACK]["done"]
     return [str(line) for line in lines] if isinstance(lines, list) else []
 
