@@ -153,6 +153,25 @@ def _say_report(report: ApplyReport, *, as_json: bool) -> None:
     raise typer.Exit(1 if report.failed else 0)
 
 
+@backup_app.command("target")
+def make_target(
+    name: Annotated[str, typer.Argument(help="A target of the lab whose address is file://…")],
+    lab: common.LabOption = None,
+    new: Annotated[bool, typer.Option("--new", help="Make its empty, mounted folder this target.")] = False,
+) -> None:
+    """Show a target: its folder, its id, the id of its key, the room there. With --new, make it."""
+    _site, _resolved, protection = _opened(lab)
+    target = protection.target(name)
+    identity = target.establish(protection.protects) if new else target.identity()
+    rows = [
+        ("folder", str(target.folder)), ("id", identity.id), ("key", identity.key),
+        ("made", f"{identity.made:%Y-%m-%d %H:%M} UTC"), ("free", output.size(target.room())), ("worth", target.note),
+    ]  # fmt: skip
+    for word, value in rows:
+        if value:
+            output.say(f"  {word:<7} {value}")
+
+
 @backup_app.command("key")
 def show_key(lab: common.LabArgument = None) -> None:
     """Print the recovery key. Without it no backup can be read: keep it on paper, away from this machine."""
