@@ -18,6 +18,7 @@ from homelab_platform.lab.resolved import (
     ResolvedBucket,
     ResolvedCluster,
     ResolvedHost,
+    ResolvedLab,
     ResolvedStream,
     ResolvedTable,
     ResolvedTarget,
@@ -84,6 +85,13 @@ def backup_items(
     if any(stream.source_settings.get("via") == "nifi" for stream in data.streams.values()):
         items[NIFI] = "files"
     return dict(sorted(items.items()))
+
+
+def uncovered(lab: ResolvedLab) -> list[str]:
+    """What holds state and is saved by no backup of the lab, not even on the platform's own site."""
+    data = ResolvedData(lab.streams, lab.buckets, lab.tables)
+    saved = {backup.item for backup in lab.backups.values()}
+    return [item for item in backup_items(lab.cluster, lab.hosts, lab.workloads, data) if item not in saved]
 
 
 def lake_parts(item: str) -> bool:

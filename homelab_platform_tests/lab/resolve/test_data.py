@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from homelab_platform.lab.calendar import cron
+from homelab_platform.lab.resolve.backups import uncovered
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform_tests.lab.helpers import resolved
 
@@ -149,6 +150,14 @@ def test_what_the_platform_holds_is_saved_without_a_plan_unless_one_leaves_it_ou
     assert found["lake"].targets == ("nas",)
     assert (found["platform/secrets"].targets, found["platform/secrets"].keep) == ((), {"daily": 7})
     assert "platform/dagster" not in found
+
+
+def test_what_has_state_and_no_backup_is_known(tmp_path: Path) -> None:
+    assert uncovered(resolved(tmp_path, LAB)) == ["bucket/photos"]
+    bare = re.sub(r"  nightly: .*", "  nightly: {what: [host/n2]}", LAB)
+    found = uncovered(resolved(tmp_path, bare))
+    assert {"cluster", "workload/postgresql"} <= set(found)
+    assert not {"host/n2", "lake", "platform/secrets"} & set(found)
 
 
 def test_targets_carry_references_only(lab: ResolvedLab) -> None:
