@@ -32,17 +32,21 @@ FETCH, VERIFY, PUT_BACK, CLEAR = "fetch the snapshot", "verify it", "put it back
 
 @dataclass(frozen=True)
 class Choice:
-    """One item of a restore: which snapshot, from which target, and the proof of it if a drill has made one."""
+    """One item of a restore: which snapshot, from which target, the proof of it if a drill has made one, and the newest
+    proof of any of its snapshots.
+    """
 
     item: Item
     target: FolderTarget
     snapshot: SnapshotRecord
     proof: ProofRecord | None
+    newest_proof: ProofRecord | None = None
 
     @property
     def forecast(self) -> float | None:
         """Seconds that it will take on a machine like this one, by its last drill."""
-        return self.proof.duration if self.proof else None
+        known = self.proof or self.newest_proof
+        return known.duration if known else None
 
 
 def moment(text: str, zone: str) -> datetime:
@@ -84,11 +88,12 @@ def _choice(item: Item, targets: Sequence[FolderTarget], at: datetime | None) ->
         except Unreachable as error:
             away.append(error.problems[0].what)
             continue
-        proofs = {p.of: p for p in records.proofs_of(target.folder, item.name) if p.passed}
+        passed = [proof for proof in records.proofs_of(target.folder, item.name) if proof.passed]
+        proofs, newest = {proof.of: proof for proof in passed}, passed[-1] if passed else None
         for record in records.snapshots_of(target.folder, item.name):
             fits = record.verdict == "good" and (at is None or record.made <= at)
             if fits and (best is None or record.made > best.snapshot.made):
-                best = Choice(item, target, record, proofs.get(record.run))
+                best = Choice(item, target, record, proofs.get(record.run), newest)
     if best is not None:
         return best
     when = f" made at {at:%Y-%m-%d %H:%M} or before" if at else ""

@@ -92,7 +92,6 @@ def test_a_copy_made_beside_writers_stands_elsewhere_with_rows_equal_to_its_ledg
         with closing(io.store):
             pin.settle_restored(other, io)
         assert reconciliation_files.files_exist(other).passed
-        assert reconciliation.rows_agree(other, everything=True).passed
         ingest.ingest_pending(other)  # raw objects that came after the moment
         assert reconciliation.rows_agree(other, everything=True).passed
         assert reconciliation.no_duplicates(other, everything=True).passed
