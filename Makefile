@@ -22,6 +22,9 @@ setup: $(STAMP) ## Install the locked environment into .venv
 up: setup ## Set up, start the site of LAB (examples/pi-cluster; PROFILE=full for all servers), apply it, show readings
 	@$(HOMELAB) up $(LAB) $(if $(PROFILE),--profile $(PROFILE))
 
+backup: setup ## Save what the site of LAB holds, now (BACKUP_NAME=pre-patch names the snapshots)
+	@$(HOMELAB) backup run $(if $(LAB),-l $(LAB)) $(if $(BACKUP_NAME),--label $(BACKUP_NAME))
+
 down: setup ## Stop the embedded site of LAB; its data stays
 	@$(HOMELAB) down $(LAB)
 
@@ -66,4 +69,4 @@ bench: setup ## Every benchmark (BENCHES="ingest up" for some); each ends with o
 lock: setup ## Resolve the dependencies anew into requirements.lock
 	@scripts/lock --upgrade
 
-.PHONY: help setup up down servers lint test test-fast test-lab demo-lab test-lab-down bench lock
+.PHONY: help setup up backup down servers lint test test-fast test-lab demo-lab test-lab-down bench lock

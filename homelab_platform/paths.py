@@ -41,3 +41,18 @@ def cache_home() -> Path:
         return Path(override)
     users = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (users if users.is_absolute() else Path.home() / ".cache") / "homelab-platform"
+
+
+def backup_path(lab: str) -> Path:
+    """The folder of a site's own backup target: beside the site, so that what deletes the site spares it."""
+    return data_home() / f"{lab}.backup"
+
+
+def backup_work_path(lab: str) -> Path:
+    """Where copies are staged and drills take place."""
+    return data_home() / f"{lab}.backup-work"
+
+
+def recovery_key_path(lab: str) -> Path:
+    """The file of the key that a site's backups are encrypted with; it belongs on paper too."""
+    return data_home() / f"{lab}.recovery-key"

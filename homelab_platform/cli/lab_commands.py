@@ -78,8 +78,10 @@ def check(lab: common.LabArgument = None, as_json: common.JsonOption = False) ->
     problems = common.from_here(check_lab(path, catalogue), path)
     warnings = [] if problems else common.from_here(lab_warnings(path, catalogue), path)
     dead = [] if problems else common.from_here(_missing_secrets(path), path)
+    unsaved = [] if problems else _unsaved(path)
     if as_json:
-        output.write_json({"lab": str(path), "problems": [p.to_dict() for p in (*problems, *warnings, *dead)]})
+        told = [p.to_dict() for p in (*problems, *warnings, *dead)]
+        output.write_json({"lab": str(path), "problems": told, "without_backup": unsaved})
     elif problems:
         output.print_problems(problems, closing=f"{output.count(len(problems), 'error')}. Nothing was changed.")
     else:
@@ -88,6 +90,9 @@ def check(lab: common.LabArgument = None, as_json: common.JsonOption = False) ->
         for name in resolved.workloads:
             if old_name := catalogue.warning(name):
                 output.say(f"  {name}: {old_name}")
+        if unsaved:
+            output.note(f"{output.count(len(unsaved), 'item')} with state and no backup: {', '.join(unsaved)}")
+            output.note("  Add a plan that covers them below backups:.")
         _print_warnings([warning for warning in warnings if warning.rule != OPEN_ENTRANCE])
         output.print_problems([warning for warning in warnings if warning.rule == OPEN_ENTRANCE])
         if dead:
@@ -95,6 +100,12 @@ def check(lab: common.LabArgument = None, as_json: common.JsonOption = False) ->
             for problem in dead:
                 output.note(f"  {problem.where}: {problem.what}")
     raise typer.Exit(1 if problems else 0)
+
+
+def _unsaved(path: Path) -> list[str]:
+    from homelab_platform.lab.resolve.backups import uncovered
+
+    return uncovered(common.resolved_lab(path))
 
 
 def _missing_secrets(path: Path) -> list[Problem]:

@@ -14,6 +14,7 @@ import typer
 
 from homelab_platform import __version__
 from homelab_platform.cli import (
+    backup_commands,
     cluster_commands,
     grammar,
     history_commands,
@@ -68,6 +69,7 @@ for _family in (
     cluster_commands,
     secrets_commands,
     history_commands,
+    backup_commands,
 ):
     _family.register(app)
 

@@ -223,20 +223,24 @@ def apply_to(
     keys: list[str] | None = None,
     consents: Collection[Step] = (),
     with_data: Collection[str] = (),
+    without: Collection[str] = (),
     progress: Callable[[str], None],
     alone: AbstractContextManager[object] | None = None,
 ) -> ApplyReport:
-    """Apply the assets `keys` (default: whatever differs and loses no data) on the running site, through the graph.
+    """Apply the assets `keys` on the running site, through the graph; by default whatever differs and loses no data,
+    but for the layers `without`.
 
     `consents` are the steps whose loss of data the user agreed to. What goes keeps its data, unless its key is in
     `with_data`. `alone` is the lab's lock where the caller holds it already.
     """
     from homelab_platform.graph.apply import apply_assets
+    from homelab_platform.plan.layers import layer_of
     from homelab_platform.servers.site.applied_lab import remember_applied
 
     if keys is None:
         made = current_plan(resolved, refresh=True, only=None)
-        keys = [step.key for step in made.pending if step.danger != "data-loss"]
+        pending = [step.key for step in made.pending if step.danger != "data-loss"]
+        keys = [key for key in pending if layer_of(key) not in without]
     report = apply_assets(site, resolved, keys, progress=progress, consents=consents, with_data=with_data, alone=alone)
     if not report.failed:
         remember_applied(site.root, resolved)

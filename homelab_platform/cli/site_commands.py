@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from homelab_platform.tools.endpoints import Lakehouse
 
 
+PROTECTION = ("backup", "drill")
+"""Layers that come last: saving and proving what the others have made."""
 PAGES = ("trino", "nifi", "minio")
 """Servers with a page of their own, where a site runs them."""
 
@@ -95,8 +97,12 @@ def up(
             before_graph=alone if apply else None,
         )
         site = open_site(resolved.name)
-        report = plan_commands.apply_to(site, resolved, progress=progress, alone=until_applied) if apply else None
-        answer = first_answer(site, resolved.streams, progress) if apply else None
+        report = answer = None
+        if apply:
+            report = plan_commands.apply_to(site, resolved, without=PROTECTION, progress=progress, alone=until_applied)
+            answer = first_answer(site, resolved.streams, progress)
+            if not report.failed:  # now there is something to save
+                report = report.followed_by(plan_commands.apply_to(site, resolved, progress=progress))
     if as_json:
         output.write_json(
             {

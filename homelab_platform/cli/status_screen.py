@@ -14,6 +14,7 @@ from homelab_platform.errors import HomelabError
 
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
+    from homelab_platform.operations.coverage import Row
     from homelab_platform.plan.plan import Plan
     from homelab_platform.servers.site.site import Site, SiteStatus
 
@@ -55,6 +56,7 @@ class StatusReport:
     plan: Plan | None = None
     streams: tuple[StreamStatus, ...] = ()
     attention: tuple[str, ...] = field(default=())
+    backups: tuple[Row, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -72,6 +74,7 @@ class StatusReport:
             "streams": [
                 {"name": s.name, "today": s.today, "newest": s.newest, "rejected": s.rejected} for s in self.streams
             ],
+            "backups": [row.to_dict() for row in self.backups],
             "attention": self.attention,
         }
 
@@ -121,8 +124,13 @@ class StatusReport:
         )
 
     def _backup_line(self) -> str:
-        total = len(self.lab.backups)
-        return f"{total} declared, none proven: this site does not reach their targets" if total else "none declared"
+        elsewhere = len(self.lab.backups) - len({row.item for row in self.backups})
+        away = f"; {elsewhere} more only a site with hosts and a cluster reaches" if elsewhere else ""
+        if not self.backups:
+            return f"{len(self.lab.backups)} planned, none looked at{away}" if self.lab.backups else "none planned"
+        wrong = [row for row in self.backups if row.state != "proven"]
+        said = "".join(f"; {row.item} at {row.target}: {row.state}, {row.why}" for row in wrong[:3])
+        return f"{len(self.backups) - len(wrong)} of {len(self.backups)} saved and proven{said}{away}"
 
 
 def gather(resolved: ResolvedLab) -> StatusReport:
@@ -145,7 +153,24 @@ def gather(resolved: ResolvedLab) -> StatusReport:
         plan, streams = _plan(resolved), _streams(site, resolved)
     except HomelabError as error:
         attention.extend(f"{p.where}: {p.what}. {p.remedy}" for p in error.problems)
-    return StatusReport(resolved, state, plan, streams, tuple(attention))
+    try:
+        rows = _backups(site, resolved)
+    except HomelabError as error:
+        rows = ()
+        attention.extend(f"{p.where}: {p.what}. {p.remedy}" for p in error.problems)
+    attention.extend(f"{r.item} at {r.target} is {r.state}: {r.why}" for r in rows if r.state in ("failed", "overdue"))
+    return StatusReport(resolved, state, plan, streams, tuple(attention), rows)
+
+
+def _backups(site: Site, resolved: ResolvedLab) -> tuple[Row, ...]:
+    """What is saved and proven; nothing before the first apply has made a key."""
+    from homelab_platform import paths
+    from homelab_platform.operations.coverage import coverage
+    from homelab_platform.sites.local import world_of
+
+    if not paths.recovery_key_path(resolved.name).exists():
+        return ()
+    return tuple(coverage(world_of(resolved, site).protection()))
 
 
 def _plan(resolved: ResolvedLab) -> Plan:

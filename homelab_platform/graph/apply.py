@@ -18,7 +18,7 @@ from homelab_platform.graph.assets import asset_key, op_names
 from homelab_platform.graph.build import build_definitions
 from homelab_platform.graph.marts import nominal_for
 from homelab_platform.graph.resources import SITE, Session, site_resource
-from homelab_platform.graph.work import QUIETLY, asked_of
+from homelab_platform.graph.work import QUIETLY, Work, asked_of
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.gather import desired_states
@@ -74,6 +74,12 @@ class ApplyReport:
     def failed(self) -> tuple[AssetResult, ...]:
         """The assets whose change failed, and those that were not tried because of it."""
         return tuple(result for result in self.results if result.status in ("failed", "skipped"))
+
+    def followed_by(self, later: "ApplyReport") -> "ApplyReport":
+        """Both reports as one; the later run is the one to look at, if it did anything."""
+        if not later.results:
+            return self
+        return ApplyReport((*self.results, *later.results), later.run_id, later.url)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
@@ -141,27 +147,68 @@ def apply_to(
     agreed = {step.key for step in consents}
     for step in consents:
         world.store.consent(step.key, step.applied_fingerprint, step.desired_fingerprint)
-    report = _execute(world, instance, lab, here, progress) if here else ApplyReport()
+    asked = _Asked("apply", QUIETLY, nominal_for(lab, here))
+    report = _execute(_Context(world, instance, lab, progress), here, asked) if here else ApplyReport()
     deleted = tuple(
         _delete(world, instance, key, progress, confirmed=key in agreed, with_data=key in with_data) for key in gone
     )
     return replace(report, results=(*report.results, *deleted))
 
 
-def _execute(
-    world: World, instance: dg.DagsterInstance, lab: ResolvedLab, states: dict[str, DesiredState], progress: Progress
+def run_assets(
+    site: "Site",
+    lab: ResolvedLab,
+    job: str,
+    keys: Collection[str],
+    work: Work,
+    *,
+    progress: Progress = lambda _text: None,
 ) -> ApplyReport:
+    """Run a job over the assets `keys`, each asked for the same `work`, in this process and the site's event log.
+
+    Raises HomelabError if the site or its instance does not answer.
+    """
+    from homelab_platform.sites.local import world_of
+
+    world = world_of(lab, site)
+    states = {key: state for key, state in desired_states(lab).items() if key in keys}
+    with instance_of(site) as instance:
+        report = _execute(_Context(world, instance, lab, progress), states, _Asked(job, work))
+    return replace(report, url=f"{site.dagster_url}/runs/{report.run_id}")
+
+
+@dataclass(frozen=True)
+class _Context:
+    """Where a job runs in this process, and who hears of its progress."""
+
+    world: World
+    instance: dg.DagsterInstance
+    lab: ResolvedLab
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Which job to run, what each of its assets is asked to do, with which tags."""
+
+    job: str
+    work: Work
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def _execute(context: _Context, states: Mapping[str, DesiredState], asked: _Asked) -> ApplyReport:
+    world, instance, lab = context.world, context.instance, context.lab
     kind = SiteChoice("here", world.capabilities, lambda _lab: world)
-    session = Session(lab, kind.open, lambda key, text: progress(f"{key}: {text}"))
+    session = Session(lab, kind.open, lambda key, text: context.progress(f"{key}: {text}"))
     resource = site_resource(lab, kind.name, session)
-    job = build_definitions(lab, site=kind, resource_overrides={SITE: resource}).resolve_job_def("apply")
+    job = build_definitions(lab, site=kind, resource_overrides={SITE: resource}).resolve_job_def(asked.job)
     names = op_names(desired_states(lab), world.capabilities)
-    config = asked_of((names[key] for key in states), QUIETLY)
+    config = asked_of((names[key] for key in states), asked.work)
     result = job.execute_in_process(
         run_config=config | QUIET,
         instance=instance,
         asset_selection=[asset_key(key) for key in states],
-        tags=nominal_for(lab, states),
+        tags=dict(asked.tags),
         raise_on_error=False,
     )
     took = _step_seconds(instance, result.run_id)

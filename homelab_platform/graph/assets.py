@@ -80,17 +80,21 @@ def op_names(desired: Mapping[str, DesiredState], capabilities: Capabilities) ->
 
 
 def build_assets(
-    desired: Mapping[str, DesiredState], capabilities: Capabilities, extras: Mapping[str, Extras] | None = None
+    desired: Mapping[str, DesiredState],
+    capabilities: Capabilities,
+    extras: Mapping[str, Extras] | None = None,
+    works: Mapping[str, type[Work]] | None = None,
 ) -> list[dg.AssetSpec | dg.AssetsDefinition]:
     """One asset per desired state: external ones as they are, the others with what runs them.
 
-    `extras` is what some of them have beyond that, by key.
+    `extras` is what some of them have beyond that, by key; `works` the config of layers that are asked for more.
     """
     more = extras or {}
     names = op_names(desired, capabilities)
     bring = Bring(desired, {key: sorted(followers(desired, [key])) for key in names})
+    works = works or {}
     return [
-        _executable(state, bring, names[key], more.get(key, NO_EXTRAS))
+        _executable(state, bring, names[key], more.get(key, NO_EXTRAS), works.get(state.layer, Work))
         if key in names
         else asset_spec(state, external=True)
         for key, state in desired.items()
@@ -107,7 +111,9 @@ def _unused(key: str, names: set[str]) -> str:
     return name
 
 
-def _executable(state: DesiredState, bring: "Bring", name: str, extras: Extras) -> dg.AssetsDefinition:
+def _executable(
+    state: DesiredState, bring: "Bring", name: str, extras: Extras, work: type[Work]
+) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=name,
         specs=[asset_spec(state, external=False, extras=extras)],
@@ -117,7 +123,7 @@ def _executable(state: DesiredState, bring: "Bring", name: str, extras: Extras) 
         # A range of days is one run: a run costs seconds before its first row, and two years are seven hundred days.
         backfill_policy=dg.BackfillPolicy.single_run() if extras.partitions else None,
     )
-    def run(context: dg.AssetExecutionContext, config: Work, site: SiteResource) -> dg.MaterializeResult[None]:
+    def run(context: dg.AssetExecutionContext, config: work, site: SiteResource) -> dg.MaterializeResult[None]:  # type: ignore[valid-type]
         return materialize(context, site, state, bring, config)
 
     return run

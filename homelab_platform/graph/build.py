@@ -18,6 +18,7 @@ from homelab_platform.graph.host_watch import host_checks, host_watch
 from homelab_platform.graph.jobs import asset_jobs
 from homelab_platform.graph.labfile import LabWatch, load_or_last_good
 from homelab_platform.graph.marts import extras_of, mart_checks
+from homelab_platform.graph.operations import WORKS, operation_jobs, operation_schedules, protection_checks
 from homelab_platform.graph.reading_sensors import reading_sensors
 from homelab_platform.graph.resources import SITE, Session, site_resource
 from homelab_platform.graph.schedules import build_schedules
@@ -48,12 +49,12 @@ def build_definitions(
     here = {key: state for key, state in desired.items() if kind.capabilities.can(key, state.kinds)}
     watch = LabWatch(lab_file) if lab_file is not None else None
     steps = op_names(desired, kind.capabilities)
-    jobs = {**asset_jobs(here, steps), **upkeep_jobs(here)}
+    jobs = {**asset_jobs(here, steps), **upkeep_jobs(here), **operation_jobs(here, steps)}
     described = f"{lab.source} of {lab.name}: {len(lab.hosts)} hosts, {len(lab.workloads)} workloads."
     return dg.Definitions(
         assets=[
             lab_asset(lab.name, described),
-            *build_assets(desired, kind.capabilities, extras_of(lab)),
+            *build_assets(desired, kind.capabilities, extras_of(lab), WORKS),
             *maintenance_assets(here),
         ],
         asset_checks=[
@@ -61,9 +62,10 @@ def build_definitions(
             *reading_checks(here),
             *mart_checks(lab, here),
             *host_checks(here),
+            *protection_checks(here),
         ],
         jobs=list(jobs.values()),
-        schedules=build_schedules(lab.timezone, jobs),
+        schedules=[*build_schedules(lab.timezone, jobs), *operation_schedules(lab.timezone, here, jobs, steps)],
         sensors=[
             *build_sensors(Reconciler(lab, desired, kind, watch, steps), jobs),
             *reading_sensors(jobs, here, lab, steps),

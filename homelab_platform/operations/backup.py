@@ -59,7 +59,7 @@ def backup(site: Protection, request: BackupRequest, say: Say) -> BackupReport:
     then stays, counts for nothing, and blocks pruning.
     """
     work = _Backup(site, site.item(request.item), request, say)
-    record = carry_out(site.journal, work.procedure(), say)
+    record = carry_out(site.journal, work.procedure(), say, patience=site.patience)
     return work.report(record)
 
 
@@ -126,6 +126,8 @@ class _Backup:
         return {"missed": missed}
 
     def _copy(self, run: str) -> Outcome:
+        for folder in (self.site.work, self.stage.parent):  # copies are as secret as what they are copies of
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         made = self.item.copier.capture(self.stage, run, self.say, shrunk=self.request.shrunk)
         return {"files": len(made.files), "bytes": made.bytes, "root": made.root}
 

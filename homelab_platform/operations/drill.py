@@ -43,7 +43,7 @@ def drill(site: Protection, name: str, target: str, say: Say) -> ProofRecord:
     record at the target too.
     """
     work = _Drill(site, site.item(name), site.target(target), say)
-    record = carry_out(site.journal, work.procedure(), say)
+    record = carry_out(site.journal, work.procedure(), say, patience=site.patience)
     return work.proof(record.run)
 
 

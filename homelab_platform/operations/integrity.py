@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.layers.backups import records
 from homelab_platform.layers.backups.targets import FolderTarget
 from homelab_platform.names import Say
@@ -27,6 +28,36 @@ class Integrity:
     damage: tuple[str, ...]
     pruned: bool
     bytes: int
+
+    def to_dict(self) -> dict[str, object]:
+        """The row as JSON-ready data."""
+        return {
+            "item": self.item,
+            "target": self.target,
+            "damage": "; ".join(self.damage),
+            "pruned": self.pruned,
+            "bytes": self.bytes,
+        }
+
+
+def verify_targets(site: Protection, target: str, say: Say, *, read: str = "all") -> list[Integrity]:
+    """Read back the target of this name, or all that are there if it is empty; see verify_integrity.
+
+    Raises HomelabError if the named target, or every target, is out of reach.
+    """
+    if target:
+        return verify_integrity(site, site.target(target), say, read=read)
+    found: list[Integrity] = []
+    away: list[HomelabError] = []
+    for one in site.targets:
+        try:
+            found += verify_integrity(site, one, say, read=read)
+        except Unreachable as error:
+            say(str(error.problems[0]))
+            away.append(error)
+    if len(away) == len(site.targets):
+        raise away[0]
+    return found
 
 
 def verify_integrity(site: Protection, target: FolderTarget, say: Say, *, read: str = "all") -> list[Integrity]:
@@ -57,7 +88,7 @@ def _verify(site: Protection, target: FolderTarget, item: str, read: str, say: S
 
     say(f"reads {item} at {target.name}")
     procedure = Procedure(KIND, item, lambda _run: [Step("read", check), Step("prune", prune)])
-    record = carry_out(site.journal, procedure, lambda _text: None)
+    record = carry_out(site.journal, procedure, lambda _text: None, patience=site.patience)
     damage = record.outcomes["read"]["damage"]
     return Integrity(
         item,

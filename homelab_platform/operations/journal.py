@@ -21,6 +21,7 @@ from pydantic import JsonValue
 
 from homelab_platform.apply import locks
 from homelab_platform.files import write_whole
+from homelab_platform.names import Say, silent
 from homelab_platform.tools import advisory_locks, postgres, who
 from homelab_platform.tools.endpoints import PostgresEndpoint
 
@@ -98,14 +99,20 @@ class Journal:
                 yield connection
             self._ready = True
 
-    def held(self, subject: str, purpose: str) -> AbstractContextManager[None]:
-        """Keep everybody else from a procedure over the same subject while a block runs.
+    def held(self, subject: str, purpose: str, *, wait: float = 0, say: Say = silent) -> AbstractContextManager[None]:
+        """Keep everybody else from a procedure over the same subject while a block runs; `wait` seconds for another.
 
         Raises HomelabError that says who works on it, where, and since when.
         """
         with self._transaction():
             pass
-        return locks.held(self._endpoint, f"operation:{subject}", purpose, wait=0)
+        return locks.held(self._endpoint, _key(subject), purpose, wait=wait, waiting=say)
+
+    def holder(self, subject: str) -> locks.Holder | None:
+        """Who works on a subject right now; None if nobody does."""
+        with self._transaction():
+            pass
+        return locks.holder(self._endpoint, _key(subject))
 
     def begin(self, kind: str, subject: str, steps: Sequence[str]) -> ProcedureRecord:
         """A new procedure. The caller holds the subject's lock."""
@@ -187,6 +194,10 @@ class Journal:
 
 
 _COLUMNS = "run, kind, subject, steps, state, person, machine, process, began, ended, problem"
+
+
+def _key(subject: str) -> str:
+    return f"operation:{subject}"
 
 
 def write_copy(record: ProcedureRecord, folder: Path) -> None:

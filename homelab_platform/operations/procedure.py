@@ -43,13 +43,14 @@ class Procedure:
     copy: Callable[[ProcedureRecord], None] = lambda _record: None
 
 
-def carry_out(journal: Journal, procedure: Procedure, say: Say) -> ProcedureRecord:
-    """Carry out a procedure, or go on with the one that a dead process left; returns its record.
+def carry_out(journal: Journal, procedure: Procedure, say: Say, *, patience: float = 0) -> ProcedureRecord:
+    """Carry out a procedure, or go on with the one that a dead process left; returns its record. Another process that
+    works on the same subject is waited for, `patience` seconds at most.
 
     Raises HomelabError if another process works on the same subject (who, where, since when), or whatever a step
     raises; the procedure is then on record as failed, and undone.
     """
-    with journal.held(procedure.subject, procedure.kind):
+    with journal.held(procedure.subject, procedure.kind, wait=patience, say=say):
         record = _resumed(journal, procedure, say) or journal.begin(
             procedure.kind, procedure.subject, [step.name for step in procedure.steps("")]
         )

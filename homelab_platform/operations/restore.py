@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
@@ -31,17 +32,35 @@ FETCH, VERIFY, PUT_BACK, CLEAR = "fetch the snapshot", "verify it", "put it back
 
 @dataclass(frozen=True)
 class Choice:
-    """One item of a restore: which snapshot, from which target, and the proof of it if a drill has made one."""
+    """One item of a restore: which snapshot, from which target, the proof of it if a drill has made one, and the newest
+    proof of any of its snapshots.
+    """
 
     item: Item
     target: FolderTarget
     snapshot: SnapshotRecord
     proof: ProofRecord | None
+    newest_proof: ProofRecord | None = None
 
     @property
     def forecast(self) -> float | None:
         """Seconds that it will take on a machine like this one, by its last drill."""
-        return self.proof.duration if self.proof else None
+        known = self.proof or self.newest_proof
+        return known.duration if known else None
+
+
+def moment(text: str, zone: str) -> datetime:
+    """A time as people write it, ISO 8601; without an offset it is in the lab's `zone`.
+
+    Raises HomelabError for anything else.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise HomelabError.of(
+            "--at", f"{text!r} is not a time", "Write 2026-11-30T02:30, or 2026-11-30T02:30+01:00."
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone))
 
 
 def plan_restore(
@@ -69,11 +88,12 @@ def _choice(item: Item, targets: Sequence[FolderTarget], at: datetime | None) ->
         except Unreachable as error:
             away.append(error.problems[0].what)
             continue
-        proofs = {p.of: p for p in records.proofs_of(target.folder, item.name) if p.passed}
+        passed = [proof for proof in records.proofs_of(target.folder, item.name) if proof.passed]
+        proofs, newest = {proof.of: proof for proof in passed}, passed[-1] if passed else None
         for record in records.snapshots_of(target.folder, item.name):
             fits = record.verdict == "good" and (at is None or record.made <= at)
             if fits and (best is None or record.made > best.snapshot.made):
-                best = Choice(item, target, record, proofs.get(record.run))
+                best = Choice(item, target, record, proofs.get(record.run), newest)
     if best is not None:
         return best
     when = f" made at {at:%Y-%m-%d %H:%M} or before" if at else ""
@@ -88,7 +108,7 @@ def restore(site: Protection, choice: Choice, say: Say) -> list[str]:
     restores the same item.
     """
     work = _Restore(site, choice, say)
-    record = carry_out(site.journal, work.procedure(), say)
+    record = carry_out(site.journal, work.procedure(), say, patience=site.patience)
     lines = record.outcomes[PUT_BACK]["done"]
     return [str(line) for line in lines] if isinstance(lines, list) else []
 

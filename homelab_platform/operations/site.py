@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.quantities import nearest
@@ -61,6 +61,21 @@ class PuttingBack(Protocol):
     def __call__(self, restored: Path, manifest: Manifest, run: str, say: Say) -> list[str]: ...
 
 
+class ProtectedSite(Protocol):
+    """A site that saves and proves what it holds."""
+
+    def protection(self) -> Protection:
+        """What it saves and proves, with what and where to."""
+        ...
+
+
+def protection_of(world: object) -> Protection:
+    """What an open site saves and proves. Raises HomelabError for a site that saves nothing itself."""
+    if not hasattr(world, "protection"):
+        raise HomelabError.of("backup", "this site saves nothing itself", "Run it on a site of this machine.")
+    return cast("ProtectedSite", world).protection()
+
+
 @dataclass(frozen=True)
 class Item:
     """One thing that holds state: how it is copied, proven and put back. `after` orders the restore of everything:
@@ -100,6 +115,7 @@ class Protection:
     """What a site protects. `out_of_reach` are the lab's targets that this site cannot write to, with the reason.
 
     `work` is a folder for stages and scratch places, beside what is protected; `protects` the folder that it lies in.
+    `patience` is how many seconds a procedure waits for another one over the same item.
     """
 
     lab: str
@@ -112,6 +128,7 @@ class Protection:
     protects: Path
     program: Callable[[], Path]
     out_of_reach: Mapping[str, str] = field(default_factory=dict)
+    patience: float = 0
 
     def item(self, name: str) -> Item:
         """The item of this name, or of the backup of this name. Raises HomelabError that lists the names."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from homelab_platform.names import LAKE_BUCKET, RAW_BUCKET
 from homelab_platform.plan.access import callers, namespaces
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.facts import facts_for, providers
@@ -319,16 +320,16 @@ def backup_states(lab: ResolvedLab) -> Iterator[DesiredState]:
         document["targets"] = {
             t: _present(lab.targets[t].model_dump(mode="json")) for t in backup.targets if t in lab.targets
         }
-        item = CLUSTER if backup.item == "cluster" else backup.item
         key, places = make_key("backup", name), ", ".join(backup.targets)
+        kinds = (backup.method, *_saved_here(backup.item))
         yield DesiredState(
             key,
             "backup",
             document,
-            deps=(item, *_keepers(lab, backup.targets)),
+            deps=(*_saved(lab, backup.item), *_keepers(lab, backup.targets)),
             title=f"Backup of {backup.item}",
-            description=f"{backup.item} by {backup.method} to {places}.",
-            kinds=(backup.method,),
+            description=f"{backup.item} by {backup.method} to {places or 'the folder beside the site'}.",
+            kinds=kinds,
             owners=_owners(lab),
         )
         if backup.drill:
@@ -340,9 +341,27 @@ def backup_states(lab: ResolvedLab) -> Iterator[DesiredState]:
                 follows=(key,),
                 title=f"Drill of {backup.item}",
                 description=f"The newest backup of {backup.item} restored into a scratch place and compared.",
-                kinds=(backup.method,),
+                kinds=kinds,
                 owners=_owners(lab),
             )
+
+
+def _saved(lab: ResolvedLab, item: str) -> tuple[str, ...]:
+    """The assets that an item of a backup consists of."""
+    if item == "cluster":
+        return (CLUSTER,)
+    if item == "lake":
+        buckets = (make_key("bucket", name) for name in (RAW_BUCKET, LAKE_BUCKET))
+        return (*map(table_key, lab.tables), *buckets)
+    return (item,)
+
+
+def _saved_here(item: str) -> tuple[str, ...]:
+    """What a site must hold to save this item itself: the platform's own state, or that of its NiFi."""
+    if item == "platform/nifi":
+        return ("nifi",)
+    layer = item.partition("/")[0]
+    return ("platform",) if layer in ("lake", "platform", "bucket") else ()
 
 
 def _keepers(lab: ResolvedLab, targets: tuple[str, ...]) -> tuple[str, ...]:

@@ -60,7 +60,8 @@ def rank(key: str) -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a site can observe and change: whole `layers`, and of the flow layer the sources in `flow_sources`.
+    """What a site can observe and change: whole `layers`, of the flow layer the sources in `flow_sources`, and backups
+    and drills of what has one of `backup_kinds`.
 
     Whatever a site cannot reach is external to it: shown, never counted as applied or as a pending change.
     """
@@ -68,13 +69,15 @@ class Capabilities:
     name: str
     layers: frozenset[str]
     flow_sources: frozenset[str] = frozenset()
+    backup_kinds: frozenset[str] = frozenset()
 
     def can(self, key: str, kinds: tuple[str, ...] = ()) -> bool:
         """Whether the site reaches the asset `key`, whose kinds are `kinds` (a flow's first kind is its source)."""
         layer = layer_of(key)
         if layer in self.layers:
             return True
-        return layer == "flow" and any(kind in self.flow_sources for kind in kinds)
+        some = {"flow": self.flow_sources, "backup": self.backup_kinds, "drill": self.backup_kinds}
+        return any(kind in some.get(layer, ()) for kind in kinds)
 
     def lacks(self, key: str) -> str:
         """What the site would need in order to reach the asset `key`."""

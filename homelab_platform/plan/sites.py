@@ -28,19 +28,24 @@ class SiteKind(StrEnum):
 CAPABILITIES: Mapping[SiteKind, Capabilities] = {
     # This machine alone: object store, tables and marts, and the flows that start on it.
     SiteKind.SMALL: Capabilities(
-        "small", frozenset({"bucket", "table", "mart"}), flow_sources=frozenset({"machine", "files"})
+        "small",
+        frozenset({"bucket", "table", "mart"}),
+        flow_sources=frozenset({"machine", "files"}),
+        backup_kinds=frozenset({"platform"}),
     ),
     # This machine with the engines of a lab: every flow ends here, through NiFi or the broker.
     SiteKind.FULL: Capabilities(
         "full",
         frozenset({"bucket", "table", "mart"}),
         flow_sources=frozenset({"machine", "files", "http", "mqtt", "prometheus", "rest"}),
+        backup_kinds=frozenset({"platform", "nifi"}),
     ),
     # This machine steers the lab: hosts over SSH, their cluster, what runs on it; readings come by the lab's broker.
     SiteKind.LAB: Capabilities(
         "lab",
         frozenset({"host", "cluster", "workload", "bucket", "table", "mart"}),
         flow_sources=frozenset({"machine", "files", "mqtt"}),
+        backup_kinds=frozenset({"platform"}),
     ),
     # The lab's own cluster, with the platform in its pods: what the servers there hold.
     SiteKind.CLUSTER: Capabilities("cluster", frozenset({"bucket", "table", "mart"})),

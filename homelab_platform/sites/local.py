@@ -22,6 +22,7 @@ from homelab_platform.tools.objects.access import KeyFile
 if TYPE_CHECKING:
     from homelab_platform.apply.adapter import Adapter
     from homelab_platform.lab.resolved import ResolvedLab
+    from homelab_platform.operations.site import Protection
     from homelab_platform.servers.site.site import Site
     from homelab_platform.tools.endpoints import Lakehouse
 
@@ -55,7 +56,10 @@ def world_of(lab: ResolvedLab, site: Site) -> SiteWorld:
         hosts = steered.hosts
     else:
         adapters["flow"] = lambda: _flows(lab, site)
-    parts = Parts(site.kind, buckets, adapters, lambda: _reload_beside(site), site.engines, hosts)
+    adapters |= {"backup": lambda: _saved(lab, site, "backup"), "drill": lambda: _saved(lab, site, "drill")}
+    parts = Parts(
+        site.kind, buckets, adapters, lambda: _reload_beside(site), site.engines, hosts, lambda: _protection(lab, site)
+    )
     return SiteWorld(lab, site.lakehouse, parts)
 
 
@@ -72,6 +76,18 @@ def _flows(lab: ResolvedLab, site: Site) -> Adapter:
     from homelab_platform.layers.flows.adapter import FlowLayer
 
     return FlowLayer(lab, site.lakehouse, site, site.root)
+
+
+def _saved(lab: ResolvedLab, site: Site, layer: str) -> Adapter:
+    from homelab_platform.sites.protection import backup_adapter, drill_adapter
+
+    return backup_adapter(lab, site) if layer == "backup" else drill_adapter(lab, site)
+
+
+def _protection(lab: ResolvedLab, site: Site) -> Protection:
+    from homelab_platform.sites.protection import protection_of
+
+    return protection_of(lab, site)
 
 
 def _reload_beside(site: Site) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
     from homelab_platform.layers.buckets.adapter import BucketAdapter
     from homelab_platform.layers.hosts.adapter import HostAdapter
+    from homelab_platform.operations.site import Protection
     from homelab_platform.plan.desired import DesiredState
     from homelab_platform.readings.quality.verdicts import CheckResult
 
@@ -35,7 +36,8 @@ class Parts:
     """What a kind of site is made of.
 
     `adapters` opens the adapter of each layer when it is first needed: opening one may import clients or connect.
-    `hosts` opens the one that can ask hosts whether they are there. `reload` has the UI load the lab anew, at once.
+    `hosts` opens the one that can ask hosts whether they are there, `protection` what the site saves and proves.
+    `reload` has the UI load the lab anew, at once.
     """
 
     kind: SiteKind
@@ -44,6 +46,7 @@ class Parts:
     reload: Callable[[], None]
     engines: Engines = field(default_factory=Engines)
     hosts: Callable[[], HostAdapter] | None = None
+    protection: Callable[[], Protection] | None = None
 
 
 class SiteWorld:
@@ -82,6 +85,13 @@ class SiteWorld:
                 raise HomelabError.of(layer, fault, f"It takes {self.capabilities.lacks(layer)}.")
             self._opened[layer] = opening()
         return self._opened[layer]
+
+    def protection(self) -> Protection:
+        """What the site saves and proves. Raises HomelabError for a site that saves nothing itself."""
+        if self._parts.protection is None:
+            fault = f"a site of kind {self._parts.kind} saves nothing itself"
+            raise HomelabError.of("backup", fault, f"It takes {self.capabilities.lacks('backup')}.")
+        return self._parts.protection()
 
     def reload_code(self) -> None:
         """Have the servers of the UI and of the sensors load the lab anew; returns at once."""

@@ -6,6 +6,8 @@ Belongs here: what the tests of backup, drill and restore share.
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -53,6 +55,8 @@ def protection(folder: Path, postgres: PostgresEndpoint, items: Mapping[str, Ite
     real, journals.DATABASE = journals.DATABASE, name
     protects = folder / "site"
     protects.mkdir(exist_ok=True)
+    # Not below pytest's own folder: another session of pytest shuts that one to PostgreSQL's user.
+    work = Path(tempfile.mkdtemp(prefix="homelab-tests-operations-"))
     target = FolderTarget("site", folder / "target", "attic", "a long recovery key", own=True)
     target.establish(protects)
     try:
@@ -63,10 +67,11 @@ def protection(folder: Path, postgres: PostgresEndpoint, items: Mapping[str, Ite
             plans={item: plan(item, items[item].copier.method) for item in items},
             targets=(target,),
             journal=Journal(postgres),
-            work=folder / "work",
+            work=work,
             protects=protects,
             program=restic_binary,
         )
     finally:
         journals.DATABASE = real
         drop_database(postgres, name)
+        shutil.rmtree(work)

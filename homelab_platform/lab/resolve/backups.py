@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from homelab_platform.lab import calendar as cal
 from homelab_platform.lab.host_services.table import HOST_SERVICES
@@ -18,12 +18,19 @@ from homelab_platform.lab.resolved import (
     ResolvedBucket,
     ResolvedCluster,
     ResolvedHost,
+    ResolvedLab,
+    ResolvedStream,
     ResolvedTable,
     ResolvedTarget,
     ResolvedWorkload,
 )
+from homelab_platform.names import LAKE_BUCKET, RAW_BUCKET
 
 DRILL_AFTER = 120  # minutes between a backup and its drill
+LAKE = "lake"
+NIFI = "platform/nifi"
+PLATFORM = {"platform/dagster": "postgres", "platform/secrets": "files"}
+"""What the platform itself holds wherever it runs: the history of its runs, its keys and passwords."""
 
 
 def resolve_targets(draft: Draft) -> dict[str, ResolvedTarget]:
@@ -43,12 +50,19 @@ def _target(name: str, target: Target, password: str | None) -> ResolvedTarget:
     )
 
 
+class ResolvedData(NamedTuple):
+    """Where the readings of a lab go."""
+
+    streams: Mapping[str, ResolvedStream]
+    buckets: Mapping[str, ResolvedBucket]
+    tables: Mapping[str, ResolvedTable]
+
+
 def backup_items(
     cluster: ResolvedCluster | None,
     hosts: Mapping[str, ResolvedHost],
     workloads: Mapping[str, ResolvedWorkload],
-    buckets: Mapping[str, ResolvedBucket],
-    tables: Mapping[str, ResolvedTable],
+    data: ResolvedData,
 ) -> dict[str, str]:
     """Everything that holds state and can be saved, with its method: `workload/postgresql` → `postgres`."""
     items: dict[str, str] = {}
@@ -62,11 +76,29 @@ def backup_items(
     for name, workload in workloads.items():
         if workload.backup is not None:
             items[f"workload/{name}"] = str(workload.backup["method"])
-    for name in buckets:
-        items[f"bucket/{name}"] = "s3"
-    for name in tables:
-        items[f"table/{name.removeprefix('default.')}"] = "iceberg"
-    return items
+    if data.tables:
+        items[LAKE] = "lake"
+    for name in data.buckets:
+        if not data.tables or name not in (RAW_BUCKET, LAKE_BUCKET):
+            items[f"bucket/{name}"] = "s3"
+    items |= PLATFORM
+    if any(stream.source_settings.get("via") == "nifi" for stream in data.streams.values()):
+        items[NIFI] = "files"
+    return dict(sorted(items.items()))
+
+
+def uncovered(lab: ResolvedLab) -> list[str]:
+    """What holds state and is saved by no backup of the lab, not even on the platform's own site."""
+    data = ResolvedData(lab.streams, lab.buckets, lab.tables)
+    saved = {backup.item for backup in lab.backups.values()}
+    return [item for item in backup_items(lab.cluster, lab.hosts, lab.workloads, data) if item not in saved]
+
+
+def lake_parts(item: str) -> bool:
+    """Whether an item that a plan names is a part of the lake: tables, ledger and raw objects have one point in time
+    together, so no part of them is saved alone.
+    """
+    return item.startswith("table/") or item in (f"bucket/{RAW_BUCKET}", f"bucket/{LAKE_BUCKET}")
 
 
 def resolve_backups(
@@ -82,16 +114,29 @@ def resolve_backups(
             if not _covered(plan_name, plan, item, workloads):
                 continue
             name = names[item] if len(plans) == 1 else f"{names[item]}-{plan_name}"
-            found[name] = ResolvedBackup(
-                name=name,
-                item=item,
-                method=method,
-                targets=targets,
-                schedule=plan.cron or cal.rhythm_cron(plan.every, plan.at, plan.day),
-                keep={word: count for word, count in plan.keep.model_dump().items() if count},
-                drill=drill_cron(name, plan),
-            )
+            found[name] = _backup(name, item, method, plan, targets)
+    covered = {backup.item for backup in found.values()} | {item for plan in plans.values() for item in plan.but}
+    for item in _own_items(items):
+        if item not in covered:
+            found[names[item]] = _backup(names[item], item, items[item], BackupPlan.model_construct(), ())
     return dict(sorted(found.items()))
+
+
+def _own_items(items: Mapping[str, str]) -> list[str]:
+    """What the platform saves on its own site, whatever plans there are: that needs no target of the lab's."""
+    return [item for item in items if item in (LAKE, NIFI, *PLATFORM) or item.startswith("bucket/")]
+
+
+def _backup(name: str, item: str, method: str, plan: BackupPlan, targets: tuple[str, ...]) -> ResolvedBackup:
+    return ResolvedBackup(
+        name=name,
+        item=item,
+        method=method,
+        targets=targets,
+        schedule=plan.cron or cal.rhythm_cron(plan.every, plan.at, plan.day),
+        keep={word: count for word, count in plan.keep.model_dump().items() if count},
+        drill=drill_cron(name, plan),
+    )
 
 
 def _names(items: Mapping[str, str]) -> dict[str, str]:
@@ -105,7 +150,8 @@ def _covered(plan_name: str, plan: BackupPlan, item: str, workloads: Mapping[str
     if item in plan.but:
         return False
     if plan.what is not None:
-        return item in plan.what or item.removeprefix("workload/") in plan.what
+        parts = item == LAKE and any(map(lake_parts, plan.what))
+        return parts or item in plan.what or item.removeprefix("workload/") in plan.what
     workload = workloads.get(item.removeprefix("workload/"))
     chosen = (workload.backup or {}).get("plans") if workload and item.startswith("workload/") else None
     return chosen is None or plan_name in chosen

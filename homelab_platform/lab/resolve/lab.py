@@ -14,7 +14,13 @@ from homelab_platform.lab.catalogue import Catalogue
 from homelab_platform.lab.load import LoadedLab
 from homelab_platform.lab.model.cluster import Cluster
 from homelab_platform.lab.quantities import SECRET_REFERENCE
-from homelab_platform.lab.resolve.backups import backup_items, patching_facts, resolve_backups, resolve_targets
+from homelab_platform.lab.resolve.backups import (
+    ResolvedData,
+    backup_items,
+    patching_facts,
+    resolve_backups,
+    resolve_targets,
+)
 from homelab_platform.lab.resolve.chosen import Draft, make_draft, plain
 from homelab_platform.lab.resolve.data import resolve_buckets, resolve_marts, resolve_streams, resolve_tables
 from homelab_platform.lab.resolve.host_facts import with_host_facts
@@ -43,7 +49,7 @@ def resolve(loaded: LoadedLab, catalog: Catalogue) -> ResolvedLab:
     streams = resolve_streams(draft, hosts, workloads)
     buckets = resolve_buckets(draft, streams, workloads)
     tables = resolve_tables(streams)
-    items = backup_items(cluster, hosts, workloads, buckets, tables)
+    items = backup_items(cluster, hosts, workloads, ResolvedData(streams, buckets, tables))
     resolved = ResolvedLab(
         version=lab.version,
         name=lab.lab,

@@ -206,11 +206,12 @@ def _item_problem(ctx: RuleContext, item: str) -> tuple[str, str] | None:
         "host": set(ctx.lab.hosts),
         "bucket": set(resolved.buckets) if resolved else {name},
         "table": {t.removeprefix("default.") for t in resolved.tables} if resolved else {name},
+        "platform": {"dagster", "secrets", "nifi"},
         "disk": {name},
         "zfs": {name},
     }
     if not slash:
-        known = {"cluster", *among["workload"]}
+        known = {"cluster", "lake", *among["workload"]}
         return None if item in known else (f"the lab has no {item} to save", q.did_you_mean(item, known))
     if layer not in among:
         return f"{item} is no item", f"Items are cluster, {', '.join(f'{k}/…' for k in sorted(among)[:4])}."

@@ -181,7 +181,7 @@ def _operation_origin(loaded: LoadedLab, section: str, name: str, path: Path) ->
         return _written(loaded, ("backups", "to", name, *path[-1:]), 3) or "default: none"
     if section == "backups":
         plans = loaded.lab.backups.plans
-        plan = next((p for p in plans if name.endswith(f"-{p}")), next(iter(plans)))
+        plan = next((p for p in plans if name.endswith(f"-{p}")), next(iter(plans), ""))
         keys = {"schedule": "at", "keep": "keep", "drill": "drill", "targets": "to"}
         key = keys.get(str(path[0]))
         where = _written(loaded, ("backups", plan, key, *path[1:]), 3) if key else None

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from homelab_platform.errors import HomelabError
 from homelab_platform.layers.backups import pin as pins
 from homelab_platform.layers.backups.manifest import (
     FileEntry,
@@ -28,7 +27,7 @@ from homelab_platform.layers.backups.manifest import (
     previous_files,
     write_manifest,
 )
-from homelab_platform.layers.backups.mirror import Mirror, upload
+from homelab_platform.layers.backups.mirror import Mirror, refuse_shrunk, upload
 from homelab_platform.layers.backups.rows import engine_version, lake_rows, reading_files, table_rows, total
 from homelab_platform.layers.backups.swap import drop_replaced
 from homelab_platform.names import Say
@@ -48,8 +47,6 @@ DUMP = "lake.dump"
 VOLATILE = ("ingest_claim", "ingest_worker", "lake_garbage")
 """Tables of the lake's database that say what is going on right now: emptied in a restored lake."""
 MUST_HAVE = (DUMP, "manifest.json")
-LEAST_SHARE = 0.8
-"""Of the raw objects of the copy before, at least this share must still be there, or the backup stops and asks."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +99,7 @@ class LakeItem:
         """Every raw object, listed after the moment was taken: all that the ledger knew then are among them."""
         bucket = self.lakehouse.raw_bucket
         found = list(store.list(bucket))
-        known = sum(e.name.startswith(f"s3://{bucket}/") for e in before.files) if before else 0
-        if len(found) < known * LEAST_SHARE and not shrunk:
-            raise HomelabError.of(
-                f"bucket {bucket}",
-                f"holds {len(found)} objects, the backup before {known}",
-                "If they were deleted on purpose: homelab backup lake --shrunk. Nothing was saved.",
-            )
+        refuse_shrunk(bucket, len(found), before, shrunk=shrunk)
         return found
 
     def _copy_table(self, mirror: Mirror, state: TableState, before: Manifest | None, io: StoreFileIO) -> LakeTable:

@@ -12,10 +12,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from homelab_platform.layers.backups.manifest import CHUNK, FileEntry
+from homelab_platform.errors import HomelabError
+from homelab_platform.layers.backups.manifest import CHUNK, FileEntry, Manifest
 from homelab_platform.tools.objects.client import ObjectInfo, ObjectStore
 
 FOLDER = "objects"
+LEAST_SHARE = 0.8
+"""Of a bucket's objects in the copy before, at least this share must still be there."""
 LONGEST = 200  # bytes of a part of a file name; file systems allow 255
 _SAFE = " !#$&'()+,-=@^_~"
 
@@ -88,6 +91,11 @@ class Mirror:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path, stored
 
+    def keep_only(self, names: Iterable[str]) -> None:
+        """Leave out of the copy what is not among these objects."""
+        wanted = set(names)
+        self.entries = {name: entry for name, entry in self.entries.items() if name in wanted}
+
     def drop_others(self) -> int:
         """Delete files that are no part of this copy; returns how many."""
         wanted = {self.folder / entry.path for entry in self.entries.values()}
@@ -100,6 +108,19 @@ class Mirror:
                 path.unlink()
                 gone += 1
         return gone
+
+
+def refuse_shrunk(bucket: str, found: int, before: Manifest | None, *, shrunk: bool) -> None:
+    """Raise HomelabError if a bucket lost more than a fifth of its objects since the copy `before`, unless a person
+    knows (`shrunk`).
+    """
+    known = sum(entry.name.startswith(f"s3://{bucket}/") for entry in before.files) if before else 0
+    if found < known * LEAST_SHARE and not shrunk:
+        raise HomelabError.of(
+            f"bucket {bucket}",
+            f"holds {found} objects, the backup before {known}",
+            "Nothing was saved. If they were deleted on purpose: homelab backup run ITEM --shrunk.",
+        )
 
 
 def upload(store: ObjectStore, folder: Path, entries: Iterable[FileEntry]) -> int:

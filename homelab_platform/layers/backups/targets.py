@@ -13,6 +13,7 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -131,6 +132,7 @@ class FolderTarget:
         return found.f_bavail * found.f_frsize
 
 
+@cache
 def key_id(key: str, target: str) -> str:
     """A name for a key at one target: 8 hexadecimal digits that cost as much to guess from as the repository itself."""
     made = hashlib.scrypt(key.encode(), salt=f"homelab {target}".encode(), n=1 << 15, r=8, p=1, maxmem=1 << 26, dklen=4)

@@ -6,18 +6,21 @@ Belongs here: starting scratch servers, loading a copy, the findings. Not here: 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from contextlib import closing
 from pathlib import Path
 
 from homelab_platform.layers.backups import database, lake, pin
 from homelab_platform.layers.backups.manifest import Manifest, compare_rows
+from homelab_platform.layers.backups.mirror import upload
 from homelab_platform.names import Say
 from homelab_platform.readings.quality import reconciliation, reconciliation_files
 from homelab_platform.servers.scratch.servers import make_lakehouse, scratch_servers
 from homelab_platform.tools import postgres
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.iceberg import tables as iceberg
+from homelab_platform.tools.objects.client import ObjectStore
 
 
 def rehearse_lake(
@@ -63,6 +66,20 @@ def rehearse_database(restored: Path, manifest: Manifest, scratch: Path, say: Sa
         findings = compare_rows(manifest.tables, database.found_rows(place))
     if not findings:
         say(f"{sum(rows.count for rows in manifest.tables.values())} rows equal, in {len(manifest.tables)} tables")
+    return findings
+
+
+def rehearse_bucket(restored: Path, manifest: Manifest, scratch: Path, say: Say, *, bucket: str) -> list[str]:
+    """A copy of a bucket on an S3 server of its own: every key with its size, and the hash of what is read back."""
+    with scratch_servers(scratch) as servers, ObjectStore(servers.objects) as store:
+        store.ensure_bucket(bucket)
+        upload(store, restored, manifest.files)
+        findings: list[str] = []
+        for entry in manifest.files:
+            found = hashlib.sha256(store.get(bucket, entry.name.removeprefix(f"s3://{bucket}/"))).hexdigest()
+            if found != entry.sha256:
+                findings.append(f"{entry.name}: reads back otherwise than it was saved")
+    say(f"{len(manifest.files)} objects read back")
     return findings
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from homelab_platform.lab.calendar import cron
+from homelab_platform.lab.resolve.backups import uncovered
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform_tests.lab.helpers import resolved
 
@@ -104,15 +106,17 @@ def test_marts_read_the_tables_or_each_other(lab: ResolvedLab) -> None:
 
 def test_a_lab_without_streams_has_no_data(tmp_path: Path) -> None:
     empty = resolved(tmp_path, "lab: x\n")
-    assert not (empty.buckets or empty.tables or empty.marts or empty.backups)
+    assert not (empty.buckets or empty.tables or empty.marts)
+    assert {backup.item for backup in empty.backups.values()} == {"platform/dagster", "platform/secrets"}
 
 
 def test_everything_that_holds_state_is_saved_by_its_own_method(lab: ResolvedLab) -> None:
     methods = {backup.item: backup.method for backup in lab.backups.values()}
     assert methods["workload/postgresql"] == "postgres"
     assert methods["cluster"] == "k3s-sqlite"
-    assert methods["table/sensor_data"] == "iceberg"
-    assert methods["bucket/readings-raw"] == "s3"
+    assert methods["lake"] == "lake"
+    assert methods["platform/secrets"] == "files"
+    assert not {"table/sensor_data", "bucket/readings-raw", "bucket/lake"} & methods.keys()
     assert methods["host/n2"] == "files"
     assert "workload/kavita" not in methods
     assert "bucket/photos" not in methods
@@ -137,6 +141,23 @@ def test_several_plans_make_several_backups(tmp_path: Path) -> None:
     assert found["postgresql-weekly"].targets == ("nas",)
     assert found["postgresql-nightly"].schedule == "30 2 * * *"
     assert "cluster-weekly" not in found
+
+
+def test_what_the_platform_holds_is_saved_without_a_plan_unless_one_leaves_it_out(tmp_path: Path) -> None:
+    plan = "  weekly: {every: weekly, to: nas, what: [table/sensor_data], but: platform/dagster}"
+    text = re.sub(r"  nightly: .*", plan, LAB)
+    found = {backup.item: backup for backup in resolved(tmp_path, text).backups.values()}
+    assert found["lake"].targets == ("nas",)
+    assert (found["platform/secrets"].targets, found["platform/secrets"].keep) == ((), {"daily": 7})
+    assert "platform/dagster" not in found
+
+
+def test_what_has_state_and_no_backup_is_known(tmp_path: Path) -> None:
+    assert uncovered(resolved(tmp_path, LAB)) == ["bucket/photos"]
+    bare = re.sub(r"  nightly: .*", "  nightly: {what: [host/n2]}", LAB)
+    found = uncovered(resolved(tmp_path, bare))
+    assert {"cluster", "workload/postgresql"} <= set(found)
+    assert not {"host/n2", "lake", "platform/secrets"} & set(found)
 
 
 def test_targets_carry_references_only(lab: ResolvedLab) -> None:
