@@ -25,6 +25,9 @@ up: setup ## Set up, start the site of LAB (examples/pi-cluster; PROFILE=full fo
 down: setup ## Stop the embedded site of LAB; its data stays
 	@$(HOMELAB) down $(LAB)
 
+dev: setup ## dagster dev for LAB on http://127.0.0.1:3333, without telemetry; refused beside a running site
+	@scripts/dev $(VENV) $(LAB)
+
 lint: setup ## Style, types and the order of the folders
 	@$(STYLE) && $(TYPES)
 
@@ -66,4 +69,4 @@ bench: setup ## Every benchmark (BENCHES="ingest up" for some); each ends with o
 lock: setup ## Resolve the dependencies anew into requirements.lock
 	@scripts/lock --upgrade
 
-.PHONY: help setup up down servers lint test test-fast test-lab demo-lab test-lab-down bench lock
+.PHONY: help setup up down dev servers lint test test-fast test-lab demo-lab test-lab-down bench lock

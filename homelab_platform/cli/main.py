@@ -15,8 +15,10 @@ import typer
 from homelab_platform import __version__
 from homelab_platform.cli import (
     cluster_commands,
+    doctor_command,
     grammar,
     lab_commands,
+    logs_command,
     mart_commands,
     objects_commands,
     plan_commands,
@@ -60,10 +62,13 @@ for _family in (
     lab_commands,
     plan_commands,
     site_commands,
+    doctor_command,
+    logs_command,
     readings_commands,
     objects_commands,
     mart_commands,
     cluster_commands,
+    doctor_command,
     secrets_commands,
 ):
     _family.register(app)
