@@ -28,6 +28,9 @@ backup: setup ## Save what the site of LAB holds, now (BACKUP_NAME=pre-patch nam
 down: setup ## Stop the embedded site of LAB; its data stays
 	@$(HOMELAB) down $(LAB)
 
+dev: setup ## dagster dev for LAB on http://127.0.0.1:3333, without telemetry; refused beside a running site
+	@scripts/dev $(VENV) $(LAB)
+
 lint: setup ## Style, types and the order of the folders
 	@$(STYLE) && $(TYPES)
 
@@ -69,4 +72,4 @@ bench: setup ## Every benchmark (BENCHES="ingest up" for some); each ends with o
 lock: setup ## Resolve the dependencies anew into requirements.lock
 	@scripts/lock --upgrade
 
-.PHONY: help setup up backup down servers lint test test-fast test-lab demo-lab test-lab-down bench lock
+.PHONY: help setup up down dev backup servers lint test test-fast test-lab demo-lab test-lab-down bench lock

@@ -6,12 +6,11 @@ not observed after it was applied. Not here: any layer's own probes and changes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import date
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.names import Say
@@ -23,7 +22,7 @@ from homelab_platform.plan.plan import Step, judge
 from homelab_platform.plan.state import AppliedState
 
 if TYPE_CHECKING:
-    from homelab_platform.readings.quality.verdicts import CheckResult
+    from homelab_platform.plan.health import Health
 
 
 UPKEEP = ("compact", "expire", "clean", "analyze")
@@ -183,6 +182,10 @@ class World(Protocol):
         """Ask hosts, side by side and within seconds, whether they are there; by key."""
         ...
 
+    def health(self, desired: Mapping[str, DesiredState], up_for: timedelta) -> Health:
+        """What needs a person, on a site that runs for `up_for`."""
+        ...
+
     def applying(self) -> str:
         """Who applies the lab by hand right now, and since when; empty if nobody does."""
         ...
@@ -190,80 +193,6 @@ class World(Protocol):
     def upkeep(self, task: str, desired: Mapping[str, DesiredState], say: Say) -> Iterable[Exhibit]:
         """Do one of UPKEEP over the site's assets, and yield what there is to see."""
         ...
-
-
-class Inbox(Protocol):
-    """The raw objects of a site that no ingest has taken yet; open it with `with` for a few looks."""
-
-    def __enter__(self) -> Inbox: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def recent(self, start: Callable[[str], str]) -> list[str]:
-        """Pending objects of each folder after the key that `start` gives for it."""
-        ...
-
-    def everything(self) -> tuple[list[str], float]:
-        """Pending objects of the whole bucket, and the seconds that it took to list it."""
-        ...
-
-    def bytes_of(self, keys: Iterable[str]) -> int:
-        """How large these objects are together, as stored; they were found by one of the looks before."""
-        ...
-
-
-class ReadingsWorld(World, Protocol):
-    """A site that holds readings."""
-
-    def inbox(self) -> Inbox:
-        """The raw objects that no ingest has taken yet."""
-
-    def take_in(self, keys: Iterable[str]) -> None:
-        """Ingest these objects here and now. Raises HomelabError if that fails."""
-        ...
-
-    def arrivals(self, since: int) -> tuple[int, list[Exhibit]]:
-        """The number of the newest commit of an ingest, and what came in after the commit `since`; whoever ingested it.
-        Nothing to see if nothing came in.
-        """
-        ...
-
-    def changed_dates(self, since: int) -> tuple[tuple[date, ...], int]:
-        """The days whose readings changed after the commit number `since`, and the newest commit's number."""
-        ...
-
-    def first_day(self) -> date | None:
-        """The first day that ever had readings; None before there are any."""
-        ...
-
-    def quality(self) -> list[CheckResult]:
-        """The verdicts on the readings; see readings/quality/verdicts.py."""
-        ...
-
-    def integrity(self, everything: bool) -> Iterator[CheckResult]:
-        """The verdicts of INTEGRITY on real state, of what changed since the last look or of everything."""
-        ...
-
-    def foundations(self) -> Iterator[CheckResult]:
-        """The verdicts of FOUNDATIONS: what every reading rests on."""
-        ...
-
-    def flow_health(self, stream: str) -> CheckResult:
-        """The verdict on a stream's way through NiFi."""
-        ...
-
-    def pictures(self) -> Iterable[Exhibit]:
-        """The last day of each sensor, as a picture."""
-        ...
-
-
-def with_readings(world: World) -> ReadingsWorld:
-    """The same site, if it holds readings. Raises HomelabError if it does not."""
-    if not hasattr(world, "inbox"):
-        raise HomelabError.of(world.capabilities.name, "this site holds no readings")
-    return cast("ReadingsWorld", world)
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ def down(lab: common.LabArgument = None, as_json: common.JsonOption = False) -> 
 
 
 def status(lab: common.LabArgument = None, as_json: common.JsonOption = False) -> None:
-    """How the lab is: servers, what is in sync, streams, and what needs your attention."""
+    """How the lab is and what needs you. Exits 0 if nothing does, 1 if something is broken, 2 if something waits."""
     from homelab_platform.cli.status_screen import gather
 
     path = common.find_lab(lab)

@@ -1,16 +1,19 @@
-"""`homelab status`: the whole lab in a few lines, and what needs attention.
+"""`homelab status`: the whole lab in a few lines, and what needs a person.
 
 Belongs here: gathering what the screen shows and its words. Not here: how anything is measured.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from homelab_platform.cli import output
 from homelab_platform.errors import HomelabError
+from homelab_platform.plan.health import Finding, Health
 
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from homelab_platform.plan.plan import Plan
     from homelab_platform.servers.site.site import Site, SiteStatus
 
+T = TypeVar("T")
 STREAMS = (
     "SELECT split_part(source, '/', 1) AS stream, count(*) FILTER (date = (now() AT TIME ZONE 'UTC')::date) AS today, "
     "max(ts) AS newest FROM hive.default.sensor_data "
@@ -49,21 +53,19 @@ class StreamStatus:
 
 @dataclass(frozen=True)
 class StatusReport:
-    """Everything that the screen shows. `exit_code`: 0 as it should be, 1 something is broken, 2 changes pending."""
+    """Everything that the screen shows; see Health.exit_code for what the command ends with."""
 
     lab: ResolvedLab
     site: SiteStatus
     plan: Plan | None = None
     streams: tuple[StreamStatus, ...] = ()
-    attention: tuple[str, ...] = field(default=())
+    health: Health = field(default_factory=Health)
     backups: tuple[Row, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """The exit code of `homelab status`."""
-        if self.attention or not self.site.running:
-            return 1
-        return 2 if self.plan and self.plan.pending else 0
+        """0 nothing needs a person, 1 something is broken or the site is down, 2 something waits."""
+        return self.health.exit_code if self.site.running else 1
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
@@ -75,7 +77,8 @@ class StatusReport:
                 {"name": s.name, "today": s.today, "newest": s.newest, "rejected": s.rejected} for s in self.streams
             ],
             "backups": [row.to_dict() for row in self.backups],
-            "attention": self.attention,
+            "health": self.health.to_dict(),
+            "exit_code": self.exit_code,
         }
 
     def lines(self) -> list[str]:
@@ -83,14 +86,19 @@ class StatusReport:
         now = datetime.now(UTC)
         rows = [("site", self._site_line())]
         if self.site.supervised:
-            rows.extend(("servers" if i == 0 else "", line) for i, line in enumerate(self._server_lines()))
+            rows += _labelled("servers", self._server_lines())
         if self.plan:
-            rows.append(("in sync", self._sync_line(self.plan)))
-            rows.append(("elsewhere", self._elsewhere_line(self.plan)))
-        rows.extend(("streams" if i == 0 else "", stream.line(now)) for i, stream in enumerate(self.streams))
+            rows += [("in sync", self._sync_line(self.plan)), ("elsewhere", self._elsewhere_line(self.plan))]
+        if self.site.running:
+            rows += [("runs", self._runs_line()), ("checks", self._checks_line())]
+        rows += _labelled("hosts", self._host_lines())
+        rows += _labelled("streams", [stream.line(now) for stream in self.streams])
         rows.append(("backups", self._backup_line()))
-        rows.extend(("attention" if i == 0 else "", text) for i, text in enumerate(self.attention))
-        return [f"  {label:<10} {text}" for label, text in rows]
+        for label, level in (("broken", "error"), ("waits", "waits"), ("note", "note")):
+            rows += _labelled(label, _finding_lines(f for f in self.health.findings if f.level == level))
+        if self.site.running and not self.health.of("error", "waits"):
+            rows.append(("", "Nothing needs a person."))
+        return [f"  {label:<10} {text}".rstrip() for label, text in rows]
 
     def _site_line(self) -> str:
         servers = self.site.servers
@@ -118,10 +126,28 @@ class StatusReport:
 
     @staticmethod
     def _elsewhere_line(plan: Plan) -> str:
-        count = len(plan.external or {})
-        return (
-            f"{output.count(count, 'asset')} that only a site with hosts and a cluster reaches; not applied from here"
-        )
+        external = Counter(plan.external.values() if plan.external else ())
+        if not external:
+            return "everything in the lab is within reach of this site"
+        lacking = "; ".join(f"{number} need {what}" for what, number in external.most_common())
+        return f"{output.count(external.total(), 'asset')} out of reach of this site, not applied from here: {lacking}"
+
+    def _runs_line(self) -> str:
+        return f"{self.health.running} under way, {self.health.queued} in the queue"
+
+    def _checks_line(self) -> str:
+        one = self.health
+        unjudged = f", {one.unjudged} without a verdict yet" if one.unjudged else ""
+        return f"{one.passed} passed, {one.warned} warn, {one.failed} failed{unjudged}"
+
+    def _host_lines(self) -> list[str]:
+        """The hosts within reach, in one line."""
+        hosts = [step for step in (self.plan.steps if self.plan else ()) if step.key.startswith("host/")]
+        if not hosts:
+            return []
+        silent = {step.key for step in self.plan.skipped} if self.plan else set()
+        answering = sum(step.key not in silent for step in hosts)
+        return [f"{answering} of {len(hosts)} answer"]
 
     def _backup_line(self) -> str:
         elsewhere = len(self.lab.backups) - len({row.item for row in self.backups})
@@ -133,33 +159,63 @@ class StatusReport:
         return f"{len(self.backups) - len(wrong)} of {len(self.backups)} saved and proven{said}{away}"
 
 
+def _labelled(label: str, lines: list[str]) -> list[tuple[str, str]]:
+    return [(label if number == 0 else "", line) for number, line in enumerate(lines)]
+
+
+def _finding_lines(findings: Iterable[Finding]) -> list[str]:
+    lines: list[str] = []
+    for one in findings:
+        lines.append(f"{one.where}  {one.what}")
+        if one.remedy:
+            lines.append(f"  {one.remedy}")
+    return lines
+
+
 def gather(resolved: ResolvedLab) -> StatusReport:
-    """Look at the site, the plan and the streams; what cannot be read becomes a line of attention, not an error."""
+    """Look at the site, the plan, the graph and the streams. What cannot be read becomes a finding, not an error, and
+    hides nothing else.
+    """
     from homelab_platform.paths import site_path
     from homelab_platform.servers.site.site import running, status
 
     state = status(site_path(resolved.name))
-    attention = [
-        f"{server.name} is {server.state}: {server.detail or 'see its log in ' + str(state.root / 'logs')}"
+    servers = tuple(
+        Finding("error", f"server {server.name}", f"{server.state}: {server.detail or 'it does not answer'}",
+                f"See `homelab logs {server.name}`.")
         for server in state.servers
         if state.supervised and server.state != "running"
-    ]
+    )  # fmt: skip
     site = running(resolved.name)
     if site is None:
-        return StatusReport(resolved, state, attention=tuple(attention))
-    plan: Plan | None = None
-    streams: tuple[StreamStatus, ...] = ()
+        return StatusReport(resolved, state, health=Health(findings=servers))
+    trouble: list[Finding] = list(servers)
+    plan = _read(trouble, lambda: _plan(resolved))
+    streams = _read(trouble, lambda: _streams(site, resolved)) or ()
+    up_for = timedelta(seconds=min((s.uptime for s in state.servers if s.name in ("code", "daemon")), default=0.0))
+    health = _read(trouble, lambda: _health(site, resolved, up_for)) or Health()
+    rows = _read(trouble, lambda: _backups(site, resolved)) or ()
+    trouble += [_unproven(row) for row in rows if row.state in ("failed", "overdue")]
+    findings = _distinct((*trouble, *health.findings))
+    return StatusReport(resolved, state, plan, streams, replace(health, findings=findings), rows)
+
+
+def _distinct(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(dict.fromkeys(findings))
+
+
+def _read(trouble: list[Finding], read: Callable[[], T]) -> T | None:
+    """What `read` gives; its failure is added to `trouble`."""
     try:
-        plan, streams = _plan(resolved), _streams(site, resolved)
+        return read()
     except HomelabError as error:
-        attention.extend(f"{p.where}: {p.what}. {p.remedy}" for p in error.problems)
-    try:
-        rows = _backups(site, resolved)
-    except HomelabError as error:
-        rows = ()
-        attention.extend(f"{p.where}: {p.what}. {p.remedy}" for p in error.problems)
-    attention.extend(f"{r.item} at {r.target} is {r.state}: {r.why}" for r in rows if r.state in ("failed", "overdue"))
-    return StatusReport(resolved, state, plan, streams, tuple(attention), rows)
+        trouble += [Finding("error", str(p.where), p.what, p.remedy) for p in error.problems]
+        return None
+
+
+def _unproven(row: Row) -> Finding:
+    remedy = "`homelab backup run` saves it again, `homelab drill` proves it."
+    return Finding("error", f"backup of {row.item} at {row.target}", f"{row.state}: {row.why}", remedy)
 
 
 def _backups(site: Site, resolved: ResolvedLab) -> tuple[Row, ...]:
@@ -171,6 +227,13 @@ def _backups(site: Site, resolved: ResolvedLab) -> tuple[Row, ...]:
     if not paths.recovery_key_path(resolved.name).exists():
         return ()
     return tuple(coverage(world_of(resolved, site).protection()))
+
+
+def _health(site: Site, resolved: ResolvedLab, up_for: timedelta) -> Health:
+    from homelab_platform.plan.gather import desired_states
+    from homelab_platform.sites.local import world_of
+
+    return world_of(resolved, site).health(desired_states(resolved), up_for)
 
 
 def _plan(resolved: ResolvedLab) -> Plan:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from homelab_platform.apply.adapter import ReadingsWorld
+from homelab_platform.apply.readings_world import ReadingsWorld
 from homelab_platform.errors import HomelabError
 from homelab_platform.graph.apply import QUIET, instance_of
 from homelab_platform.graph.assets import asset_key, op_names

@@ -14,11 +14,13 @@ from homelab_platform.errors import HomelabError, Problem
 from homelab_platform.graph.assets import build_assets, op_names
 from homelab_platform.graph.checks import lab_asset, lab_file_check, reading_checks
 from homelab_platform.graph.executor import lab_executor
+from homelab_platform.graph.home import home_sensor
 from homelab_platform.graph.host_watch import host_checks, host_watch
 from homelab_platform.graph.jobs import asset_jobs
 from homelab_platform.graph.labfile import LabWatch, load_or_last_good
 from homelab_platform.graph.marts import extras_of, mart_checks
 from homelab_platform.graph.operations import WORKS, operation_jobs, operation_schedules, protection_checks
+from homelab_platform.graph.own import Own, add_own, own_check, stamp_of
 from homelab_platform.graph.reading_sensors import reading_sensors
 from homelab_platform.graph.resources import SITE, Session, site_resource
 from homelab_platform.graph.schedules import build_schedules
@@ -50,8 +52,9 @@ def build_definitions(
     watch = LabWatch(lab_file) if lab_file is not None else None
     steps = op_names(desired, kind.capabilities)
     jobs = {**asset_jobs(here, steps), **upkeep_jobs(here), **operation_jobs(here, steps)}
+    reconciler = Reconciler(lab, desired, kind, watch, steps, stamp_of(lab_file))
     described = f"{lab.source} of {lab.name}: {len(lab.hosts)} hosts, {len(lab.workloads)} workloads."
-    return dg.Definitions(
+    base = dg.Definitions(
         assets=[
             lab_asset(lab.name, described),
             *build_assets(desired, kind.capabilities, extras_of(lab), WORKS),
@@ -67,7 +70,7 @@ def build_definitions(
         jobs=list(jobs.values()),
         schedules=[*build_schedules(lab.timezone, jobs), *operation_schedules(lab.timezone, here, jobs, steps)],
         sensors=[
-            *build_sensors(Reconciler(lab, desired, kind, watch, steps), jobs),
+            *build_sensors(reconciler, jobs),
             *reading_sensors(jobs, here, lab, steps),
             *host_watch(here),
         ],
@@ -75,6 +78,9 @@ def build_definitions(
         executor=lab_executor(lab.name),
         metadata={"lab": lab.name, "site": kind.name},
     )
+    merged, own = add_own(base, lab_file) if lab_file is not None else (base, Own())
+    kept = dg.Definitions(asset_checks=own_check(lab.name, own), sensors=[home_sensor(lab.name, desired, own)])
+    return dg.Definitions.merge(merged, kept)
 
 
 def definitions_of_file(path: Path, *, site: SiteKind | SiteChoice = SiteKind.SMALL) -> dg.Definitions:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from homelab_platform.apply.adapter import FOUNDATIONS, INTEGRITY, ReadingsWorld, with_readings
+from homelab_platform.apply.adapter import FOUNDATIONS, INTEGRITY
+from homelab_platform.apply.readings_world import ReadingsWorld, with_readings
 from homelab_platform.errors import HomelabError, Position, Problem
 from homelab_platform.graph.assets import asset_key, failure
 from homelab_platform.graph.metadata import table_markdown, verdict_result

@@ -16,7 +16,8 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from homelab_platform.apply.adapter import FOUNDATIONS, INTEGRITY, ReadingsWorld, with_readings
+from homelab_platform.apply.adapter import FOUNDATIONS, INTEGRITY
+from homelab_platform.apply.readings_world import ReadingsWorld, with_readings
 from homelab_platform.errors import HomelabError
 from homelab_platform.graph.assets import asset_key
 from homelab_platform.graph.checks import check_keys

@@ -18,6 +18,7 @@ from homelab_platform.graph.assets import asset_key
 from homelab_platform.graph.checks import lab_check_evaluation
 from homelab_platform.graph.cursors import InboxCursor, ask, digest_of, load_cursor
 from homelab_platform.graph.labfile import LabWatch
+from homelab_platform.graph.own import stamp_of
 from homelab_platform.graph.resources import SiteResource
 from homelab_platform.graph.runs import assets_under_way
 from homelab_platform.graph.work import QUIETLY, asked_of
@@ -38,7 +39,8 @@ class Reconciler:
     """What one code location knows for its ticks: the lab it was built from, and the lab file as it is now.
 
     The assets of `built` are those that Dagster shows; when the file describes others, the location has to be loaded
-    anew before they can be requested. `steps` names the step of each that can be run.
+    anew before they can be requested. `steps` names the step of each that can be run, `own` is the
+    stamp of the files in `defs/` that were loaded with them.
     """
 
     lab: ResolvedLab
@@ -46,6 +48,7 @@ class Reconciler:
     kind: SiteChoice
     watch: LabWatch | None
     steps: Mapping[str, str]
+    own: tuple[tuple[str, int, int], ...] = ()
     _seen: ResolvedLab | None = field(default=None, repr=False)
     _desired: Mapping[str, DesiredState] | None = field(default=None, repr=False)
     _reload_asked: float | None = field(default=None, repr=False)
@@ -66,7 +69,9 @@ class Reconciler:
         return self._desired, ()
 
     def is_outdated(self, desired: Mapping[str, DesiredState]) -> bool:
-        """Whether Dagster shows another lab than the file describes."""
+        """Whether Dagster shows another lab than the files describe."""
+        if self.watch is not None and stamp_of(self.watch.path) != self.own:
+            return True
         if desired is self.built:
             return False
         return {k: s.fingerprint for k, s in desired.items()} != {k: s.fingerprint for k, s in self.built.items()}

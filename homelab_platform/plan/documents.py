@@ -340,7 +340,8 @@ def backup_states(lab: ResolvedLab) -> Iterator[DesiredState]:
                 deps=(key,),
                 follows=(key,),
                 title=f"Drill of {backup.item}",
-                description=f"The newest backup of {backup.item} restored into a scratch place and compared.",
+                description=f"Restores the newest backup of {backup.item} into a scratch place and compares it; "
+                f"{backup.drill}.",
                 kinds=kinds,
                 owners=_owners(lab),
             )

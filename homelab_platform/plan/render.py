@@ -75,6 +75,9 @@ def summary(plan: Plan) -> str:
     if not plan.pending:
         if plan.skipped:
             return f"Plan: nothing to do for what answers; {len(plan.skipped)} skipped, looked at again later."
+        if plan.external:
+            far = len(plan.external)
+            return f"Plan: nothing to do within reach; {far} assets are out of reach and were not looked at."
         return "Plan: nothing to do; the lab is as it should be."
     parts = [f"{creates} to create"] if creates else []
     return (

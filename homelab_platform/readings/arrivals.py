@@ -46,3 +46,18 @@ def arrivals(lakehouse: Lakehouse, since: int) -> Arrivals:
     moment = None if newest is None else _EPOCH + timedelta(microseconds=newest)
     objects, rows, duplicates, rejected, size, quarantined, seq = map(int, row)
     return Arrivals(objects, rows, duplicates, rejected, size, quarantined, seq, moment)
+
+
+def last_arrivals(lakehouse: Lakehouse) -> dict[str, datetime]:
+    """When an object of each stream was last taken in, of the last 30 days; empty before the lake is set up.
+
+    Raises HomelabError if the database does not answer.
+    """
+    query = (
+        "SELECT split_part(key, '/', 1), max(committed_at) FROM ingest_ledger"
+        " WHERE bucket = %s AND status = 'ingested' AND committed_at > now() - interval '30 days' GROUP BY 1"
+    )
+    with ledger.connect(lakehouse) as connection:
+        if connection.execute("SELECT to_regclass('ingest_ledger')").fetchone() == (None,):
+            return {}
+        return dict(connection.execute(query, (lakehouse.raw_bucket,)).fetchall())

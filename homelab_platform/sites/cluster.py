@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from homelab_platform.layers.buckets.adapter import BucketAdapter
 from homelab_platform.paths import site_path
 from homelab_platform.plan.sites import SiteKind
-from homelab_platform.servers.site.in_cluster import lakehouse_here
+from homelab_platform.servers.site.in_cluster import lakehouse_here, postgres_here
 from homelab_platform.sites.local import data_layers
 from homelab_platform.sites.world import Parts, SiteWorld
 
@@ -31,9 +31,9 @@ def open_cluster(lab: ResolvedLab) -> SiteWorld:
     lakehouse = lakehouse_here(os.environ)
     # Keys of users would have to outlive the pod; the lab's S3 server has its users from who deploys it.
     buckets = BucketAdapter(lakehouse, None)
-    return SiteWorld(
-        lab, lakehouse, Parts(SiteKind.CLUSTER, buckets, data_layers(lab, lakehouse, buckets), _restart_this_process)
-    )
+    layers = data_layers(lab, lakehouse, buckets)
+    parts = Parts(SiteKind.CLUSTER, buckets, layers, _restart_this_process, dagster=postgres_here(os.environ))
+    return SiteWorld(lab, lakehouse, parts)
 
 
 def _restart_this_process() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from homelab_platform.apply import locks
@@ -20,7 +20,7 @@ from homelab_platform.layers.tables.upkeep import upkeep
 from homelab_platform.names import Say
 from homelab_platform.plan.layers import Capabilities
 from homelab_platform.plan.sites import CAPABILITIES, SiteKind
-from homelab_platform.tools.endpoints import Engines, Lakehouse
+from homelab_platform.tools.endpoints import Engines, Lakehouse, PostgresEndpoint
 
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from homelab_platform.layers.hosts.adapter import HostAdapter
     from homelab_platform.operations.site import Protection
     from homelab_platform.plan.desired import DesiredState
+    from homelab_platform.plan.health import Health
     from homelab_platform.readings.quality.verdicts import CheckResult
+
+DAGSTER_DATABASE = "dagster"
+"""Where Dagster keeps its storage on a site of this machine."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Parts:
 
     `adapters` opens the adapter of each layer when it is first needed: opening one may import clients or connect.
     `hosts` opens the one that can ask hosts whether they are there, `protection` what the site saves and proves.
-    `reload` has the UI load the lab anew, at once.
+    `dagster` is the database of Dagster's own storage. `reload` has the UI load the lab anew, at once.
     """
 
     kind: SiteKind
@@ -47,6 +51,7 @@ class Parts:
     engines: Engines = field(default_factory=Engines)
     hosts: Callable[[], HostAdapter] | None = None
     protection: Callable[[], Protection] | None = None
+    dagster: PostgresEndpoint | None = None
 
 
 class SiteWorld:
@@ -100,6 +105,15 @@ class SiteWorld:
     def applying(self) -> str:
         """Who applies the lab by hand right now, and since when; empty if nobody does."""
         return str(locks.holder(self.lakehouse.postgres) or "")
+
+    def health(self, desired: Mapping[str, DesiredState], up_for: timedelta) -> Health:
+        """What needs a person, on a site that runs for `up_for`. Raises HomelabError if its database is silent."""
+        from homelab_platform.operations.health import Lookout
+        from homelab_platform.tools.dagster import DagsterStorage
+
+        place = self._parts.dagster or self.lakehouse.postgres.with_database(DAGSTER_DATABASE)
+        lookout = Lookout(DagsterStorage(place), self.lakehouse, self.lab, self.capabilities)
+        return lookout.look(desired, self._store.load(), up_for)
 
     def answering(self, hosts: Iterable[DesiredState]) -> dict[str, Answering]:
         """Ask hosts, side by side and within seconds, whether they are there; by key. Empty where none is in reach."""

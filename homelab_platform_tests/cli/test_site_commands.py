@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from homelab_platform.paths import PROJECT
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -33,6 +36,7 @@ streams:
     sensors:
       cpu: {unit: '%', range: [0, 100], every: 10s}
     keep: {raw: 30d, table: 2y}
+marts: [readings_daily]
 """
 WAITING = "SELECT count(*) AS n FROM hive.default.sensor_data WHERE device = 'greenhouse'"
 
@@ -53,6 +57,16 @@ class Attic:
         assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return done
+
+    def status(self) -> Any:
+        """What `homelab status --json` says; its exit code is the one that it names."""
+        command = [sys.executable, "-c", "from homelab_platform.cli.main import run; run()", "status", "--json"]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        said = json.loads(done.stdout)
+        assert done.returncode == said["exit_code"], done.stderr
+        return said
 
     def json(self, *arguments: str | Path, code: int = 0) -> Any:
         """The answer of a command with --json."""
@@ -96,14 +110,14 @@ def test_up_answers_a_first_query_with_readings_of_this_machine(attic: Attic) ->
 
 
 def test_a_second_up_changes_nothing(attic: Attic) -> None:
-    before = attic.json("status")["site"]["servers"]
+    before = attic.status()["site"]["servers"]
     assert attic.json("up")["applied"]["results"] == []
-    after = attic.json("status")["site"]["servers"]
+    after = attic.status()["site"]["servers"]
     assert [server["pid"] for server in after] == [server["pid"] for server in before]
 
 
 def test_the_whole_site_stays_below_one_and_a_half_gibibytes(attic: Attic) -> None:
-    assert attic.json("status")["site"]["rss"] <= 1.5 * 2**30
+    assert attic.status()["site"]["rss"] <= 1.5 * 2**30
 
 
 def test_plan_of_an_applied_lab_is_empty_and_leaves_with_0(attic: Attic) -> None:
@@ -232,8 +246,49 @@ def test_the_ui_answers_where_open_says(attic: Attic) -> None:
 
 
 def test_status_counts_the_streams_readings(attic: Attic) -> None:
-    said = attic.run("status").stdout
+    said = attic.run("status", code=attic.status()["exit_code"]).stdout
     assert re.search(r"machine [\d,]+ readings today, newest", said), said
+    assert re.search(r"elsewhere +\d+ assets? out of reach of this site", said), said
+
+
+def test_a_run_that_fails_is_in_status_doctor_and_logs_until_it_works_again(attic: Attic) -> None:
+    """A run with a configuration that cannot work, launched as the UI does, through its door."""
+    before = attic.status()["health"]
+    assert before["assets"]["in_sync"] == before["assets"]["within_reach"] > 0
+    url = attic.json("open")["url"]
+    config = "{ops: {mart__readings_daily: {config: {dates: [never]}}}}"
+    launch = (
+        'mutation { launchRun(executionParams: {selector: {repositoryLocationName: "homelab", repositoryName: '
+        f'"__repository__", jobName: "marts"}}, runConfigData: "{config}"}}) '
+        "{ __typename ... on LaunchRunSuccess { run { runId } } } }"
+    )
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/graphql", data=json.dumps({"query": launch}).encode(), headers=headers)
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        run = json.load(answer)["data"]["launchRun"]["run"]["runId"]
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and not (broken := _broken_jobs(attic)):
+        time.sleep(2)
+    (finding,) = broken
+    assert finding["where"] == "job marts" and run[:8] in finding["remedy"]
+    assert attic.status()["exit_code"] == 1
+    assert "job marts" in attic.run("doctor", code=1).stdout
+    events = attic.json("logs", run[:8])
+    assert events["run"] == run and any(event["failed"] for event in events["events"])
+    assert any(one["run"] == run[:8] for one in attic.json("logs")["failed_runs"])
+    attic.run("backfill", "readings_daily")
+    assert _broken_jobs(attic) == []
+    assert attic.json("logs", "code", "-n", "3")["lines"]
+
+
+def _broken_jobs(attic: Attic) -> list[dict[str, str]]:
+    return [one for one in attic.status()["health"]["findings"] if one["where"].startswith("job ")]
+
+
+def test_make_dev_refuses_beside_the_running_site(attic: Attic) -> None:
+    program = [str(PROJECT / "scripts" / "dev"), str(Path(sys.executable).parents[1]), str(attic.folder)]
+    done = subprocess.run(program, env=attic.environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1 and "the site of lab attic runs" in done.stderr
 
 
 def test_simulated_readings_are_counted_and_marked_as_simulated(attic: Attic) -> None:

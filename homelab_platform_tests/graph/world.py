@@ -6,15 +6,17 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from homelab_platform.apply.adapter import FOUNDATIONS, INTEGRITY, Answering, Exhibit, Inbox, Observation
+from homelab_platform.apply.adapter import FOUNDATIONS, INTEGRITY, Answering, Exhibit, Observation
+from homelab_platform.apply.readings_world import Inbox
 from homelab_platform.errors import HomelabError
 from homelab_platform.names import Say
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.documents import TABLE_CHECKS
+from homelab_platform.plan.health import Health
 from homelab_platform.plan.layers import EVERYTHING, Capabilities
 from homelab_platform.plan.reconcile import back_off
 from homelab_platform.plan.state import AppliedState
@@ -178,6 +180,7 @@ class FolderWorld:
         self.pending: list[str] = []
         self.commits: list[int] = []
         self.applied_by = ""
+        self.is_well = Health()
         self.begins: date | None = date(2026, 11, 20)
 
     @property
@@ -202,6 +205,9 @@ class FolderWorld:
 
     def answering(self, hosts: Iterable[DesiredState]) -> dict[str, Answering]:
         return {state.key: self.answers.get(state.key, Answering(True)) for state in hosts}
+
+    def health(self, desired: Mapping[str, DesiredState], up_for: timedelta) -> Health:
+        return self.is_well
 
     def applying(self) -> str:
         return self.applied_by

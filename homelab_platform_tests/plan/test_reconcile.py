@@ -92,7 +92,7 @@ def test_a_change_that_loses_data_waits_for_a_person() -> None:
     edited = lab.model_copy(update={"buckets": {**lab.buckets, "readings-raw": short}})
     found = decision(edited, applied(lab))
     assert found.request == ()
-    assert "would lose data" in found.waiting["bucket/readings-raw"]
+    assert "needs confirmation" in found.waiting["bucket/readings-raw"]
 
 
 def test_what_the_site_cannot_reach_is_never_asked_for() -> None:
@@ -232,7 +232,7 @@ class World(RuleBasedStateMachine):
             self.tick()
             found = decide(self.desired(), self.states, self.now, self.in_progress(), EVERYTHING)
             for key, why in found.waiting.items():
-                if "would lose data" in why:
+                if "needs confirmation" in why:
                     self.succeed(self.desired()[key])
             if not self.running and not found.waiting:
                 return

@@ -233,7 +233,7 @@ def _hand_secrets(ssh: Ssh, task: Task, files: Mapping[str, SecretFile]) -> None
         units = " ".join(shlex.quote(unit) for unit in file.units)
         put = (
             f"umask 077; mkdir -p {SECRETS} && chmod 711 {SECRETS} && "
-            f"cat >{path}.new && chmod {file.mode} {path}.new && {{ chown {owner} {path}.new 2>/dev/null || true; }} && "
+            f"cat >{path}.new && chmod {file.mode} {path}.new && {{ chown {owner} {path}.new 2>&-||:; }} && "
             f"if cmp -s {path}.new {path}; then rm {path}.new; else mv {path}.new {path}; "
             f"{f'systemctl --no-block try-restart {units}' if units else ':'}; fi"
         )

@@ -10,6 +10,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.apply.adapter import ALL_DATES, Exhibit, Observation
+from homelab_platform.errors import HomelabError
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.layers.tables.adapter import (
     FINGERPRINT_PROPERTY,
@@ -33,9 +34,12 @@ SLICE_DAYS = 92
 
 
 def dates_of(request: Mapping[str, str]) -> list[date] | None:
-    """The days that a run's request names; None for all of them."""
+    """The days that a run's request names; None for all of them. Raises HomelabError for what is no day."""
     text = request.get("dates", ALL_DATES)
-    return None if text == ALL_DATES else [date.fromisoformat(day) for day in text.split(",") if day]
+    try:
+        return None if text == ALL_DATES else [date.fromisoformat(day) for day in text.split(",") if day]
+    except ValueError as error:
+        raise HomelabError.of("dates", f"not a day: {error}", "Write days as 2026-11-30.") from None
 
 
 def mart_of(lab: ResolvedLab, name: str) -> Mart:

@@ -35,7 +35,7 @@ def test_names(mart: Mart) -> dict[str, str]:
         limits = (f"{name} lies in {low:g} to {high:g}" for name, (low, high) in tests["range"].items())
         found["range"] = f"{'; '.join(limits)}."
     for name, sql in (tests.get("no_rows") or {}).items():
-        found[name] = f"This finds nothing: {' '.join(str(sql).split())}"
+        found[name] = f"Expects no rows from: {' '.join(str(sql).split())}"
     return found
 
 

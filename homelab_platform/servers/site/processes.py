@@ -44,6 +44,13 @@ PATIENT = {
 }
 """Seconds that Dagster's processes wait for the code server. Its own 60 s make a run fail, whose worker then starts and
 is ignored, on a machine at a load of 30; what really hangs is noticed by the supervisor's looks at each process."""
+FRUGAL = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+}
+"""Threads otherwise keep an arena of memory each, and Arrow's own allocator keeps what it once had; the system's gives
+it back."""
 DAGSTER_DATABASE, LAKE_DATABASE = "dagster", "lake"
 
 
@@ -87,7 +94,7 @@ def graph_environment(layout: Layout, site: SiteFile) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore",
         **PATIENT,
-        "MALLOC_ARENA_MAX": "2",  # threads of the webserver and the daemon otherwise keep an arena each
+        **FRUGAL,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
 

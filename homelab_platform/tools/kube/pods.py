@@ -166,3 +166,16 @@ def _container_reasons(container: Object) -> list[str]:
         message = "" if reason == "CrashLoopBackOff" else waiting.get("message", "")
         return [f"{reason}{f' ({how})' if how else ''}{': ' + message if message else ''}"]
     return [f"it ended ({how})"] if how else []
+
+
+def logs_of(cluster: Cluster, namespace: str, name: str, lines: int) -> dict[str, str]:
+    """The last lines of each container of a release's pods, by `pod/container`; of one that crashed, its last run's."""
+    found: dict[str, str] = {}
+    for pod in cluster.list("v1", "Pod", namespace, f"app.kubernetes.io/instance={name}"):
+        for container in (pod.get("status") or {}).get("containerStatuses") or ():
+            crashed = "waiting" in (container.get("state") or {}) and bool(container.get("lastState"))
+            path = f"/api/v1/namespaces/{namespace}/pods/{name_of(pod)}/log?container={container['name']}"
+            status, text = cluster.request(f"{path}&tailLines={lines}{'&previous=true' if crashed else ''}")
+            where = f"{name_of(pod)}/{container['name']}"
+            found[where] = text if status == 200 else f"no log: {' '.join(text.split())[:200]}"
+    return found
