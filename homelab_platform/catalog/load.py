@@ -20,14 +20,17 @@ from pathlib import Path
 import orjson
 from pydantic import TypeAdapter
 
+from homelab_platform.catalog.lock import FILE as LOCK_FILE
 from homelab_platform.catalog.model import Bundle, CatalogueEntry
-from homelab_platform.catalog.read import FILE, ReadEntries, read_entries
+from homelab_platform.catalog.read import FILE, TELLING, ReadEntries, read_entries
 from homelab_platform.errors import HomelabError, Problem
 from homelab_platform.files import write_whole
 from homelab_platform.lab.quantities import nearest
 from homelab_platform.paths import cache_home, project_path
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
+CODE = ("model.py", "parts.py", "lock.py")
+"""What reads an entry: another version of it reads what it kept anew."""
 CACHE_DAYS = 90
 _ENTRIES = TypeAdapter(dict[str, CatalogueEntry])
 _BUNDLES = TypeAdapter(dict[str, Bundle])
@@ -135,11 +138,15 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _key(folder: Path, files: Mapping[str, Path]) -> str:
-    code = Path(__file__).with_name("model.py").stat()
-    digest = hashlib.sha256(f"{CACHE_FORMAT} {folder.resolve()} {code.st_mtime_ns} {code.st_size}".encode())
+    digest = hashlib.sha256(f"{CACHE_FORMAT} {folder.resolve()}".encode())
+    for module in CODE:
+        code = Path(__file__).with_name(module).stat()
+        digest.update(f" {code.st_mtime_ns} {code.st_size}".encode())
     for name, path in files.items():
-        stat = path.stat()
-        digest.update(f"\n{name} {stat.st_mtime_ns} {stat.st_size} {stat.st_ino}".encode())
+        for beside in (path, path.with_name(LOCK_FILE), *(path.parent / name for name in TELLING)):
+            with contextlib.suppress(FileNotFoundError):
+                stat = beside.stat()
+                digest.update(f"\n{name} {stat.st_mtime_ns} {stat.st_size} {stat.st_ino}".encode())
     return digest.hexdigest()
 
 

@@ -1,9 +1,7 @@
 """What one workload of the catalogue is: the typed form of `helm/<workload>/workload.yaml`.
 
-Belongs here: the types, their reading of human units, and rules that hold within one file. Not here: finding and
+Belongs here: the entry as a whole and rules that hold within one file. Not here: its parts (parts.py), finding and
 reading the files (load.py), or rules about a lab (lab/rules).
-
-Units after reading: memory and sizes in bytes, CPU in millicores.
 """
 
 from __future__ import annotations
@@ -11,194 +9,47 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from homelab_platform.lab import quantities
-from homelab_platform.lab.settings import SettingKind, SettingSpec
+from homelab_platform.catalog.lock import Lock
+from homelab_platform.catalog.parts import (
+    Arch,
+    Arm64,
+    Backup,
+    Bucket,
+    Chart,
+    Client,
+    Database,
+    Exporter,
+    Health,
+    Name,
+    Part,
+    Port,
+    Requests,
+    Seconds,
+    SecretKey,
+    Setting,
+    Text,
+    Volume,
+    read_port,
+    read_secret,
+)
+from homelab_platform.lab.settings import SettingSpec
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
-Arch = Literal["amd64", "arm64", "armv7", "armv6"]
 Tier = Literal["infrastructure", "storage", "core", "media", "extras"]
 Form = Literal["helm", "app", "kustomize", "host", "builtin", "tool"]
 Exposure = Literal["none", "cluster", "lan", "ingress", "vpn"]
 Sso = Literal["oidc", "ldap", "forward-auth"]
-BackupMethod = Literal[
-    "postgres", "s3", "sqlite", "volume", "files", "raft-snapshot", "etcd-snapshot", "nifi", "database-and-files",
-    "metadata-snapshot", "zfs", "ldif", "state", "elasticsearch-snapshot", "git", "secrets", "none",
-]  # fmt: skip
 NEED = re.compile(r"^[a-z0-9-]+(\|[a-z0-9-]+)*\??$")
-
-
-def _size(value: Any) -> Any:
-    return _read(quantities.size, value)
-
-
-def _cpu(value: Any) -> Any:
-    return _read(quantities.cpu, value)
-
-
-def _read(reader: Any, value: Any) -> Any:
-    try:
-        return reader(value)
-    except quantities.Bad as bad:
-        raise ValueError(f"{bad.what}; {bad.remedy}") from bad
-
-
-def _port(value: Any) -> Any:
-    """`8080` and `53/udp` as a port; a mapping stays what it is."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return {"port": value}
-    if isinstance(value, str):
-        number, slash, protocol = value.partition("/")
-        if number.isdigit() and slash:
-            return {"port": int(number), "protocol": protocol}
-    return value
-
-
-Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
-Cpu = Annotated[int, BeforeValidator(_cpu), Field(ge=0)]
-
-
-class Part(BaseModel):
-    """Base of all parts of an entry: immutable, strict, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=False)
-
-
-class Chart(Part):
-    """Where a Helm chart comes from: a repository's address, the chart's name, its exact version.
-
-    The address is `https://…`, `oci://…`, or `git+https://…//folder` for a chart that lies in a source tree only.
-    """
-
-    repo: Annotated[str, StringConstraints(pattern=r"^(https|oci|git\+https)://\S+[^/]$")]
-    name: Text
-    version: Text
-
-
-class Arm64(Part):
-    """Whether it runs on 64-bit ARM (`own-image`: only with an image that we build), and how that is known."""
-
-    runs: Literal["yes", "no", "own-image", "unverified"]
-    evidence: Text
-
-
-class Requests(Part):
-    """What the scheduler reserves, and where the figures come from.
-
-    `basis`: chart (the chart's default), pi-cluster (in use on a public Raspberry Pi cluster), estimate (a first guess
-    for a home on a Pi 5, to be measured), measured (by us), none (runs no process of its own).
-    """
-
-    cpu: Cpu = 0
-    memory: Size = 0
-    limit: Size | None = None
-    basis: Literal["chart", "pi-cluster", "estimate", "measured", "none"]
-    note: str = ""
-
-
-class Port(Part):
-    """A port that the workload listens on."""
-
-    port: Annotated[int, Field(ge=1, le=65535)]
-    protocol: Literal["tcp", "udp"] = "tcp"
-
-
-class Volume(Part):
-    """A volume: default size, access, mount point, and what kind of place it may lie on.
-
-    `kind` is data (the lab's default storage class), local (never NFS), media (the lab's one shared media folder) or
-    object (a bucket); `holds` says what lies on it, because SQLite, PostgreSQL and LMDB break on NFS.
-    """
-
-    size: Size
-    access: Literal["ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany"] = "ReadWriteOnce"
-    mount: str | None = None
-    kind: Literal["data", "local", "media", "object"] = "data"
-    holds: Literal["files", "sqlite", "postgresql", "lmdb", "raft", "index", "objects"] = "files"
-
-    @model_validator(mode="after")
-    def _databases_stay_local(self) -> Volume:
-        if self.holds in {"sqlite", "postgresql", "lmdb", "raft"} and self.kind != "local":
-            raise ValueError(f"a volume that holds {self.holds} must be kind local: it breaks on NFS")
-        return self
-
-
-class Bucket(Part):
-    """A bucket that the workload wants on the lab's S3 server."""
-
-    description: str = ""
-    versioning: bool = False
-
-
-class Exporter(Part):
-    """A Prometheus endpoint of the workload, or of a sidecar beside it."""
-
-    port: Annotated[int, Field(ge=1, le=65535)]
-    path: str = "/metrics"
-    note: str = ""
-
-
-class Backup(Part):
-    """How the state is saved: method, volumes and further things it covers, and what to know about it.
-
-    `together` names what must be saved at one point in time with it. Of `none`, `note` says why nothing is lost.
-    """
-
-    method: BackupMethod
-    covers: str = ""
-    volumes: tuple[Name, ...] = ()
-    together: tuple[Text, ...] = ()
-    note: str = ""
-
-    @model_validator(mode="after")
-    def _none_says_why(self) -> Backup:
-        if self.method in {"none", "git"} and not self.note:
-            raise ValueError(f"backup method {self.method} needs a note that says why nothing is lost")
-        if self.method not in {"none", "git"} and not self.covers:
-            raise ValueError("say in covers what the backup holds")
-        return self
-
-
-class Health(Part):
-    """What proves from outside that it works: exactly one of an HTTP path, a SQL statement, a port, a unit, a query.
-
-    `port` names the port for `http`; `object` names a Kubernetes object (`daemonset/x`) that must be available.
-    """
-
-    http: str | None = None
-    port: Name | None = None
-    status: tuple[int, ...] = (200,)
-    sql: str | None = None
-    tcp: Name | None = None
-    unit: str | None = None
-    dns: str | None = None
-    object: str | None = None
-    command: str | None = None
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Health:
-        ways = [w for w in ("http", "sql", "tcp", "unit", "dns", "object", "command") if getattr(self, w) is not None]
-        if len(ways) != 1:
-            raise ValueError("say exactly one of http, sql, tcp, unit, dns, object, command")
-        return self
-
-
-class Setting(Part):
-    """A key of its own that a lab file may set for this workload, beside those that every workload has."""
-
-    kind: SettingKind
-    description: Text
-    choices: tuple[str, ...] = ()
-    default: Any = None
-    required: bool = False
-
-    def spec(self) -> SettingSpec:
-        """The same as the lab's settings reader takes it."""
-        return SettingSpec(self.kind, self.description, self.choices, self.default, self.required)
+_ELSEWHERE: dict[str, str] = {
+    "host": "it is a service of a host, not a workload of the cluster: name it below hosts.NAME.services",
+    "tool": "it is a program on the operator's machine, not a workload of the cluster",
+}
+OURS = frozenset({"app", "kustomize", "builtin"})
+"""Forms whose objects are the project's own, or k3s': the suite renders the one and the adapter looks at the other."""
+SecretKeys = Annotated[dict[Annotated[str, StringConstraints(min_length=1)], SecretKey], BeforeValidator(read_secret)]
 
 
 class CatalogueEntry(Part):
@@ -206,8 +57,13 @@ class CatalogueEntry(Part):
 
     `home` is the project's address; `provides` names interfaces that others may ask for (`s3`, `oidc`); `members` the
     parts that a stack brings along; `nixos` the NixOS option under which it can also run as a host service;
-    `own_chart` which of our own charts runs an app; `secrets` names Kubernetes Secrets `<workload>-<name>` and their
-    keys, whose values are made up once and kept; `checked` how far the entry was verified.
+    `internet` lets the pods of an app of ours reach the world outside of the home; `own_chart` which of our own charts
+    runs an app; `secrets` names Kubernetes Secrets `<workload>-<name>` and their keys; `pods` gives labels of its pods
+    and `services` the Service of a port, where these are not called like the workload; `issuer` is where OpenID Connect
+    clients find it, `{hostname}` and `{client}` filled in; `first_start` how long its first start takes on a Pi;
+    `waive` says why a fault that its rendering would be refused for is none; `pods_ran` names the test that ran it in
+    pods; `refused` says why it cannot be deployed yet; `seeds` which of the five seeds name it. `lock` and `told` are
+    found beside the file: what rendering it showed, and whether there are values.
     """
 
     name: Name
@@ -230,27 +86,39 @@ class CatalogueEntry(Part):
     operator: bool = False
     replicas: Annotated[int, Field(ge=0)] = 1
     namespace: Name
-    ports: dict[Name, Annotated[Port, BeforeValidator(_port)]] = {}
+    ports: dict[Name, Annotated[Port, BeforeValidator(read_port)]] = Field({})
     web: Name | None = None
     hostname: Name | None = None
     exposure: Exposure = "cluster"
     host_network: bool = False
-    volumes: dict[Name, Volume] = {}
-    buckets: dict[Name, Bucket] = {}
+    internet: bool = False
+    volumes: dict[Name, Volume] = Field({})
+    buckets: dict[Name, Bucket] = Field({})
     needs_why: dict[Annotated[str, StringConstraints(pattern=NEED.pattern)], Text] = Field({}, alias="needs")
     provides: tuple[Name, ...] = ()
     members: tuple[Name, ...] = ()
     nixos: str | None = None
     sso: tuple[Sso, ...] = ()
     sso_note: str = ""
-    exporters: dict[Name, Exporter] = {}
+    exporters: dict[Name, Exporter] = Field({})
     backup: Backup
     health: Health | None = None
-    secrets: dict[Name, tuple[Text, ...]] = {}
-    aliases: dict[str, Text] = {}
+    secrets: dict[Name, SecretKeys] = Field({})
+    pods: tuple[dict[str, str], ...] = ()
+    services: dict[Name, Text] = Field({})
+    database: Database | None = None
+    client: Client | None = None
+    issuer: Text | None = None
+    first_start: Seconds | None = None
+    waive: dict[Name, Text] = Field({})
+    refused: Text | None = None
+    pods_ran: Text | None = None
+    seeds: tuple[Annotated[str, StringConstraints(pattern=r"^00[0-4]$")], ...] = ()
+    aliases: dict[str, Text] = Field({})
     typed_settings: dict[Name, Setting] = Field({}, alias="settings")
     notes: tuple[Text, ...] = ()
-    checked: Literal["facts", "chart", "rendered", "cluster", "servers"] = "facts"
+    lock: Lock | None = None
+    told: bool = False
 
     @property
     def kind(self) -> Literal["helm", "kustomize", "host", "builtin"]:
@@ -279,6 +147,37 @@ class CatalogueEntry(Part):
     def memory(self) -> int:
         """Bytes requested (per node if `per_node`)."""
         return self.requests.memory
+
+    @property
+    def refusal(self) -> str | None:
+        """Why it cannot be deployed as a workload, in one sentence; None when it can."""
+        if self.refused is not None:
+            return self.refused
+        if self.form in _ELSEWHERE:
+            return _ELSEWHERE[self.form]
+        if self.form == "kustomize" and not self.told:
+            return "its kustomization does not come with the platform: give the folder of one (kustomize: ./…)"
+        if self.chart_source is not None and self.chart_source.repo.startswith("git+"):
+            return "its chart lies in a source tree only: copy that folder beside the lab file (chart: ./charts/…)"
+        if self.form == "helm" and self.volumes and not self.told:
+            kept = ", ".join(self.volumes)
+            return f"its chart is told nothing, so that {kept} would not be kept: it has no values.yaml"
+        return None
+
+    @property
+    def tellable(self) -> bool:
+        """Whether values of one's own are all that its refusal asks for."""
+        git = self.chart_source is not None and self.chart_source.repo.startswith("git+")
+        return self.form == "helm" and self.refused is None and not git
+
+    @property
+    def verified(self) -> Literal["pods", "rendered", "refused", "unverified"]:
+        """How it was verified: it ran in pods, it was rendered with our values, it is refused; else not at all."""
+        if self.refusal is not None:
+            return "refused"
+        if self.pods_ran:
+            return "pods"
+        return "rendered" if self.lock is not None or self.form in OURS else "unverified"
 
     @property
     def stateful(self) -> bool:

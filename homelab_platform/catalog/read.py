@@ -14,6 +14,7 @@ import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from homelab_platform.catalog.lock import FILE as LOCK_FILE
 from homelab_platform.catalog.model import Bundle, CatalogueEntry
 from homelab_platform.errors import HomelabError, Position, Problem
 from homelab_platform.lab.positions import Positions
@@ -21,6 +22,8 @@ from homelab_platform.lab.quantities import did_you_mean
 from homelab_platform.lab.yaml_reader import read_yaml
 
 FILE = "workload.yaml"
+TELLING = ("values.yaml", "kustomize/kustomization.yaml")
+"""Files of which one has to be there for a chart, or a kustomization, to be told anything."""
 RULE = "catalogue"
 
 
@@ -53,11 +56,26 @@ def read_entries(files: Mapping[str, Path]) -> ReadEntries:
             where = Position(str(path), 1, 1)
             problems.append(Problem(where, "holds no keys", f"Write title: and so on, as in any {FILE}.", RULE))
             continue
-        read.trees[name] = {"name": name, **document.data}
-        problems += _check(read, name, Positions(str(path), document.marks))
+        positions = Positions(str(path), document.marks)
+        problems += [
+            Problem(positions.key(key), f"unknown key {key}", "Take it out: it is found beside the file.", RULE)
+            for key in sorted({"lock", "told"} & document.data.keys())
+        ]
+        beside = {} if document.data.get("kind") == "bundle" else _beside(path.parent)
+        read.trees[name] = {"name": name, **document.data, **beside}
+        problems += _check(read, name, positions)
     if problems:
         raise HomelabError(problems)
     return read
+
+
+def _beside(folder: Path) -> dict[str, Any]:
+    """What lies beside an entry's file: the facts of its rendering, and whether its chart is told anything."""
+    found: dict[str, Any] = {"told": any((folder / name).is_file() for name in TELLING)}
+    lock = folder / LOCK_FILE
+    if lock.is_file():
+        found["lock"] = orjson.loads(lock.read_bytes())
+    return found
 
 
 def _check(read: ReadEntries, name: str, positions: Positions) -> list[Problem]:

@@ -15,6 +15,7 @@ import typer
 from homelab_platform import __version__
 from homelab_platform.cli import (
     backup_commands,
+    catalogue_commands,
     cluster_commands,
     doctor_command,
     grammar,
@@ -75,6 +76,7 @@ for _family in (
     secrets_commands,
     history_commands,
     backup_commands,
+    catalogue_commands,
 ):
     _family.register(app)
 

@@ -153,6 +153,38 @@ class Entry(Protocol):
         """Workloads it cannot run without; `a|b` is satisfied by either, `a?` orders after it only if it is there."""
 
     @property
+    def provides(self) -> tuple[str, ...]:
+        """Interfaces that it offers to others, such as `s3`; `needs` may name them."""
+
+    @property
+    def pods(self) -> tuple[Mapping[str, str], ...]:
+        """Sets of labels of its pods, `{name}` standing for the workload's name; empty where the usual one is set."""
+
+    @property
+    def services(self) -> Mapping[str, str]:
+        """Service of each port that is not behind one called like the workload; `{name}` as above."""
+
+    @property
+    def database(self) -> Any:
+        """Its database at the provider of postgresql: `name`, `extensions`; None when it keeps none there."""
+
+    @property
+    def client(self) -> Any:
+        """How it is registered at the provider of oidc: `callbacks`; None when it cannot be."""
+
+    @property
+    def issuer(self) -> str | None:
+        """Where OpenID Connect clients find it, with `{hostname}` and `{client}`; None when it provides no oidc."""
+
+    @property
+    def refusal(self) -> str | None:
+        """Why it cannot be deployed as a workload, in one sentence; None when it can."""
+
+    @property
+    def tellable(self) -> bool:
+        """Whether values of one's own are all that its refusal asks for."""
+
+    @property
     def operator(self) -> bool:
         """Whether it only runs others: a lab that needs it need not name it."""
 

@@ -180,6 +180,12 @@ class ResolvedWorkload(Frozen):
     ports: dict[str, ResolvedPort] = {}
     volumes: dict[str, ResolvedVolume] = {}
     needs: tuple[str, ...] = ()
+    provides: tuple[str, ...] = ()  # interfaces that it offers to others: s3, postgresql, oidc
+    pods: tuple[dict[str, str], ...] = ()  # labels of its pods, each a set; empty: app.kubernetes.io/instance
+    services: dict[str, str] = {}  # port name → Service, where that is not called like the workload
+    database: dict[str, Any] | None = None  # name and extensions of its database at the provider of postgresql
+    client: dict[str, Any] | None = None  # as an OIDC client: callback paths
+    issuer: str | None = None  # as a provider of oidc: where clients find it, `{client}` standing for their name
     hostname: str | None = None
     address: str | None = None
     exposure: Literal["none", "cluster", "lan", "ingress", "vpn"] = "cluster"
@@ -191,6 +197,14 @@ class ResolvedWorkload(Frozen):
     exporters: dict[str, ResolvedExporter] = {}
     backup: dict[str, Any] | None = None
     stateful: bool = False
+
+    def service_of(self, port: str) -> str:
+        """The Kubernetes Service behind which a port of it lies."""
+        return self.services.get(port, self.name)
+
+    def labels(self) -> tuple[dict[str, str], ...]:
+        """Sets of labels by which its pods are known."""
+        return self.pods or ({"app.kubernetes.io/instance": self.name},)
 
 
 class ResolvedSensor(Frozen):

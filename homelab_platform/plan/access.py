@@ -13,9 +13,13 @@ if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
 
 DEPLOYED = ("helm", "kustomize")
-SCRAPERS = ("monitoring", "prometheus")
-INGRESS = ("traefik",)
+SCRAPERS, INGRESS = "prometheus", "ingress"
+"""Interfaces: who provides them asks others by itself."""
 ANYONE = "any"
+MEDIA = "media"
+"""The storage class of the lab's one shared media folder."""
+MEDIA_FOLDER = "/var/lib/media-data"
+"""Where it lies on its host when the lab does not say."""
 
 
 def deployed(lab: ResolvedLab) -> list[ResolvedWorkload]:
@@ -31,6 +35,33 @@ def namespaces(lab: ResolvedLab) -> dict[str, list[str]]:
     return {name: sorted(roles) for name, roles in sorted(found.items())}
 
 
+def media_facts(lab: ResolvedLab) -> dict[str, Any]:
+    """The lab's media folder as volumes of the cluster: its `namespaces`, `size`, and the `source` of each volume."""
+    users = [workload for workload in deployed(lab) if any(v.storage_class == MEDIA for v in workload.volumes.values())]
+    media = lab.storage.get("media") or {"on": "local", "path": MEDIA_FOLDER}
+    if not users:
+        return {}
+    volume = next(v for v in users[0].volumes.values() if v.storage_class == MEDIA)
+    nfs = lab.storage.get("nfs")
+    if media["on"] == "nfs" and nfs:
+        server = lab.hosts.get(str(nfs["server"]))
+        path = f"{str(nfs['path']).rstrip('/')}/{str(media['path']).strip('/')}"
+        address = server.address if server is not None and server.address else nfs["server"]
+        source: dict[str, Any] = {"nfs": {"server": address, "path": path}, "mountOptions": ["hard", "noatime"]}
+    else:
+        match = {"key": "kubernetes.io/hostname", "operator": "In", "values": [volume.on_host]}
+        required = {"nodeSelectorTerms": [{"matchExpressions": [match]}]}
+        source = {"local": {"path": media["path"]}, "nodeAffinity": {"required": required}}
+    return {"namespaces": sorted({w.namespace for w in users}), "size": volume.size, "source": source}
+
+
+def node_networks(lab: ResolvedLab) -> tuple[str, ...]:
+    """Where the API server's calls come from: the nodes' own addresses, and those that they have among pods."""
+    nodes = {*lab.cluster.servers, *lab.cluster.agents} if lab.cluster else set()
+    found = {n for name in nodes if (n := _network_of(str(lab.hosts[name].address or "")))}
+    return tuple(sorted({*found, lab.network.pod_cidr})) if nodes else ()
+
+
 def has_load_balancer(lab: ResolvedLab) -> bool:
     """Whether the cluster gives services addresses of their own on the LAN: MetalLB's pool, or k3s' servicelb."""
     if lab.network.load_balancers:
@@ -41,7 +72,7 @@ def has_load_balancer(lab: ResolvedLab) -> bool:
 def reaches(lab: ResolvedLab, workload: ResolvedWorkload) -> list[dict[str, Any]]:
     """Whom a workload may connect to, as the app chart's `network.to` says it: what it needs, and what it scrapes."""
     found: list[dict[str, Any]] = [{"workload": name} for name in workload.needs]
-    if workload.catalogue not in SCRAPERS:
+    if SCRAPERS not in workload.provides:
         return found
     found += [
         {"workload": other.name} for other in deployed(lab) if other.exporters and other.name not in workload.needs
@@ -70,7 +101,7 @@ def callers(lab: ResolvedLab) -> dict[str, list[str]]:
     Service like any other), and the ingress if it is reached by name.
     """
     running = deployed(lab)
-    by_kind = {kinds: [other.name for other in running if other.catalogue in kinds] for kinds in (SCRAPERS, INGRESS)}
+    by_kind = {kind: [other.name for other in running if kind in other.provides] for kind in (SCRAPERS, INGRESS)}
     found: dict[str, set[str]] = {workload.name: set() for workload in running}
     for workload in running:
         for need in workload.needs:
@@ -78,9 +109,8 @@ def callers(lab: ResolvedLab) -> dict[str, list[str]]:
                 found[need].add(workload.name)
         if workload.exporters:
             found[workload.name].update(by_kind[SCRAPERS])
-        if workload.exposure == "ingress":
+        if workload.exposure in ("ingress", "vpn"):
             found[workload.name].update(by_kind[INGRESS])
     return {
-        workload.name: [ANYONE] if workload.exposure in ("lan", "vpn") else sorted(found[workload.name])
-        for workload in running
+        workload.name: [ANYONE] if workload.exposure == "lan" else sorted(found[workload.name]) for workload in running
     }

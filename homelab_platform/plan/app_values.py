@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from homelab_platform.plan.access import callers, has_load_balancer, reaches
+from homelab_platform.plan.access import MEDIA, callers, has_load_balancer, reaches
+from homelab_platform.plan.neighbours import FORWARD_AUTH, sso_facts
 
 if TYPE_CHECKING:
-    from homelab_platform.catalog.model import CatalogueEntry, Health
+    from homelab_platform.catalog.model import CatalogueEntry
+    from homelab_platform.catalog.parts import Health
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
 
 MI = 1024 * 1024
@@ -27,11 +29,15 @@ def app_values(lab: ResolvedLab, workload: ResolvedWorkload, entry: CatalogueEnt
         "requests": {"cpu": f"{max(workload.cpu, 1)}m", "memory": f"{max(workload.memory // MI, 16)}Mi"},
         "volumes": _volumes(workload),
         "nodes": list(workload.placement),
-        "network": {"from": callers(lab).get(workload.name, []), "to": reaches(lab, workload)},
+        "network": network(lab, workload),
         "env": dict(workload.settings.get("env") or {}),
     }
     if entry is not None:
         found["hostNetwork"] = entry.host_network
+        if entry.first_start is not None:
+            found["startup"] = entry.first_start
+        if entry.internet:
+            found["network"]["internet"] = True
         if entry.requests.limit:
             found["limits"] = {"memory": f"{entry.requests.limit // MI}Mi"}
         if entry.health is not None:
@@ -39,6 +45,26 @@ def app_values(lab: ResolvedLab, workload: ResolvedWorkload, entry: CatalogueEnt
     elif listening := first_port(workload):
         found["probe"] = {"tcp": listening}
     return {**found, **reached(lab, workload, entry, found["ports"]), **_metrics(workload)}
+
+
+def network(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, Any]:
+    """Who may connect to it and whom it may connect to; pods that are not known by their workload's name, by labels."""
+    may_call = callers(lab).get(workload.name, [])
+    selectors = [selector for name in may_call for selector in _selectors(lab, name)]
+    rows: list[dict[str, Any]] = []
+    for row in reaches(lab, workload):
+        name = row.get("workload")
+        others = _selectors(lab, name) if name else []
+        rows += [
+            row if isinstance(s, str) else {**{k: v for k, v in row.items() if k != "workload"}, **s} for s in others
+        ]
+        rows += [row] if not name else []
+    return {"from": selectors, "to": rows}
+
+
+def _selectors(lab: ResolvedLab, name: str) -> list[Any]:
+    other = lab.workloads.get(name)
+    return [{"labels": dict(labels)} for labels in other.pods] if other is not None and other.pods else [name]
 
 
 def first_port(workload: ResolvedWorkload) -> str | None:
@@ -51,8 +77,11 @@ def _volumes(workload: ResolvedWorkload) -> dict[str, Any]:
         name: {
             "size": f"{volume.size // MI}Mi",
             "mount": volume.mount or f"/{name}",
-            "storageClass": volume.storage_class,
-            "access": volume.access,
+            **(
+                {"existing": MEDIA}
+                if volume.storage_class == MEDIA
+                else {"storageClass": volume.storage_class, "access": volume.access}
+            ),
         }
         for name, volume in workload.volumes.items()
         if volume.size
@@ -77,10 +106,13 @@ def reached(
         service = {"type": "LoadBalancer", "address": workload.address or ""}
         share = workload.settings.get("share")
         return {"service": {**service, **({"share": share} if share else {})}}
-    if workload.exposure == "ingress" and workload.hostname:
+    if workload.exposure in ("ingress", "vpn") and workload.hostname:
         port = entry.web_port if entry is not None and entry.web_port else "http"
-        ingress = {"host": workload.hostname, "port": port, "className": "traefik"}
-        return {"ingress": {**ingress, **({"tlsSecret": "wildcard"} if lab.network.tls else {})}}
+        ingress: dict[str, Any] = {"host": workload.hostname, "port": port, "className": "traefik"}
+        middleware = sso_facts(lab, workload).get("middleware") if workload.sso == FORWARD_AUTH else None
+        if middleware:
+            ingress["annotations"] = {"traefik.ingress.kubernetes.io/router.middlewares": middleware}
+        return {"ingress": ingress}
     return {}
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from homelab_platform.names import LAKE_BUCKET, RAW_BUCKET
-from homelab_platform.plan.access import callers, namespaces
+from homelab_platform.plan.access import callers, media_facts, namespaces
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.facts import facts_for, providers
 from homelab_platform.plan.layers import make_key
@@ -173,6 +173,8 @@ def cluster_states(lab: ResolvedLab) -> Iterator[DesiredState]:
     }
     document["pod_cidr"], document["service_cidr"] = lab.network.pod_cidr, lab.network.service_cidr
     document["namespaces"] = namespaces(lab)
+    if media := media_facts(lab):
+        document["media"] = media
     yield DesiredState(
         CLUSTER,
         "cluster",
@@ -191,7 +193,7 @@ def workload_states(lab: ResolvedLab) -> Iterator[DesiredState]:
     owners, may_call = _owners(lab), callers(lab)
     scheme = "https" if lab.network.tls else "http"
     for name, workload in lab.workloads.items():
-        document = _present(workload.model_dump(mode="json"))
+        document = _present(workload.model_dump(mode="json", exclude={"provides"}))
         _sorted_names(document, "placement", "needs", "roles")
         derived = facts_for(lab, workload)
         if may_call.get(name):

@@ -63,7 +63,7 @@ def test_what_is_said_of_memory_and_size_reaches_the_chart(tmp_path: Path) -> No
     values = _values(tmp_path, "kiwix")
     assert values["requests"]["memory"] == "256Mi"
     assert [volume["size"] for volume in values["volumes"].values()] == ["12288Mi"]
-    assert values["env"] == {"LANG": "de"}
+    assert values["env"]["LANG"] == "de"
 
 
 def test_a_file_beside_the_lab_refers_to_the_lab(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ env:
 
 def test_the_lab_file_has_the_last_word(tmp_path: Path) -> None:
     _write(tmp_path, "workloads/kiwix/values.yaml", "env: {LANG: fr, MORE: '1'}\n")
-    assert _values(tmp_path, "kiwix")["env"] == {"LANG": "de", "MORE": "1"}
+    assert _values(tmp_path, "kiwix")["env"] == {"ARCHIVES": "", "LANG": "de", "MORE": "1"}
 
 
 def test_an_overlay_counts_only_where_its_condition_holds(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_an_overlay_counts_only_where_its_condition_holds(tmp_path: Path) -> Non
     _write(tmp_path, "helm/kiwix/values.nfs.yaml", "env: {ON: nfs}\n")
     lab = _lab(tmp_path)
     used = [file.name for file in value_files(lab.workloads["kiwix"], lab, tmp_path)]
-    assert used == ["values.ingress.yaml"]
+    assert used == ["values.yaml", "values.ingress.yaml"]
     assert _values(tmp_path, "kiwix", lab)["env"]["BEHIND"] == "traefik"
 
 
@@ -123,7 +123,7 @@ def test_yaml_that_is_none_names_its_place(tmp_path: Path) -> None:
 
 def test_text_of_the_lab_is_never_taken_for_a_reference(tmp_path: Path) -> None:
     lab = _lab(tmp_path, LAB.replace("lab: values", "lab: values\ndescription: costs ${5}"))
-    assert values_of(lab, lab.workloads["kiwix"], None, tmp_path)["env"] == {"LANG": "de"}
+    assert values_of(lab, lab.workloads["kiwix"], None, tmp_path)["env"]["LANG"] == "de"
 
 
 @pytest.fixture(scope="module")
@@ -194,3 +194,24 @@ def test_a_collector_with_nothing_to_publish_is_refused(tmp_path: Path) -> None:
     lab = _lab(tmp_path, LAB + "  collector:\n")
     with pytest.raises(HomelabError, match="workload collector: has nothing to publish"):
         _values(tmp_path, "collector", lab)
+
+
+def test_an_overlay_of_an_interface_counts_whoever_provides_it(tmp_path: Path) -> None:
+    _write(tmp_path, "helm/kiwix/values.with-ingress.yaml", "env: {AT: '${uses.ingress.name}'}\n")
+    assert _values(tmp_path, "kiwix")["env"]["AT"] == "traefik"
+
+
+def test_an_entry_of_ones_own_takes_the_place_of_ours_with_its_values(tmp_path: Path) -> None:
+    entry = project_path("helm", "kiwix", "workload.yaml").read_text()
+    _write(tmp_path, "helm/kiwix/workload.yaml", entry)
+    _write(tmp_path, "helm/kiwix/values.yaml", "env: {OWN: '1'}\n")
+    assert _values(tmp_path, "kiwix")["env"] == {"OWN": "1", "LANG": "de"}
+
+
+@pytest.mark.parametrize(
+    "text", ["A: '${oc.env:HOME}'", "A: '${text:../../../../etc/hostname}'", "A: '${text:setup.cfg}'"]
+)
+def test_a_reference_reads_neither_the_environment_nor_other_files(tmp_path: Path, text: str) -> None:
+    _write(tmp_path, "workloads/kiwix/values.yaml", f"env: {{{text}}}\n")
+    with pytest.raises(HomelabError):
+        _values(tmp_path, "kiwix")

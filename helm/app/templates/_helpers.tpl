@@ -47,3 +47,45 @@ exec: {command: {{ toJson .command }}}
 {{- define "app.fileKey" -}}
 f{{ . | sha256sum | trunc 15 }}
 {{- end }}
+
+{{- define "app.environment" -}}
+{{- if or .Values.env .Values.secretEnv .Values.podEnv }}
+env:
+  {{- range $name, $value := .Values.env }}
+  - {name: {{ $name | quote }}, value: {{ include "app.text" $value | quote }}}
+  {{- end }}
+  {{- range $name, $field := .Values.podEnv }}
+  - {name: {{ $name | quote }}, valueFrom: {fieldRef: {fieldPath: {{ $field }}}}}
+  {{- end }}
+  {{- range $name, $from := .Values.secretEnv }}
+  - {name: {{ $name | quote }}, valueFrom: {secretKeyRef: {name: {{ $from.secret | quote }}, key: {{ $from.key | quote }}}}}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "app.security" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: {{ .Values.readOnlyRoot }}
+capabilities: {drop: [ALL], add: {{ toJson .Values.privileges }}}
+{{- end }}
+
+{{- define "app.mounts" -}}
+{{- range $name, $volume := .Values.volumes }}
+- {name: {{ $name | quote }}, mountPath: {{ $volume.mount | quote }}}
+{{- end }}
+{{- range $name, $path := .Values.hostPaths }}
+- {name: host-{{ $name }}, mountPath: {{ $path.mount | quote }}, readOnly: true}
+{{- end }}
+{{- range $file, $text := .Values.config }}
+- {name: config, mountPath: {{ $file | quote }}, subPath: {{ include "app.fileKey" $file }}, readOnly: true}
+{{- end }}
+{{- range $file, $from := .Values.secretFiles }}
+- {name: secret-{{ $file | sha256sum | trunc 8 }}, mountPath: {{ $file | quote }}, subPath: {{ $from.key | quote }}, readOnly: true}
+{{- end }}
+{{- range $folder, $from := .Values.secretFolders }}
+- {name: secrets-{{ $folder | sha256sum | trunc 8 }}, mountPath: {{ $folder | quote }}, readOnly: true}
+{{- end }}
+{{- range $index, $folder := .Values.scratch }}
+- {name: scratch-{{ $index }}, mountPath: {{ $folder | quote }}}
+{{- end }}
+{{- end }}

@@ -109,7 +109,12 @@ def _disabled(draft: Draft, said: Cluster) -> tuple[str, ...]:
     """Bundled parts of k3s that are left out: what the file says, else what a workload of the lab replaces."""
     if said.disable is not None:
         return tuple(sorted(set(said.disable)))
-    parts = {"metallb": "servicelb", "traefik": "traefik", "metrics-server": "metrics-server", "coredns": "coredns"}
+    parts = {
+        "load-balancer": "servicelb",
+        "ingress": "traefik",
+        "metrics-server": "metrics-server",
+        "coredns": "coredns",
+    }
     replaced = {
         part for word, part in parts.items() if (name := draft.first(word)) and draft.chosen[name].kind != "builtin"
     }

@@ -135,7 +135,7 @@ def load_balancer_addresses(draft: Draft, wanting: Iterable[tuple[str, str | Non
     taken = set(found.values())
     size = sum(len(pool) for pool in pools)
     slots = {s for s in (_slot(pools, address) for address in taken) if s is not None}
-    ingress = draft.first("ingress", "traefik")
+    ingress = draft.first("ingress")
     for name, _, key in sorted(rows, key=lambda row: (row[0] != ingress, row[0])):
         if name in found:
             continue
@@ -262,7 +262,7 @@ def dns_records(
 
 def _entrance(draft: Draft, hosts: Mapping[str, ResolvedHost], workloads: Mapping[str, ResolvedWorkload]) -> str | None:
     """Where HTTPS comes in: the ingress controller's address, else the first server (k3s' own load balancer)."""
-    ingress = draft.first("ingress", "traefik")
+    ingress = draft.first("ingress")
     if ingress and workloads[ingress].address:
         return workloads[ingress].address
     return next((hosts[name].address for name in draft.servers if hosts[name].address), None)

@@ -23,8 +23,8 @@ def scrape_targets(
                 job=exporter.name, instance=host.name, address=target, path=exporter.path
             )
     for workload in workloads.values():
-        for instance, address in _places(workload, hosts):
-            for exporter in workload.exporters.values():
+        for exporter in workload.exporters.values():
+            for instance, address in _places(workload, hosts, exporter.port):
                 target = f"{_bracketed(address)}:{exporter.port}"
                 found.setdefault(
                     (exporter.name, instance),
@@ -43,7 +43,10 @@ def _bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def _places(workload: ResolvedWorkload, hosts: Mapping[str, ResolvedHost]) -> list[tuple[str, str]]:
+def _places(workload: ResolvedWorkload, hosts: Mapping[str, ResolvedHost], port: int) -> list[tuple[str, str]]:
+    """(instance, address) of one exporter: every host that it runs on, or the Service that its port lies behind."""
     if workload.kind == "host":
         return [(name, _address(hosts[name])) for name in workload.placement]
-    return [(workload.name, f"{workload.name}.{workload.namespace}.svc.cluster.local")]
+    names = {spec.port: name for name, spec in workload.ports.items()}
+    service = workload.service_of(names.get(port, str(port)))
+    return [(workload.name, f"{service}.{workload.namespace}.svc.cluster.local")]

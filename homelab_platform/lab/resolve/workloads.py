@@ -10,22 +10,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from homelab_platform.lab.catalogue import Entry
 from homelab_platform.lab.resolve.chosen import Chosen, Draft, plain, settings_of
 from homelab_platform.lab.resolve.network import load_balancer_addresses
 from homelab_platform.lab.resolve.placement import place
-from homelab_platform.lab.resolve.volumes import MEDIA_CLASS, pinned_workloads, volumes_of
+from homelab_platform.lab.resolve.volumes import pinned_workloads, volumes_of
 from homelab_platform.lab.resolved import ResolvedExporter, ResolvedHost, ResolvedPort, ResolvedWorkload
 
 Exposure = Literal["none", "cluster", "lan", "ingress", "vpn"]
 Sso = Literal["none", "oidc", "ldap", "forward-auth"]
-_WAYS: dict[str, tuple[Sso, ...]] = {
-    "authentik": ("oidc", "ldap", "forward-auth"),
-    "keycloak": ("oidc",),
-    "kanidm": ("oidc", "ldap"),
-    "external": ("oidc",),
-    "oauth2-proxy": ("forward-auth",),
-}
-_STORAGE_NEEDS = {"longhorn": ("longhorn",), "nfs": ("csi-driver-nfs", "nfs"), MEDIA_CLASS: ("csi-driver-nfs", "nfs")}
+_OUTSIDE: tuple[Sso, ...] = ("oidc",)
+"""Ways to sign in at a provider outside of the lab, of which only the issuer is known."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,7 @@ def _node_addresses(
 ) -> dict[str, str]:
     """Where nothing gives services addresses of their own, each has that of the one node that it runs on."""
     said = draft.lab.cluster
-    if said is None or "servicelb" not in (said.disable or ()) or draft.first("load-balancer", "metallb"):
+    if said is None or "servicelb" not in (said.disable or ()) or draft.first("load-balancer"):
         return {}
     found = {name: hosts[placed[name][0]].address for name, _, _ in wanting if len(placed[name]) == 1}
     return {name: address for name, address in found.items() if address}
@@ -103,6 +98,9 @@ def _workload(
         values=plain(said.values),
         settings=_settings(chosen),
         exporters=_exporters(chosen),
+        provides=tuple(sorted(chosen.provides)),
+        **_objects(chosen),
+        issuer=_issuer(draft, chosen, exposure),
         backup=_backup(chosen, volumes),
         stateful=entry.stateful if entry else bool(volumes),
     )
@@ -145,11 +143,13 @@ def sso_of(draft: Draft, chosen: Chosen, exposure: Exposure) -> Sso:
         return "none"
     if chosen.catalogue == identity.provider:
         return "none"
-    ways: tuple[Sso, ...] = _WAYS.get(identity.provider, ())
-    if identity.provider == "oauth2-proxy" and identity.issuer:
-        ways = ("forward-auth", "oidc")
-    known = chosen.entry.sso
-    return next((way for way in ("oidc", "forward-auth", "ldap") if way in known and way in ways), "none")
+    provider = draft.first(identity.provider)
+    named = draft.catalog.resolve_name(identity.provider)
+    ways = draft.catalog[named].provides if named is not None else _OUTSIDE
+    if provider is not None:
+        ways = draft.chosen[provider].provides
+    known: tuple[Sso, ...] = chosen.entry.sso  # type: ignore[assignment]
+    return next((way for way in known if way in ways), "none")
 
 
 def roles_of(draft: Draft, chosen: Chosen) -> tuple[str, ...]:
@@ -157,6 +157,36 @@ def roles_of(draft: Draft, chosen: Chosen) -> tuple[str, ...]:
     rights = draft.lab.identity.roles
     named = {role for role, right in rights.items() if chosen.name in right.workloads}
     return tuple(sorted({"admin", *chosen.said.for_, *named}))
+
+
+def _objects(chosen: Chosen) -> dict[str, Any]:
+    """Names and labels of what its chart makes, and what others make for it; nothing for a chart of one's own."""
+    entry = chosen.entry
+    if entry is None or chosen.said.chart:
+        return {}
+
+    def named(text: str) -> str:
+        return text.replace("{name}", chosen.name)
+
+    return {
+        "pods": tuple({key: named(value) for key, value in labels.items()} for labels in entry.pods),
+        "services": {port: named(service) for port, service in entry.services.items()},
+        "database": _database(chosen, entry),
+        "client": {"callbacks": list(entry.client.callbacks)} if entry.client else None,
+    }
+
+
+def _issuer(draft: Draft, chosen: Chosen, exposure: Exposure) -> str | None:
+    template, hostname = chosen.entry.issuer if chosen.entry else None, hostname_of(draft, chosen, exposure)
+    return template.replace("{hostname}", hostname) if template and hostname else None
+
+
+def _database(chosen: Chosen, entry: Entry) -> dict[str, Any] | None:
+    said = entry.database
+    if not said:
+        return None
+    name = said.name if chosen.name == entry.name and said.name else chosen.name.replace("-", "_")
+    return {"name": name, "extensions": list(said.extensions)}
 
 
 def _ports(chosen: Chosen) -> dict[str, ResolvedPort]:
@@ -235,11 +265,11 @@ def _platform_needs(draft: Draft, workload: ResolvedWorkload) -> list[str]:
         return []
     words: list[tuple[str, ...]] = []
     for volume in workload.volumes.values():
-        words.append(_STORAGE_NEEDS.get(volume.storage_class, ()))
+        words.append((f"{volume.storage_class}-volumes",))
     if workload.exposure == "lan":
-        words.append(("load-balancer", "metallb"))
+        words.append(("load-balancer",))
     if workload.exposure in ("ingress", "vpn"):
-        words.append(("ingress", "traefik"))
+        words.append(("ingress",))
     if workload.sso != "none":
         words.append((draft.lab.identity.provider,))
     return sorted({name for group in words if (name := draft.first(*group)) is not None})

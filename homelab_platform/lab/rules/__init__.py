@@ -14,6 +14,7 @@ from homelab_platform.lab.rules import (
     addresses,
     backups,
     cluster,
+    deployable,
     dns_tls,
     firewall,
     fit,
@@ -38,8 +39,8 @@ from homelab_platform.lab.rules import (
 Rule = Callable[[RuleContext], Iterable[Problem]]
 
 _FAMILIES = (
-    references, addresses, networks, firewall, dns_tls, cluster, workloads, retired, ports, storage, keys, people,
-    secrets, streams, marts, backups, patching, paths, nixos, fit, served, unserved,
+    references, addresses, networks, firewall, dns_tls, cluster, workloads, deployable, retired, ports, storage, keys,
+    people, secrets, streams, marts, backups, patching, paths, nixos, fit, served, unserved,
 )  # fmt: skip
 ALL_RULES: tuple[Rule, ...] = tuple(rule for family in _FAMILIES for rule in family.RULES)
 _OF_WHAT_IS_WRITTEN = (addresses, networks, dns_tls, retired, keys, secrets, streams, marts, paths, unserved)

@@ -85,6 +85,16 @@ class Facts:
         return {entry.name: name for name, entry in reversed(self.entries.items()) if entry is not None}
 
     @cached_property
+    def providers(self) -> dict[str, str]:
+        """Names by which a need may be met, and the workload of this lab that meets it: its own, the catalogue's, and
+        the interfaces that it provides."""
+        found = dict(self.by_entry)
+        for name, entry in self.entries.items():
+            for interface in entry.provides if entry is not None else ():
+                found.setdefault(interface, name)
+        return found | {name: name for name in self.lab.workloads}
+
+    @cached_property
     def known_names(self) -> set[str]:
         """Names of workloads of this lab: as written, as the catalogue has them, and what they bring along."""
         names = {*self.lab.workloads, *self.by_entry}

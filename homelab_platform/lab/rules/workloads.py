@@ -112,10 +112,12 @@ def dependency_cycle(ctx: RuleContext) -> Iterable[Problem]:
 
 def _needs(ctx: RuleContext, name: str) -> list[str]:
     known, workload = facts(ctx), ctx.lab.workloads[name]
-    needs = [known.by_entry.get(n, n) for n in workload.needs]
+    needs = [known.providers.get(n, n) for n in workload.needs]
     entry = known.entries[name]
     for need in entry.needs if entry is not None and not workload.chart else ():
-        options = [known.by_entry[o] for o in need.split("|") if o in known.by_entry] if not need.endswith("?") else []
+        options = (
+            [known.providers[o] for o in need.split("|") if o in known.providers] if not need.endswith("?") else []
+        )
         if options and not any(o in needs for o in options):
             needs.append(options[0])
     return [n for n in needs if n in ctx.lab.workloads]

@@ -6,39 +6,95 @@ Belongs here: pure functions from the cluster's document to objects. Not here: w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 Object = dict[str, Any]
 PART_OF = {"app.kubernetes.io/part-of": "homelab", "app.kubernetes.io/managed-by": "homelab"}
 GROUP = "homelab"
 """Client certificates of people carry the group `homelab:<role>`."""
+SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+"""The cluster's own: default-deny there would cut it off from its DNS and its parts from the API server."""
+MEDIA = "media"
+"""The storage class of the lab's media folder, and the claim of it that a namespace has."""
 DNS = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
 
 
 def objects_of(document: Mapping[str, Any]) -> list[Object]:
     """Everything that the cluster's document asks for beside its nodes, in an order in which it can be applied."""
     spaces: Mapping[str, Sequence[str]] = document.get("namespaces") or {}
-    found = [_namespace(name) for name in sorted(spaces)]
+    found = [_namespace(name) for name in sorted(set(spaces) - SYSTEM_NAMESPACES)]
     found += [_guest_role(), _dev_role(), _admins()]
     for name, roles in sorted(spaces.items()):
-        found += [_default_deny(name), *_bindings(name, roles)]
+        found += [_default_deny(name)] if name not in SYSTEM_NAMESPACES else []
+        found += _bindings(name, roles)
+    return [*found, *_media(document.get("media") or {})]
+
+
+def _media(media: Mapping[str, Any]) -> list[Object]:
+    """The lab's one media folder as a volume and a claim in each namespace whose workloads use it.
+
+    All claims lead to the same folder, so that a hard link from downloads to media stays one file.
+    """
+    found: list[Object] = []
+    for namespace in media.get("namespaces") or ():
+        name = f"media-{namespace}"
+        size = {"storage": f"{int(media['size']) // 1024**2}Mi"}
+        common = {"accessModes": ["ReadWriteMany"], "storageClassName": MEDIA}
+        volume = {
+            **common, "capacity": size, "persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem",
+            "claimRef": {"namespace": namespace, "name": MEDIA}, **media["source"],
+        }  # fmt: skip
+        found.append({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": _meta(name), "spec": volume})
+        claim = {**common, "resources": {"requests": size}, "volumeName": name}
+        meta = _meta(MEDIA, namespace)
+        found.append({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": claim})
     return found
 
 
-def flow_policy(namespace: str, workload: str, callers: Sequence[str]) -> Object:
-    """The policy of a workload whose vendor's chart brings none: callers of the lab, its own parts, any way out."""
-    own = {"podSelector": {"matchLabels": {"app.kubernetes.io/instance": workload}}}
-    lab = [
-        {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app.kubernetes.io/instance": caller}}}
-        for caller in callers
+def flow_policies(flows: Flows) -> list[Object]:
+    """The policies of a workload whose vendor's chart brings none: callers of the lab, its own parts, any way out.
+
+    One for each set of labels that its pods are known by. The API server calls webhooks from a node's address, which no
+    selector of pods lets in. None in the cluster's own namespaces.
+    """
+    if flows.namespace in SYSTEM_NAMESPACES:
+        return []
+    own = [{"podSelector": {"matchLabels": dict(labels)}} for labels in flows.pods]
+    lab = [{"namespaceSelector": {}, "podSelector": {"matchLabels": dict(labels)}} for labels in flows.callers]
+    entrance: list[Object] = [{}] if flows.anyone else [{"from": [*own, *lab]}]
+    if flows.webhooks and flows.nodes and not flows.anyone:
+        blocks = [{"ipBlock": {"cidr": cidr}} for cidr in flows.nodes]
+        entrance.append({"from": blocks, "ports": [{"port": port, "protocol": "TCP"} for port in flows.webhooks]})
+    return [
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": _flows_meta(flows, index),
+            "spec": {**selector, "policyTypes": ["Ingress", "Egress"], "ingress": entrance, "egress": [{}]},
+        }
+        for index, selector in enumerate(own)
     ]
-    entrance: Object = {} if "any" in callers else {"from": [own, *lab]}
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": _meta(f"flows-{workload}", namespace),
-        "spec": {**own, "policyTypes": ["Ingress", "Egress"], "ingress": [entrance], "egress": [{}]},
-    }
+
+
+def _flows_meta(flows: Flows, index: int) -> Object:
+    meta = _meta(f"flows-{flows.workload}{f'-{index}' if index else ''}", flows.namespace)
+    meta["labels"]["homelab/flows"] = flows.workload
+    return meta
+
+
+@dataclass(frozen=True)
+class Flows:
+    """Who may reach a workload: sets of labels of its own `pods` and of its `callers`, or `anyone`; at which ports the
+    API server calls it (`webhooks`), and the networks of the `nodes` that it calls from."""
+
+    namespace: str
+    workload: str
+    pods: tuple[Mapping[str, str], ...]
+    callers: tuple[Mapping[str, str], ...] = ()
+    anyone: bool = False
+    webhooks: tuple[int, ...] = ()
+    nodes: tuple[str, ...] = ()
 
 
 def _meta(name: str, namespace: str | None = None) -> Object:

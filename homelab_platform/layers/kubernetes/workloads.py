@@ -6,7 +6,6 @@ Kubernetes themselves (tools/kube), what the values are (plan/values.py), or the
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -14,12 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.apply.adapter import Exhibit, Observation
-from homelab_platform.errors import HomelabError
-from homelab_platform.layers.kubernetes.objects import flow_policy
+from homelab_platform.errors import HomelabError, Problem
+from homelab_platform.layers.kubernetes import beside, ground
+from homelab_platform.layers.kubernetes.kustomized import Kustomized
+from homelab_platform.layers.kubernetes.objects import Flows, flow_policies
 from homelab_platform.names import Say
 from homelab_platform.paths import project_path
+from homelab_platform.plan.access import ANYONE, node_networks
 from homelab_platform.plan.values import values_of
-from homelab_platform.tools.kube import drift, health, pods, releases, volumes
+from homelab_platform.plan.workload.judge import Judged, faults_of, pod_sets
+from homelab_platform.plan.workload.kustomization import kustomization_files
+from homelab_platform.plan.workload.manifests import manifests_of
+from homelab_platform.plan.workload.rendering import Rendering
+from homelab_platform.tools.kube import drift, health, kustomize, pods, releases, volumes
 from homelab_platform.tools.kube.api import Cluster, Object
 
 if TYPE_CHECKING:
@@ -27,14 +33,14 @@ if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
     from homelab_platform.plan.desired import DesiredState
 
-OWN_CHARTS = ("app", "homelab-platform")
+PLATFORM, KUSTOMIZE, BUILTIN = "homelab-platform", "kustomize", "builtin"
+OWN_CHARTS = ("app", PLATFORM)
 SHOWN = 12
 """Differences that are spelled out; the rest is counted."""
 COMES_UP = 300.0
-"""Seconds within which the pods of a new or changed workload are ready, or it is undone."""
+"""Seconds within which the pods of a workload are ready, or it is undone, where its entry says no other time."""
 PATIENCE = 60.0
 """Seconds for which a workload that is up may take to answer from outside."""
-GENERATED = 24
 
 
 class WorkloadAdapter:
@@ -78,6 +84,10 @@ class WorkloadAdapter:
     def probe(self, desired: DesiredState) -> Observation:
         """The release, and every object of it compared with what it should be."""
         name, namespace = str(desired.document["name"]), str(desired.document["namespace"])
+        if desired.document.get("kind") == KUSTOMIZE:
+            return self._kustomized(self._workload(desired)).probe()
+        if desired.document.get("kind") == BUILTIN:
+            return self._builtin(desired)
         found = releases.current(self._cluster, namespace, name)
         if found is None:
             return Observation(exists=False)
@@ -87,38 +97,113 @@ class WorkloadAdapter:
         workload = self._workload(desired)
         differences += _value_lines(found.values, self.values(workload))
         differences += self._chart_lines(found, workload)
-        for wanted in (*found.manifest, *self._policies(desired), *self._given_to(workload)):
+        policies = self._policies(desired, Rendering.of(found.manifest))
+        for wanted in (*found.manifest, *policies, *self._given_to(workload)):
             differences += [difference.line() for difference in drift.differences(self._cluster, wanted)]
+        differences += beside.difference_lines(self._cluster, namespace, name, self._beside(workload))
         facts = {"release": f"{found.chart}, revision {found.revision}", "status": found.status}
         return Observation(True, _fingerprint(found), tuple(_shortened(differences)), facts)
 
     def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
         """Put back what was changed by hand, upgrade if the release is another, and wait until it answers."""
         workload = self._workload(desired)
-        self._ground(workload, say)
+        if workload.kind == KUSTOMIZE:
+            self._change_kustomized(workload, desired, say)
+            return
+        if workload.kind == BUILTIN:
+            self._wait_for_builtin(workload)
+            return
+        values, items = self.values(workload), self._beside(workload)
         found = releases.current(self._cluster, workload.namespace, workload.name)
-        values = self.values(workload)
+        current = found is not None and _is_current(found, desired, values) and not self._chart_lines(found, workload)
+        if found is not None and current:
+            rendering = Rendering.of(found.manifest)
+        else:
+            rendering = self._rendered(workload, values)
+            self._judge(workload, rendering, items)
+        self._ground(workload, say)
         if found is not None and found.status == "deployed":
             self._put_back(found, say)
-        if not (found is not None and _is_current(found, desired, values) and not self._chart_lines(found, workload)):
-            chart, version = self.chart(workload)
-            say(f"{'installing' if found is None else 'upgrading'} {workload.name}")
-            self._helm.upgrade(
-                workload.name,
-                workload.namespace,
-                chart,
-                values,
-                desired.fingerprint,
-                version=version,
-                timeout=COMES_UP,
-                say=say,
-            )
-        for policy in self._policies(desired):
+        # whoever may call it, and its own way to the API server, must be open before anything waits for its pods
+        for policy in self._policies(desired, rendering):
             self._cluster.apply(policy)
-        verdict = self.until_it_answers(workload)
+        beside.write(self._cluster, [item for item in items if beside.is_early(item)], say)
+        if not current:
+            self._upgrade(workload, values, desired, say, first=found is None)
+        late = [item for item in items if not beside.is_early(item)]
+        beside.write(self._cluster, late, say, patience=self._first_start(workload))
+        beside.prune(self._cluster, workload.namespace, workload.name, items, say)
+        # pods that an operator makes are not waited for by helm
+        verdict = self.until_it_answers(workload, None if pod_sets(rendering) else self._first_start(workload))
         if not verdict.ok:
             self._undo(found, workload, verdict.said, say)
         say(verdict.said)
+
+    def _builtin(self, desired: DesiredState) -> Observation:
+        """k3s deploys it; all that is to see is whether it runs."""
+        verdict = self.until_it_answers(self._workload(desired), patience=0)
+        return Observation(verdict.ok, desired.fingerprint if verdict.ok else "", (), {"k3s": verdict.said})
+
+    def _wait_for_builtin(self, workload: ResolvedWorkload) -> None:
+        verdict = self.until_it_answers(workload, self._first_start(workload))
+        if not verdict.ok:
+            what = f"k3s brings it along, and it does not run: {verdict.said}"
+            raise HomelabError.of(f"workload {workload.name}", what, "Is it left out by cluster: {disable: …}?")
+
+    def _kustomized(self, workload: ResolvedWorkload) -> Kustomized:
+        files = kustomization_files(self._lab, workload, self._folder)
+        made = kustomize.build(self._kubectl, files, name=workload.name, namespace=workload.namespace)
+        return Kustomized(self._cluster, workload.namespace, workload.name, [*made, *self._beside(workload)])
+
+    def _change_kustomized(self, workload: ResolvedWorkload, desired: DesiredState, say: Say) -> None:
+        found = self._kustomized(workload)
+        self._judge(workload, Rendering.of(found.objects), ())
+        self._ground(workload, say)
+        found.write(say, self._first_start(workload))
+        verdict = self.until_it_answers(workload, self._first_start(workload))
+        if not verdict.ok:
+            said = f"is up but does not answer: {verdict.said}"
+            raise HomelabError.of(f"workload {workload.name}", said, "It was left for you to look at (`kubectl logs`).")
+        found.own(desired.fingerprint)
+        say(verdict.said)
+
+    def _rendered(self, workload: ResolvedWorkload, values: Mapping[str, Any]) -> Rendering:
+        chart, version = self.chart(workload)
+        return Rendering.of(self._helm.template(workload.name, workload.namespace, chart, values, version=version))
+
+    def _judge(self, workload: ResolvedWorkload, rendering: Rendering, items: Sequence[Object]) -> None:
+        """Refuse what would lose data, stand open or never be seen, before anything is touched."""
+        entry = self._catalogue.entries.get(workload.catalogue)
+        if (workload.chart or "app") == PLATFORM:
+            return
+        found = faults_of(Judged(workload, entry, rendering, Rendering.of(items)))
+        if found:
+            where = f"workload {workload.name}"
+            remedy = "Nothing was changed. Correct its values, or waive it in its entry (waive: {%s: why})."
+            raise HomelabError([Problem(where, fault.what, remedy % fault.rule, fault.rule) for fault in found])
+
+    def _upgrade(
+        self, workload: ResolvedWorkload, values: Mapping[str, Any], desired: DesiredState, say: Say, *, first: bool
+    ) -> None:
+        chart, version = self.chart(workload)
+        say(f"{'installing' if first else 'upgrading'} {workload.name}")
+        self._helm.upgrade(
+            workload.name,
+            workload.namespace,
+            chart,
+            values,
+            desired.fingerprint,
+            version=version,
+            timeout=self._first_start(workload),
+            say=say,
+        )
+
+    def _first_start(self, workload: ResolvedWorkload) -> float:
+        entry = self._catalogue.entries.get(workload.catalogue)
+        return float(entry.first_start) if entry is not None and entry.first_start is not None else COMES_UP
+
+    def _beside(self, workload: ResolvedWorkload) -> list[Object]:
+        return manifests_of(self._lab, workload, self._folder)
 
     def _undo(self, before: releases.Release | None, workload: ResolvedWorkload, said: str, say: Say) -> None:
         """Its pods are ready, yet it does not answer: the former state comes back, and that reads as failed.
@@ -145,18 +230,12 @@ class WorkloadAdapter:
                 say(f"put back: {difference.line()}")
 
     def _ground(self, workload: ResolvedWorkload, say: Say) -> None:
-        """The namespace and the generated secrets, which a chart only refers to."""
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": workload.namespace}}
-        if self._cluster.get(namespace) is None:
-            self._cluster.apply(namespace)
+        """The namespace and the Secrets, which a chart only refers to."""
+        ground.make_namespace(self._cluster, workload.namespace)
         for given in self._given_to(workload):
             drift.put_back(self._cluster, given)
-        for secret in self._secrets(workload):
-            if self._cluster.get(secret) is None:
-                say(f"making the secret {secret['metadata']['name']}")
-                keys = secret.pop("keys")
-                values = {key: secrets.token_urlsafe(GENERATED) for key in keys}
-                self._cluster.apply({**secret, "type": "Opaque", "stringData": values})
+        entry = self._catalogue.entries.get(workload.catalogue)
+        ground.make_secrets(self._cluster, self._lab, workload, entry, folder=self._folder or Path(), say=say)
 
     def _given_to(self, workload: ResolvedWorkload) -> list[Object]:
         return [
@@ -166,14 +245,9 @@ class WorkloadAdapter:
             and secret["metadata"]["name"].startswith(f"{workload.name}-")
         ]
 
-    def _secrets(self, workload: ResolvedWorkload) -> Iterator[Object]:
-        return self._generated(workload.catalogue, workload.name, workload.namespace)
-
-    def _generated(self, catalogue: str, name: str, namespace: str) -> Iterator[Object]:
+    def _secrets(self, catalogue: str, name: str, namespace: str) -> Iterator[Object]:
         entry = self._catalogue.entries.get(catalogue)
-        for secret, keys in (entry.secrets if entry is not None else {}).items():
-            metadata = {"name": f"{name}-{secret}", "namespace": namespace}
-            yield {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "keys": keys}
+        return ground.own_secrets(entry.secrets if entry is not None else {}, name, namespace)
 
     def chart(self, workload: ResolvedWorkload) -> tuple[str, str | None]:
         """The chart as `helm` takes it, and its version. Raises HomelabError for one that cannot be had."""
@@ -207,9 +281,19 @@ class WorkloadAdapter:
         """Try its health check until it answers, for `patience` seconds (PATIENCE) at most; the last verdict."""
         entry = self._catalogue.entries.get(workload.catalogue)
         ports = {name: port.port for name, port in workload.ports.items() if port.protocol == "tcp"}
-        made = tuple(secret["metadata"]["name"] for secret in self._secrets(workload))
-        idle = workload.chart == "app" and self.values(workload).get("replicas") == 0
-        target = health.Target(workload.name, workload.namespace, ports, entry.health if entry else None, made, idle)
+        made = self._secrets(workload.catalogue, workload.name, workload.namespace)
+        found = releases.current(self._cluster, workload.namespace, workload.name)
+        running = pod_sets(Rendering.of(found.manifest)) if found is not None else []
+        target = health.Target(
+            workload.name,
+            workload.namespace,
+            ports,
+            entry.health if entry else None,
+            secrets=tuple(secret["metadata"]["name"] for secret in made),
+            services=workload.services,
+            controllers=tuple((pods.kind, pods.name) for pods in running if pods.kind in health.CONTROLLERS),
+            idle=workload.kind == "helm" and workload.chart == "app" and self.values(workload).get("replicas") == 0,
+        )
         deadline = time.monotonic() + (PATIENCE if patience is None else patience)
         while True:
             verdict = self._cluster.patiently(lambda: health.ask(self._cluster, self._kubectl, target))
@@ -232,18 +316,27 @@ class WorkloadAdapter:
         for claim in self._uninstalled(document, say):
             say(volumes.delete(self._cluster, claim))
         name, namespace = str(document["name"]), str(document["namespace"])
-        for secret in self._generated(str(document.get("catalogue", name)), name, namespace):
+        for secret in self._secrets(str(document.get("catalogue", name)), name, namespace):
             self._cluster.delete(secret)
 
     def _uninstalled(self, document: Mapping[str, Any], say: Say) -> list[Object]:
         """Take the release away and return its claims, which are all that is left."""
         name, namespace = str(document["name"]), str(document["namespace"])
-        self._helm.settle(name, namespace, say)
+        if document.get("kind") == BUILTIN:
+            return []
+        if document.get("kind") != KUSTOMIZE:
+            self._helm.settle(name, namespace, say)
         found = releases.current(self._cluster, namespace, name)
         claims = volumes.claims_of(self._cluster, namespace, name, found.manifest if found else ())
-        self._helm.uninstall(name, namespace)
-        self._cluster.delete(flow_policy(namespace, name, ()))
-        return claims
+        kept = [
+            row for row in beside.recorded(self._cluster, namespace, name) if row["kind"] == "PersistentVolumeClaim"
+        ]
+        beside.remove_all(self._cluster, namespace, name, say)
+        if document.get("kind") != KUSTOMIZE:
+            self._helm.uninstall(name, namespace)
+        for policy in self._cluster.list("networking.k8s.io/v1", "NetworkPolicy", namespace, f"{ground.FLOWS}={name}"):
+            self._cluster.delete(policy)
+        return [*claims, *(live for row in kept if (live := self._cluster.get(row)) is not None)]
 
     def work(self, desired: DesiredState, request: Mapping[str, str], say: Say) -> Iterable[Exhibit]:
         """Its pods, its volumes, and the way of its releases."""
@@ -265,13 +358,31 @@ class WorkloadAdapter:
         ]
         yield Exhibit("releases", "table", rows)
 
-    def _policies(self, desired: DesiredState) -> list[Object]:
+    def _policies(self, desired: DesiredState, rendering: Rendering) -> list[Object]:
         """Our own charts bring their network policies along; a vendor's gets ours beside it."""
         document = desired.document
         if document.get("chart", "app") in OWN_CHARTS:
             return []
-        callers = (document.get("derived") or {}).get("callers") or ()
-        return [flow_policy(str(document["namespace"]), str(document["name"]), callers)]
+        workload = self._workload(desired)
+        callers = [str(name) for name in (document.get("derived") or {}).get("callers") or ()]
+        own = list(workload.labels())
+        hooks = [pods.labels for pods in rendering.pods if pods.hook and pods.labels]
+        own += [dict(labels) for labels in hooks if not any(known.items() <= labels.items() for known in own)]
+        flows = Flows(
+            workload.namespace,
+            workload.name,
+            tuple(own),
+            tuple(
+                labels
+                for name in callers
+                if name in self._lab.workloads
+                for labels in self._lab.workloads[name].labels()
+            ),
+            anyone=ANYONE in callers,
+            webhooks=rendering.webhooks,
+            nodes=node_networks(self._lab),
+        )
+        return flow_policies(flows)
 
     def _workload(self, desired: DesiredState) -> ResolvedWorkload:
         return self._lab.workloads[str(desired.document["name"])]

@@ -89,6 +89,11 @@ class Cluster:
         with self._explained("the API server"):
             return DynamicClient(self._client, cache_file=str(known))
 
+    def forget_kinds(self) -> None:
+        """Ask the cluster anew which kinds it knows: an operator may have brought some along."""
+        with self._explained("the API server"):
+            self._dynamic.resources.invalidate_cache()
+
     @property
     def address(self) -> str:
         """The API server's URL."""

@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +21,13 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.tools.kube.api import Cluster
 
 if TYPE_CHECKING:
-    from homelab_platform.catalog.model import Health
+    from homelab_platform.catalog.parts import Health
 
 FORWARD_TIMEOUT = 10.0
 _FORWARDED = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 _MINIMUM = {"Deployment": "availableReplicas", "StatefulSet": "readyReplicas", "DaemonSet": "numberAvailable"}
+CONTROLLERS = frozenset(_MINIMUM)
+"""Kinds whose pods can be counted."""
 _WANTED = {"DaemonSet": "desiredNumberScheduled"}
 
 
@@ -48,8 +50,16 @@ class Target:
     health: Health | None
     secrets: tuple[str, ...] = ()
     """Names of the Secrets that were made for it."""
+    services: Mapping[str, str] = field(default_factory=dict)
+    """The Service of each port that is not behind one called like the workload."""
+    controllers: tuple[tuple[str, str], ...] = ()
+    """Kind and name of what its release runs pods with; empty where nothing is known of it."""
     idle: bool = False
     """Whether it is meant to have no pods, so that nothing can answer."""
+
+    def service(self, port: str) -> str:
+        """What kubectl calls the Service behind which a port lies."""
+        return f"service/{self.services.get(port, self.name)}"
 
 
 def ask(cluster: Cluster, kubectl: Path, target: Target) -> Verdict:
@@ -68,6 +78,8 @@ def ask(cluster: Cluster, kubectl: Path, target: Target) -> Verdict:
         ok, said = _tcp(cluster, kubectl, target, health.tcp)
     elif health is not None and health.sql is not None:
         ok, said = _sql(cluster, kubectl, target, health.sql)
+    elif health is not None and health.object is not None:
+        ok, said = _object(cluster, target, health.object, health.condition)
     else:
         ok, said = _ready(cluster, target)
         if ok and target.ports and health is None:
@@ -84,7 +96,7 @@ def _http(
         return False, f"its Service has no port {port}"
     wanted = " or ".join(map(str, statuses))
     try:
-        status = get(cluster, kubectl, target.namespace, f"service/{target.name}", port=number, path=path)[0]
+        status = get(cluster, kubectl, target.namespace, target.service(port), port=number, path=path)[0]
     except HomelabError as error:
         return False, error.problems[0].what
     if status in statuses:
@@ -118,7 +130,7 @@ def _tcp(cluster: Cluster, kubectl: Path, target: Target, port: str) -> tuple[bo
         return False, f"its Service has no port {port}"
     try:
         with (
-            forwarded(cluster, kubectl, target.namespace, f"service/{target.name}", number) as local,
+            forwarded(cluster, kubectl, target.namespace, target.service(port), number) as local,
             socket.create_connection(("127.0.0.1", local), timeout=5) as connection,
         ):
             connection.settimeout(0.5)
@@ -148,7 +160,7 @@ def _sql(cluster: Cluster, kubectl: Path, target: Target, statement: str) -> tup
     if password is None:
         return _tcp(cluster, kubectl, target, port)
     try:
-        with forwarded(cluster, kubectl, target.namespace, f"service/{target.name}", target.ports[port]) as local:
+        with forwarded(cluster, kubectl, target.namespace, target.service(port), target.ports[port]) as local:
             endpoint = PostgresEndpoint("127.0.0.1", local, user=SUPERUSER, database=SUPERUSER, password=password)
             with postgres.connect(endpoint, timeout=5, autocommit=True) as connection:
                 connection.execute(statement.encode())
@@ -167,20 +179,46 @@ def _password(cluster: Cluster, target: Target) -> str | None:
     return None
 
 
-def _ready(cluster: Cluster, target: Target) -> tuple[bool, str]:
-    for kind, field in _MINIMUM.items():
-        manifest = {
-            "apiVersion": "apps/v1", "kind": kind,
-            "metadata": {"name": target.name, "namespace": target.namespace},
-        }  # fmt: skip
+def _object(cluster: Cluster, target: Target, named: str, condition: str | None) -> tuple[bool, str]:
+    """Whether a controller has its pods, or a custom resource its condition. `named` is `Kind/name`, or
+    `Kind.group/version/name` of a custom resource."""
+    kind, _, name = named.replace("{name}", target.name).rpartition("/")
+    plain = next((known for known in _MINIMUM if known.lower() == kind.lower()), None)
+    if plain is not None:
+        return _controller(cluster, target.namespace, plain, name) or (False, f"{plain} {name} is not there")
+    kind, _, group = kind.partition(".")
+    manifest = {"apiVersion": group, "kind": kind, "metadata": {"name": name, "namespace": target.namespace}}
+    wanted = condition or "Ready"
+    try:
         live = cluster.get(manifest)
-        if live is None:
-            continue
-        status = live.get("status") or {}
-        wanted = status.get(_WANTED[kind], 0) if kind in _WANTED else (live.get("spec") or {}).get("replicas", 1)
-        ready = status.get(field, 0)
-        return ready >= wanted, f"{ready} of {wanted} pods ready"
-    return False, "it has no pods"
+    except HomelabError as error:
+        return False, error.problems[0].what
+    found = next((c for c in ((live or {}).get("status") or {}).get("conditions") or () if c["type"] == wanted), None)
+    if found is None:
+        return False, f"{kind} {name} {'is not there' if live is None else f'says nothing of {wanted} yet'}"
+    said = f": {found['message']}" if found.get("message") and found["status"] != "True" else ""
+    return found["status"] == "True", f"{kind} {name} is {'' if found['status'] == 'True' else 'not '}{wanted}{said}"
+
+
+def _ready(cluster: Cluster, target: Target) -> tuple[bool, str]:
+    """Whether everything that its release runs pods with has as many as it wants."""
+    asked = target.controllers or tuple((kind, target.name) for kind in _MINIMUM)
+    found = [verdict for kind, name in asked if (verdict := _controller(cluster, target.namespace, kind, name))]
+    if not found:
+        return False, "it has no pods"
+    return next((verdict for verdict in found if not verdict[0]), found[0])
+
+
+def _controller(cluster: Cluster, namespace: str, kind: str, name: str) -> tuple[bool, str] | None:
+    """None for one that is not there."""
+    manifest = {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": namespace}}
+    live = cluster.get(manifest)
+    if live is None:
+        return None
+    status = live.get("status") or {}
+    wanted = status.get(_WANTED[kind], 0) if kind in _WANTED else (live.get("spec") or {}).get("replicas", 1)
+    ready = status.get(_MINIMUM[kind], 0)
+    return ready >= wanted, f"{ready} of {wanted} pods ready"
 
 
 @contextmanager

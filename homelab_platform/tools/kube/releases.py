@@ -120,9 +120,9 @@ def objects_of(manifest: str, namespace: str) -> list[Object]:
 
     Kinds that belong to no namespace are told by not being asked for one: the API server ignores it there.
     """
-    import yaml
+    from homelab_platform.wire.go_yaml import documents
 
-    found = [dict(item) for item in yaml.load_all(manifest, Loader=yaml.CSafeLoader) if item]
+    found = [dict(item) for item in documents(manifest)]
     for item in found:
         item["metadata"] = {**item["metadata"]}
         if item["kind"] not in _CLUSTER_WIDE:
@@ -148,10 +148,21 @@ class Helm:
     cluster: Cluster
 
     def template(
-        self, name: str, namespace: str, chart: str, values: Mapping[str, Any], *, version: str | None = None
+        self,
+        name: str,
+        namespace: str,
+        chart: str,
+        values: Mapping[str, Any],
+        *,
+        version: str | None = None,
+        crds: bool = False,
     ) -> list[Object]:
-        """The objects that an installation would write. Raises HomelabError with the chart's own complaint."""
+        """The objects that an installation would write, with `crds` also the kinds that it brings along.
+
+        Raises HomelabError with the chart's own complaint.
+        """
         words = ["template", name, *_chart(chart, version), "--namespace", namespace, "--values", "-"]
+        words += ["--include-crds"] if crds else []
         text = self._run(words, name, values)
         return objects_of(text, namespace)
 

@@ -133,7 +133,7 @@ def test_every_exporter_of_hosts_and_workloads_is_scraped(tmp_path: Path) -> Non
           c: {board: pi3, os: raspios}
           router: {board: appliance, os: external, address: 192.168.0.1, exporters: {snmp: 9116}}
           tv: {board: appliance, os: external}
-        workloads: {trino: }
+        workloads: {loki: }
         """,
     )
     found = {(t.job, t.instance): t.address for t in lab.scrape_targets}
@@ -143,5 +143,5 @@ def test_every_exporter_of_hosts_and_workloads_is_scraped(tmp_path: Path) -> Non
     assert found["node", "b"] == "10.9.0.9:9100"
     assert found["node", "c"] == f"{lab.hosts['c'].vpn_address}:9100"
     assert found["snmp", "router"] == "192.168.0.1:9116"
-    assert found["trino", "trino"].endswith(".svc.cluster.local:5556")
+    assert found["loki", "loki"].endswith(".svc.cluster.local:3100")
     assert not [t for t in lab.scrape_targets if t.instance == "tv"]

@@ -108,7 +108,7 @@ def test_needs_find_whoever_provides_and_stand_on_the_platform(tmp_path: Path) -
         "  my-app: {image: 'a/b:1'}\n  authentik:",
         "identity: authentik\n",
     ).workloads
-    assert set(found["trino"].needs) == {"garage", "postgresql", "my-app", "traefik", "authentik"}
+    assert set(found["trino"].needs) == {"garage", "postgresql", "my-app", "traefik"}
     assert "metallb" in found["traefik"].needs
     assert "postgresql" in found["authentik"].needs
 

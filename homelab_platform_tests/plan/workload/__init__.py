@@ -1,0 +1,1 @@
+"""Tests of one workload before it is applied."""

@@ -1,0 +1,109 @@
+"""What a rendering is refused for, and what it is not."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from homelab_platform.lab.resolved import ResolvedPort, ResolvedVolume, ResolvedWorkload
+from homelab_platform.plan.workload.judge import Judged, faults_of
+from homelab_platform.plan.workload.rendering import Rendering
+
+LABELS = {"app.kubernetes.io/instance": "notes"}
+
+
+def _deployment(**pod: Any) -> dict[str, Any]:
+    container = {"name": "app", "image": "example.org/notes:1.0", "ports": [{"name": "http", "containerPort": 8080}]}
+    spec = {"containers": [container], "volumes": [], **pod}
+    template = {"metadata": {"labels": dict(LABELS)}, "spec": spec}
+    return {"kind": "Deployment", "metadata": {"name": "notes"}, "spec": {"template": template}}
+
+
+def _claim(name: str = "notes-data", storage_class: str = "local-path") -> dict[str, Any]:
+    spec = {"storageClassName": storage_class, "resources": {"requests": {"storage": "1Gi"}}}
+    return {"kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
+
+
+def _service(name: str = "notes", kind: str = "ClusterIP", port: int = 8080) -> dict[str, Any]:
+    ports = [{"name": "http", "port": port, "targetPort": "http"}]
+    return {"kind": "Service", "metadata": {"name": name}, "spec": {"type": kind, "ports": ports, "selector": LABELS}}
+
+
+def _secret(**said: Any) -> dict[str, Any]:
+    return {"kind": "Secret", "metadata": {"name": "x"}, **said}
+
+
+MOUNTED = _deployment(volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": "notes-data"}}])
+WHOLE = (MOUNTED, _claim(), _service())
+
+
+def _workload(**said: Any) -> ResolvedWorkload:
+    facts: dict[str, Any] = {
+        "name": "notes", "catalogue": "notes", "namespace": "apps", "tier": "extras", "kind": "helm",
+        "chart": "https://example.org/notes",
+        "ports": {"http": ResolvedPort(name="http", port=8080)},
+        "volumes": {"data": ResolvedVolume(name="data", size=2**30, storage_class="local-path")},
+    }  # fmt: skip
+    return ResolvedWorkload(**{**facts, **said})
+
+
+def _rules(objects: Any, **said: Any) -> list[str]:
+    return [fault.rule for fault in faults_of(Judged(_workload(**said), None, Rendering.of(objects), Rendering(())))]
+
+
+def test_a_rendering_that_keeps_what_it_should_has_no_fault() -> None:
+    assert _rules(WHOLE) == []
+
+
+@pytest.mark.parametrize(
+    ("objects", "rule"),
+    [
+        ((_deployment(), _service()), "lost-data"),
+        ((_deployment(), _claim(), _service()), "unmounted"),
+        ((MOUNTED, _claim(storage_class="standard"), _service()), "default-class"),
+        ((MOUNTED, _claim(), _service("notes-web")), "missing-service"),
+        ((MOUNTED, _claim(), _service(port=80)), "missing-service"),
+        ((MOUNTED, _claim(), _service(kind="NodePort")), "open-service"),
+        ((*WHOLE, _secret(data={"admin-password": base64.b64encode(b"admin").decode()})), "plain-secret"),
+        ((*WHOLE, _secret(stringData={"cookie": "XXXXXXXXXXXXXXXX"})), "plain-secret"),
+    ],
+)  # fmt: skip
+def test_each_fault_is_named(objects: Any, rule: str) -> None:
+    assert _rules(objects) == [rule]
+
+
+def test_pods_without_a_known_label_and_moving_images_are_refused() -> None:
+    stray = _deployment(volumes=MOUNTED["spec"]["template"]["spec"]["volumes"])
+    stray["spec"]["template"]["metadata"]["labels"] = {"app": "notes"}
+    stray["spec"]["template"]["spec"]["containers"][0]["image"] = "docker.io/bitnami/notes:latest"
+    assert _rules((stray, _claim(), _service())) == ["bad-image", "bad-image", "unlabelled"]
+    assert _rules((stray, _claim(), _service()), pods=({"app": "notes"},)) == ["bad-image", "bad-image"]
+
+
+def test_an_entrance_must_lead_there_and_ask_for_the_sign_in() -> None:
+    def ingress(host: str, **annotations: str) -> dict[str, Any]:
+        meta = {"name": "notes", "annotations": annotations}
+        return {"kind": "Ingress", "metadata": meta, "spec": {"rules": [{"host": host}]}}
+
+    way = {"exposure": "ingress", "hostname": "notes.lab.example.org", "sso": "forward-auth"}
+    assert _rules((*WHOLE, ingress("chart-example.local")), **way) == ["open-page", "unreachable"]
+    asked = {"traefik.ingress.kubernetes.io/router.middlewares": "auth-forward-auth@kubernetescrd"}
+    assert _rules((*WHOLE, ingress("notes.lab.example.org", **asked)), **way) == []
+
+
+def test_what_an_operator_is_asked_for_counts_as_kept() -> None:
+    cluster = {
+        "kind": "Cluster", "metadata": {"name": "notes"},
+        "spec": {"instances": 1, "storage": {"size": "1Gi"}, "walStorage": {"size": "1Gi"}},
+    }  # fmt: skip
+    rendering = Rendering.of([cluster])
+    assert rendering.claims == {"Cluster/notes.storage": "1Gi", "Cluster/notes.walStorage": "1Gi"}
+    assert _rules([cluster], ports={}) == []
+
+
+def test_ports_of_webhooks_are_those_of_the_pods() -> None:
+    hook = {"clientConfig": {"service": {"name": "notes", "port": 443}}}
+    config = {"kind": "ValidatingWebhookConfiguration", "metadata": {"name": "notes"}, "webhooks": [hook]}
+    assert Rendering.of([_deployment(), _service(port=443), config]).webhooks == (8080,)
