@@ -64,13 +64,21 @@ def init(
     if made:
         output.say(f"Made your age key: {sops.key_file()}. Its public half: {own}")
     _ensure_recipients(path, said, own, recovery_to)
-    resolved = common.resolved_lab(path)
+    resolved = _lab_of(path)
     for secret in keeping.make_missing(resolved, path.parent):
         output.say(f"Made {secret.reference}{f' and {secret.public}' if secret.public else ''}")
-    resolved = common.resolved_lab(path)  # now with the public halves that were made
+    resolved = _lab_of(path)  # now with the public halves that were made
     for place in keeping.align_recipients(resolved, path.parent):
         output.say(f"Recipients set: {place}")
     _say_missing(resolved, path.parent)
+
+
+def _lab_of(path: Path) -> ResolvedLab:
+    """The lab, checked but for keys that are still to be made."""
+    from homelab_platform.secrets.keeping import lab_to_furnish
+
+    with common.places_from_here(path):
+        return lab_to_furnish(path, common.catalogue_for(path))
 
 
 def _written_secrets(path: Path) -> Secrets:
@@ -149,7 +157,7 @@ def edit(
     from homelab_platform.secrets.reference import parse
 
     path = common.find_lab(lab)
-    resolved = common.resolved_lab(path)
+    resolved = _lab_of(path)
     if what.startswith(("sops:", "env:", "file:", "vault:")):
         reference = parse(what)
         value = typer.prompt(f"{reference}", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read()
@@ -188,7 +196,7 @@ def show(
             raise HomelabError.of("--reveal", "which secret?", "Name one: homelab secrets show REFERENCE --reveal.")
         typer.echo(value_of(reference, path.parent))
         return
-    rows = [row for row in rows_of(common.resolved_lab(path), path.parent) if reference in (None, row.reference)]
+    rows = [row for row in rows_of(_lab_of(path), path.parent) if reference in (None, row.reference)]
     if as_json:
         output.write_json(
             [
@@ -216,7 +224,7 @@ def rotate(
     from homelab_platform.secrets import keeping
 
     path = common.find_lab(lab)
-    resolved = common.resolved_lab(path)
+    resolved = _lab_of(path)
     if keys:
         keeping.align_recipients(resolved, path.parent)
         for place in keeping.rotate_data_keys(path.parent, keeping.sops_places(resolved)):
@@ -258,7 +266,7 @@ def audit(lab: common.LabArgument = None, as_json: common.JsonOption = False) ->
     from homelab_platform.secrets.audit import problems_of
 
     path = common.find_lab(lab)
-    problems = problems_of(common.resolved_lab(path), path.parent)
+    problems = problems_of(_lab_of(path), path.parent)
     if as_json:
         output.write_json({"lab": str(path), "problems": [p.to_dict() for p in problems]})
     elif problems:

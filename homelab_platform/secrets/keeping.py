@@ -12,11 +12,29 @@ from pathlib import Path
 from homelab_platform.errors import HomelabError
 from homelab_platform.files import EVERYONE_READS, write_whole
 from homelab_platform.lab.beside import SSH
+from homelab_platform.lab.catalogue import Catalogue
+from homelab_platform.lab.check import check_loaded
+from homelab_platform.lab.load import load_lab
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.secrets import sops
 from homelab_platform.secrets.generated import Generated, generated_by, make, public_half
 from homelab_platform.secrets.recipients import Audience, audience_of, write_rules
 from homelab_platform.secrets.reference import Reference, parse
+
+MADE_RIGHT = frozenset({"nixos-tunnel-key", "age-recipient"})
+"""Rules that are broken until keys are made."""
+
+
+def lab_to_furnish(lab_file: Path, catalog: Catalogue) -> ResolvedLab:
+    """The lab, checked but for what only its missing keys make wrong, which this folder is about to make.
+
+    Raises HomelabError with every other problem.
+    """
+    problems, resolved = check_loaded(load_lab(lab_file), catalog)
+    left = [problem for problem in problems if problem.rule not in MADE_RIGHT]
+    if left or resolved is None:
+        raise HomelabError(left)
+    return resolved
 
 
 def sops_places(lab: ResolvedLab) -> tuple[str, ...]:

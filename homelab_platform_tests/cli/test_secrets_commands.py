@@ -13,6 +13,7 @@ from homelab_platform.paths import PROJECT
 from homelab_platform_tests.cli.conftest import Homelab
 
 CANARY = "cAnArY-77e1b9"
+KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIDy6LfDGmpoSGgW81aCCf0NuxjQPYWVqA7IXjOW2BFl3"
 TOKEN = "sops:secrets/dns.yaml#cloudflare"
 
 
@@ -94,3 +95,23 @@ def test_who_may_not_read_the_lab_makes_nothing(
     assert "none of this account's keys" in said.err
     assert not (tmp_path / "lab" / "secrets").exists()
     assert not (tmp_path / "paper").exists()
+
+
+@pytest.mark.slow
+def test_a_lab_whose_nixos_hosts_lack_their_tunnels_keys_is_furnished(
+    homelab: Homelab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "ada"))
+    monkeypatch.delenv("SOPS_AGE_KEY_FILE", raising=False)
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "lab.yaml").write_text(
+        "lab: home\n"
+        "network: {lan: 192.168.0.0/24, gateway: 192.168.0.1, vpn: {wireguard: {hub: pi, endpoint: vpn.example.org}}}\n"
+        "hosts:\n"
+        "  pi: {board: pi5-8gb, os: nixos, address: 192.168.0.11}\n"
+        f"people: {{ada: {{role: admin, ssh: ssh-ed25519 {KEY}}}}}\n"
+    )
+    assert "nixos-tunnel-key" in homelab("check", tmp_path / "lab", "--json").out
+    made = homelab("secrets", "init", tmp_path / "lab", "--recovery-to", tmp_path / "paper")
+    assert made.code == 0, made.err
+    assert homelab("check", tmp_path / "lab").code == 0

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from homelab_platform.catalog.load import load_catalogue
-from homelab_platform.lab.check import load_resolved
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.secrets import recipients
+from homelab_platform.secrets.keeping import lab_to_furnish
 from homelab_platform.secrets.sops import KEY_VARIABLES
 
 LAB = """lab: home
@@ -47,7 +47,7 @@ class Scene:
 
     def lab(self) -> ResolvedLab:
         """The lab as it resolves now."""
-        return load_resolved(self.folder / "lab.yaml", load_catalogue())
+        return lab_to_furnish(self.folder / "lab.yaml", load_catalogue())
 
 
 @pytest.fixture
