@@ -22,7 +22,7 @@ network:
   gateway: 192.168.0.1
   vpn: {{wireguard: {{hub: pi-1, endpoint: vpn.example.org}}}}
 hosts:
-  pi-1: {{board: pi5-8gb, os: raspios, address: 192.168.0.11, k3s: server}}
+  pi-1: {{board: pi5-8gb, os: nixos, address: 192.168.0.11, k3s: server}}
   pi-2:
     board: pi5-8gb
     os: nixos

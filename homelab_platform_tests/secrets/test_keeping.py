@@ -60,7 +60,7 @@ def test_each_host_lists_what_is_to_be_delivered_to_it(scene: Scene) -> None:
     made_scene(scene)
     first, second = scene.lab().hosts["pi-1"].secrets, scene.lab().hosts["pi-2"].secrets
     assert first["k3s-token"].reference == "sops:secrets/k3s.yaml#token"
-    assert first["wireguard"].units == ("wg-quick@wg0.service",)
+    assert first["wireguard"].units == ("systemd-networkd.service",)
     assert second["app"].model_dump() == {
         "name": "app",
         "reference": "sops:secrets/app.yaml#token",
