@@ -51,7 +51,10 @@ class Fault:
 
 def faults_of(judged: Judged) -> list[Fault]:
     """All faults that its entry does not waive, in order."""
-    waived = set(judged.entry.waive) if judged.entry is not None else set()
+    entry = judged.entry
+    waived = set(entry.waive) if entry is not None else set()
+    if entry is None or entry.chart != judged.workload.chart:
+        waived |= NAMED_BY_ENTRY
     found = {Fault(rule, what) for rule, look in FAULTS.items() if rule not in waived for what in look(judged)}
     return sorted(found)
 
@@ -250,6 +253,10 @@ FAULTS: dict[str, Callable[[Judged], Iterator[str]]] = {
     "host-path": host_path,
     "default-class": default_class,
 }
+
+
+NAMED_BY_ENTRY = frozenset({"missing-service", "default-class"})
+"""Faults against what an entry says of its own chart; a chart of one's own may name and choose as it likes."""
 
 
 def pod_sets(rendering: Rendering) -> list[Pods]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
 
+from homelab_platform.catalog.model import CatalogueEntry
 from homelab_platform.lab.resolved import ResolvedPort, ResolvedVolume, ResolvedWorkload
 from homelab_platform.plan.workload.judge import Judged, faults_of
 from homelab_platform.plan.workload.rendering import Rendering
@@ -42,15 +44,28 @@ WHOLE = (MOUNTED, _claim(), _service())
 def _workload(**said: Any) -> ResolvedWorkload:
     facts: dict[str, Any] = {
         "name": "notes", "catalogue": "notes", "namespace": "apps", "tier": "extras", "kind": "helm",
-        "chart": "https://example.org/notes",
+        "chart": "https://charts.example.org/notes",
         "ports": {"http": ResolvedPort(name="http", port=8080)},
         "volumes": {"data": ResolvedVolume(name="data", size=2**30, storage_class="local-path")},
     }  # fmt: skip
     return ResolvedWorkload(**{**facts, **said})
 
 
+def _entry() -> CatalogueEntry:
+    said = {
+        "name": "notes", "title": "Notes", "description": "Keeps notes.", "tier": "extras", "kind": "helm",
+        "home": "https://example.org", "licence": "MIT", "namespace": "apps",
+        "chart": {"repo": "https://charts.example.org", "name": "notes", "version": "1.0.0"},
+        "arm64": {"runs": "yes", "evidence": "a test"}, "requests": {"basis": "measured"}, "ports": {"http": 8080},
+        "backup": {"method": "none", "note": "a test"},
+    }  # fmt: skip
+    return CatalogueEntry.model_validate_json(json.dumps(said))
+
+
 def _rules(objects: Any, **said: Any) -> list[str]:
-    return [fault.rule for fault in faults_of(Judged(_workload(**said), None, Rendering.of(objects), Rendering(())))]
+    return [
+        fault.rule for fault in faults_of(Judged(_workload(**said), _entry(), Rendering.of(objects), Rendering(())))
+    ]
 
 
 def test_a_rendering_that_keeps_what_it_should_has_no_fault() -> None:
@@ -107,3 +122,9 @@ def test_ports_of_webhooks_are_those_of_the_pods() -> None:
     hook = {"clientConfig": {"service": {"name": "notes", "port": 443}}}
     config = {"kind": "ValidatingWebhookConfiguration", "metadata": {"name": "notes"}, "webhooks": [hook]}
     assert Rendering.of([_deployment(), _service(port=443), config]).webhooks == (8080,)
+
+
+def test_a_chart_of_ones_own_may_call_its_services_as_it_likes_and_loses_no_data() -> None:
+    own = {"chart": "./charts/notes"}
+    assert _rules((MOUNTED, _claim(storage_class="fast")), **own) == []
+    assert _rules((_deployment(),), **own) == ["lost-data"]
