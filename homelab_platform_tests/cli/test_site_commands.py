@@ -36,7 +36,6 @@ streams:
     sensors:
       cpu: {unit: '%', range: [0, 100], every: 10s}
     keep: {raw: 30d, table: 2y}
-marts: [readings_daily]
 """
 WAITING = "SELECT count(*) AS n FROM hive.default.sensor_data WHERE device = 'greenhouse'"
 
