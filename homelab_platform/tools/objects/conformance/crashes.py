@@ -15,6 +15,8 @@ from homelab_platform.tools.objects.conformance.questions import Bench, NotTried
 MIB = 1 << 20
 LENGTH = 16 * MIB
 SETTLE = 1.0  # seconds that a server gets to notice
+RECOVERY_SECONDS = 30.0
+"""How long a server that answers again may take until it finds what it holds: lost is what is not there after that."""
 
 
 @question("a client that goes away in the middle of a PUT leaves no torn object")
@@ -71,7 +73,12 @@ def acknowledged(bench: Bench) -> None:
             writer.join()
         control.start()
     demand(len(written) > 20, f"only {len(written)} writes were acknowledged")
-    lost = [key for key, body in written.items() if bench.wire.ask("GET", bench.bucket, key).body != body]
+    lost = list(written)
+    deadline = time.monotonic() + RECOVERY_SECONDS
+    while lost and time.monotonic() < deadline:
+        lost = [key for key in lost if bench.wire.ask("GET", bench.bucket, key).body != written[key]]
+        if lost:
+            time.sleep(SETTLE)
     demand(not lost, f"{len(lost)} of {len(written)} acknowledged writes are lost or changed")
 
 
