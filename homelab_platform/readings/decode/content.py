@@ -24,17 +24,10 @@ PIECE = 1 << 16
 _TABLES = (".csv", ".tsv", ".txt")
 
 
-class Gunzip(io.RawIOBase):
-    """The plain bytes of gzip members one after the other; it can be wound back to its start.
+class _Rewinding(io.RawIOBase):
+    """A stream made from another, which can be read again from its start and from nowhere else."""
 
-    Bytes behind the last member that are neither gzip nor padding are counted in `trailing` and left out. Raises
-    EOFError and zlib errors as the standard library's reader does.
-    """
-
-    def __init__(self, stream: BinaryIO) -> None:
-        super().__init__()
-        self._stream = stream
-        self.seek(0)
+    _stream: BinaryIO
 
     def readable(self) -> bool:
         """Always."""
@@ -49,12 +42,32 @@ class Gunzip(io.RawIOBase):
         if offset or whence:
             raise io.UnsupportedOperation("only to the start")
         self._stream.seek(0)
+        self._begin()
+        return 0
+
+    def _begin(self) -> None:
+        """Forget what was read."""
+        raise io.UnsupportedOperation("made from nothing")
+
+
+class Gunzip(_Rewinding):
+    """The plain bytes of gzip members one after the other; it can be wound back to its start.
+
+    Bytes behind the last member that are neither gzip nor padding are counted in `trailing` and left out. Raises
+    EOFError and zlib errors as the standard library's reader does.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self.seek(0)
+
+    def _begin(self) -> None:
         self._member: Any = isal_zlib.decompressobj(wbits=31)
         self._fed = False
         self._rest = b""
         self._ready = b""
         self.trailing = 0
-        return 0
 
     def readinto(self, buffer: Any) -> int:
         """Fill the buffer; less than its size only at the end."""
@@ -110,7 +123,7 @@ class _Ended:
     unconsumed_tail = b""
 
 
-class Recoded(io.RawIOBase):
+class Recoded(_Rewinding):
     """A text in another encoding as UTF-8; bytes that the encoding does not have become U+FFFD."""
 
     def __init__(self, stream: BinaryIO, encoding: str) -> None:
@@ -119,23 +132,10 @@ class Recoded(io.RawIOBase):
         self._encoding = encoding
         self.seek(0)
 
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """To the start only."""
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Back to the start."""
-        if offset or whence:
-            raise io.UnsupportedOperation("only to the start")
-        self._stream.seek(0)
+    def _begin(self) -> None:
         self._decoder = codecs.getincrementaldecoder(self._encoding)("replace")
         self._ready = b""
         self._ended = False
-        return 0
 
     def readinto(self, buffer: Any) -> int:
         """Fill the buffer; less than its size only at the end."""
