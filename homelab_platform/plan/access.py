@@ -20,6 +20,8 @@ MEDIA = "media"
 """The storage class of the lab's one shared media folder."""
 MEDIA_FOLDER = "/var/lib/media-data"
 """Where it lies on its host when the lab does not say."""
+PLATFORM_TIERS = ("infrastructure", "storage")
+"""Tiers whose workloads serve all others: their namespaces are for admins."""
 
 
 def deployed(lab: ResolvedLab) -> list[ResolvedWorkload]:
@@ -28,10 +30,19 @@ def deployed(lab: ResolvedLab) -> list[ResolvedWorkload]:
 
 
 def namespaces(lab: ResolvedLab) -> dict[str, list[str]]:
-    """Each namespace of a workload with the roles, besides admin, that may use something in it."""
+    """Each namespace of a workload with the roles, besides admin, that have rights in it.
+
+    Who may start pods in a namespace can mount its Secrets and use its service accounts, so a dev has rights only where
+    every workload is for devs and none serves the whole platform.
+    """
     found: dict[str, set[str]] = {}
+    not_for_dev: set[str] = set()
     for workload in deployed(lab):
         found.setdefault(workload.namespace, set()).update(set(workload.roles) - {"admin"})
+        if "dev" not in workload.roles or workload.tier in PLATFORM_TIERS:
+            not_for_dev.add(workload.namespace)
+    for name in not_for_dev:
+        found[name].discard("dev")
     return {name: sorted(roles) for name, roles in sorted(found.items())}
 
 

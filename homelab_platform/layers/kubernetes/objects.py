@@ -23,7 +23,7 @@ DNS = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kub
 def objects_of(document: Mapping[str, Any]) -> list[Object]:
     """Everything that the cluster's document asks for beside its nodes, in an order in which it can be applied."""
     spaces: Mapping[str, Sequence[str]] = document.get("namespaces") or {}
-    found = [_namespace(name) for name in sorted(set(spaces) - SYSTEM_NAMESPACES)]
+    found = [_namespace(name, roles) for name, roles in sorted(spaces.items()) if name not in SYSTEM_NAMESPACES]
     found += [_guest_role(), _dev_role(), _admins()]
     for name, roles in sorted(spaces.items()):
         found += [_default_deny(name)] if name not in SYSTEM_NAMESPACES else []
@@ -101,8 +101,13 @@ def _meta(name: str, namespace: str | None = None) -> Object:
     return {"name": name, **({"namespace": namespace} if namespace else {}), "labels": dict(PART_OF)}
 
 
-def _namespace(name: str) -> Object:
+def _namespace(name: str, roles: Sequence[str]) -> Object:
+    """Where people beside admins start pods, none may have the node's files, network or rights: the namespace refuses
+    what is beyond the baseline level. Elsewhere it warns.
+    """
     meta = _meta(name)
+    if "dev" in roles:
+        meta["labels"]["pod-security.kubernetes.io/enforce"] = "baseline"
     meta["labels"] |= {
         "pod-security.kubernetes.io/warn": "restricted",
         "pod-security.kubernetes.io/audit": "restricted",
@@ -154,8 +159,9 @@ CHANGE = [*LOOK, "create", "update", "patch", "delete", "deletecollection"]
 
 
 def _dev_role() -> Object:
-    """Workloads and what they take, their logs, a shell in them: Kubernetes' own `edit` but for network policies, which
-    would let a dev open what the lab keeps shut. Roles, quotas and limits are not theirs either.
+    """Workloads and what they take, their logs, a shell in them: Kubernetes' own `edit` but for Secrets, which hold
+    what the lab made for others, and network policies, which would let a dev open what the lab keeps shut. Roles,
+    quotas and limits are not theirs either.
     """
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -164,7 +170,7 @@ def _dev_role() -> Object:
         "rules": [
             {
                 "apiGroups": [""],
-                "resources": ["pods", "services", "configmaps", "secrets", "persistentvolumeclaims"],
+                "resources": ["pods", "services", "configmaps", "persistentvolumeclaims"],
                 "verbs": CHANGE,
             },
             {

@@ -38,6 +38,8 @@ workloads:
   vault-of-ada: {image: 'localhost/busybox:1', namespace: SPACE-own}
 """
 
+IMAGE = "localhost/busybox:1"
+
 
 @dataclass
 class Scene(LabScene):
@@ -130,7 +132,10 @@ def test_people_may_do_what_their_role_says_and_no_more(scene: Scene) -> None:
     assert scene.may("dev", "update", "deployments.apps", *here)
     assert scene.may("dev", "get", "pods", "--subresource=log", *here)
     assert scene.may("dev", "create", "pods", "--subresource=exec", *here)
-    for words in ("create rolebindings", "update resourcequotas", "delete networkpolicies", "create networkpolicies"):
+    for words in (
+        "create rolebindings", "update resourcequotas", "delete networkpolicies", "create networkpolicies",
+        "get secrets", "list secrets", "create secrets",
+    ):  # fmt: skip
         assert not scene.may("dev", *words.split(), *here), words
     for role in ("guest", "dev"):
         assert not scene.may(role, "get", "pods", *other)
@@ -138,6 +143,25 @@ def test_people_may_do_what_their_role_says_and_no_more(scene: Scene) -> None:
         assert not scene.may(role, "get", "secrets", "-n", "kube-system")
     assert scene.may("admin", "*", "*", *other)
     assert scene.may("admin", "delete", "nodes")
+
+
+def test_a_dev_cannot_start_a_pod_that_has_the_node(scene: Scene) -> None:
+    """What would make them root there: its files, its network, every right."""
+    as_dev = ("--as=somebody", "--as-group=homelab:dev", "--dry-run=server", "-n", scene.space)
+    root = {"volumes": [{"name": "node", "hostPath": {"path": "/"}}]}
+    for name, spec in (
+        ("files", root),
+        ("net", {"hostNetwork": True}),
+        ("pid", {"hostPID": True}),
+        ("rights", {"containers": [{"name": "c", "image": IMAGE, "securityContext": {"privileged": True}}]}),
+    ):
+        whole = {"spec": {"containers": [{"name": "c", "image": IMAGE}], **spec}}
+        said = scene.cluster.kubectl(
+            "run", name, f"--image={IMAGE}", f"--overrides={json.dumps(whole)}", *as_dev, check=False
+        )
+        assert 'violates PodSecurity "baseline:latest"' in said.stderr, said
+    allowed = scene.cluster.kubectl("run", "plain", f"--image={IMAGE}", *as_dev, check=False)
+    assert allowed.returncode == 0, allowed.stderr
 
 
 def test_a_persons_own_kubeconfig_has_the_rights_of_their_role(scene: Scene, tmp_path: Path) -> None:
