@@ -25,7 +25,7 @@ from homelab_platform.servers.supervise.spec import Answer, Health, ProcessSpec
 GRPC_OFFSET = 10000  # SeaweedFS derives each gRPC port from the HTTP port
 VOLUME_MIB = 1024
 SECURITY_FILE = "security.toml"
-TLS_FOLDER = "tls"
+TLS_FOLDER, KEYSTORE = "tls", "parts.pem"
 PARTS = "seaweedfs-parts"
 """The common name of the certificate by which its parts know each other."""
 ADDRESS = LOOPBACK
@@ -96,7 +96,7 @@ def _write_security(folder: Path) -> None:
     """
     from homelab_platform.tools.certificates import ensure_certificate
 
-    file, keystore = folder / SECURITY_FILE, folder / TLS_FOLDER / "parts.pem"
+    file, keystore = folder / SECURITY_FILE, folder / TLS_FOLDER / KEYSTORE
     authority = ensure_certificate(folder / TLS_FOLDER, [ADDRESS, "localhost"], keystore, subject=PARTS, client=True)
     try:
         kek = str(tomllib.loads(file.read_text())["s3"]["sse"]["kek"])
@@ -107,6 +107,25 @@ def _write_security(folder: Path) -> None:
     sections += [f'[grpc.{part}]\n{own}allowed_commonNames = "{PARTS}"' for part in ("master", "volume", "filer", "s3")]
     sections += [f"[grpc.client]\n{own}", f"[https.master]\n{own}ca = {json.dumps(str(authority))}"]
     write_whole(file, "\n".join(sections) + "\n")
+
+
+def _health(folder: Path, chosen: SeaweedPorts) -> Health:
+    """The gateway answers, and the master knows the volume server.
+
+    Gateway and volume server say that they are well up to 5 s before: where the volume server's first heartbeat came
+    before the master's election, nothing that is stored can be found until the next.
+    """
+    from homelab_platform.tools.certificates import AUTHORITY
+
+    tls = folder / TLS_FOLDER
+    known = Answer(
+        chosen.master,
+        "/dir/status",
+        f'"Url":"{ADDRESS}:{chosen.volume}"',
+        identity=str(tls / KEYSTORE),
+        authority=str(tls / AUTHORITY),
+    )
+    return Health((Answer(chosen.s3, "/healthz"), known))
 
 
 def process(folder: Path, chosen: SeaweedPorts, *, signing_key: str | None = None) -> ProcessSpec:
@@ -166,8 +185,7 @@ def process(folder: Path, chosen: SeaweedPorts, *, signing_key: str | None = Non
         },
         secrets={variable: signing_key for variable in SIGNING if signing_key},
         port=chosen.s3,
-        # The gateway answers seconds before the master knows a place to write to. The volume server says that it does.
-        health=Health((Answer(chosen.s3, "/healthz"), Answer(chosen.volume, "/healthz"))),
+        health=_health(folder, chosen),
         litter=tuple(f"/tmp/seaweedfs-{part}-grpc-{port + GRPC_OFFSET}.sock" for part, port in asdict(chosen).items()),  # noqa: S108
         # SIGTERM always takes 15 s here, which it waits for a stream to itself. Each acknowledged write has reached the
         # kernel by then, and a kill is what it must survive anyway (tested), so nothing is won by waiting.

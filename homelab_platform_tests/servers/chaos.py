@@ -38,7 +38,12 @@ domain: chaos.example.org
 timezone: UTC
 network: {{lan: 192.168.1.0/24, gateway: 192.168.1.1}}
 hosts:
-  here: {{board: pi5-8gb, os: raspios, address: 192.168.1.10, k3s: server, disks: {{sd: 64Gi, ssd: 250Gi}}}}
+  here:
+    board: pi5-8gb
+    os: raspios
+    address: 192.168.1.10
+    k3s: server
+    disks: {{sd: 64Gi, ssd: {{size: 250Gi, device: /dev/disk/by-id/x}}}}
 storage: local-path
 workloads: {{mosquitto: , nifi: , seaweedfs: {{size: 8Gi}}}}
 streams:

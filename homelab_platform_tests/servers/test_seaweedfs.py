@@ -17,6 +17,7 @@ from homelab_platform.servers.supervise import launch
 from homelab_platform.servers.supervise.spec import RunPlan, write_json
 from homelab_platform.tools.endpoints import ObjectsEndpoint
 from homelab_platform.tools.objects.client import ObjectStore
+from homelab_platform_tests.tools.objects.conformance.served import served
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 ACCESS, SECRET = "site-key", "a-secret-of-the-site"
@@ -41,6 +42,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, sea
         yield folder / "objects", chosen
     finally:
         launch.stop_supervisor(run, mark, timeout=30)
+
+
+def test_it_counts_as_up_only_once_what_it_holds_can_be_found(tmp_path: Path) -> None:
+    with served("SeaweedFS", tmp_path / "weed") as killed, ObjectStore(killed.endpoint, retries=0) as store:
+        store.ensure_bucket("kept")
+        store.put("kept", "diary", b"dear diary" * 1000)
+        for _ in range(6):  # its volume server misses the master's election at about every second start
+            killed.kill()
+            killed.start()
+            assert store.get("kept", "diary") == b"dear diary" * 1000
 
 
 def shell(chosen: seaweedfs.SeaweedPorts, commands: str, settings: Path, seconds: float) -> str:

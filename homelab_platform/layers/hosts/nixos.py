@@ -22,7 +22,7 @@ from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
 from homelab_platform.layers.hosts import secret_files
 from homelab_platform.layers.hosts.access import HostAccess, Task
-from homelab_platform.layers.hosts.deploy import GUARD, guard_source
+from homelab_platform.layers.hosts.deploy import GUARD, OVER, guard_source
 from homelab_platform.layers.hosts.state import HostLook, State
 from homelab_platform.tools import nix
 from homelab_platform.tools.nix import SecretFile
@@ -154,7 +154,7 @@ def _switch(ssh: Ssh, task: Task, system: str) -> str:
     ask, began, silent_since = shlex.join(("sh", GUARD, "switched", task.token)), time.monotonic(), 0.0
     while time.monotonic() - began < LONGEST_SWITCH:
         try:
-            done = ssh.run(ask, fresh=bool(silent_since), may_fail=(STILL_RUNNING,), doing="asking for the switch")
+            done = ssh.run(ask, fresh=bool(silent_since), may_fail=(STILL_RUNNING, OVER), doing="asking for the switch")
         except Unreachable:
             # The switch may restart what carries this connection. The host undoes it if nobody comes back in time.
             silent_since = silent_since or time.monotonic()
@@ -162,6 +162,8 @@ def _switch(ssh: Ssh, task: Task, system: str) -> str:
                 raise
         else:
             silent_since = 0.0
+            if done.code == OVER:  # the connection came back only after the host had given up on us
+                return "it does not answer after the change; the host undid it, because nothing confirmed in time"
             if done.code != STILL_RUNNING:
                 return switch_failure(done.text, system)
         time.sleep(0.5)

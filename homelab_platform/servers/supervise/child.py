@@ -219,7 +219,7 @@ def _comes(answer: Answer) -> bool:
     request = f"GET {answer.path} HTTP/1.0\r\nHost: 127.0.0.1:{answer.port}\r\n\r\n".encode()
     body = b""
     try:
-        with socket.create_connection(("127.0.0.1", answer.port), timeout=5) as connection:
+        with _connected(answer) as connection:
             connection.sendall(request)
             while len(body) < LONGEST_ANSWER and (piece := connection.recv(65536)):
                 body += piece
@@ -227,6 +227,23 @@ def _comes(answer: Answer) -> bool:
         return False
     status = body[:64].split()
     return len(status) > 1 and status[1].startswith(b"2") and answer.text.encode() in body
+
+
+def _connected(answer: Answer) -> socket.socket:
+    """A connection to whoever should answer; raises OSError (which ssl's errors are)."""
+    connection = socket.create_connection(("127.0.0.1", answer.port), timeout=5)
+    if not answer.identity:
+        return connection
+    import ssl  # 4 MiB, which a site without such a question does not pay
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(answer.authority)
+        context.load_cert_chain(answer.identity)
+        return context.wrap_socket(connection, server_hostname="127.0.0.1")
+    except OSError:
+        connection.close()
+        raise
 
 
 def _listens(port: int) -> bool:

@@ -25,12 +25,15 @@ USERS_FOLDER = "users"
 class Answer:
     """A URL path on a port of 127.0.0.1 that should give 2xx, and a body that holds `text`.
 
-    With no path, it is enough that something listens.
+    With no path, it is enough that something listens. With an `identity` (a PEM file of certificate and key) the
+    question goes over TLS by that identity, to a server whose certificate is of `authority` (a PEM file).
     """
 
     port: int
     path: str
     text: str = ""
+    identity: str = ""
+    authority: str = ""
 
 
 @dataclass(frozen=True)

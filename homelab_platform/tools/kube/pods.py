@@ -42,6 +42,10 @@ HOPELESS = (
 moment late, a registry may have hiccups, a database may come up after the third crash, an old pod may make room."""
 
 
+KILLED = "exit code 137"
+"""What a container says that was ended from outside: why, only its events tell."""
+
+
 @dataclass
 class Hope:
     """Whether pods may still come up; asked again and again with what they say. `clock` counts seconds."""
@@ -75,7 +79,9 @@ def why_not_ready(cluster: Cluster, namespace: str, name: str) -> list[str]:
         if (pod.get("status") or {}).get("phase") == "Succeeded":
             continue  # a Job that is done
         node = (pod.get("spec") or {}).get("nodeName")
-        reasons = _pod_reasons(pod) or _complaints(cluster, pod)
+        reasons = _pod_reasons(pod)
+        if not reasons or any(KILLED in reason for reason in reasons):
+            reasons = [*_complaints(cluster, pod), *reasons]
         found += [f"{name_of(pod)}{f' on {node}' if node else ''}: {reason}" for reason in reasons]
     return sorted(set(found))[:6]
 
@@ -132,7 +138,10 @@ def _complaints(cluster: Cluster, pod: Object) -> list[str]:
         for event in events
         if event.get("type") == "Warning" and (event.get("involvedObject") or {}).get("uid") == pod["metadata"]["uid"]
     ]
-    about.sort(key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+    # A failed probe is why Kubernetes restarts a container; that it restarts it, is what its other warnings say.
+    about.sort(
+        key=lambda said: (said.get("reason") == "Unhealthy", said.get("lastTimestamp") or said.get("eventTime") or "")
+    )
     return [f"{event.get('reason', '')}: {' '.join(str(event.get('message', '')).split())}" for event in about[-1:]]
 
 
