@@ -62,7 +62,7 @@ Seconds = Annotated[int, BeforeValidator(_duration), Field(gt=0)]
 class Part(BaseModel):
     """Base of all parts of an entry: immutable, strict, no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=False, defer_build=True)
 
 
 class Chart(Part):

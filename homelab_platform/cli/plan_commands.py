@@ -65,7 +65,7 @@ def current_plan(resolved: ResolvedLab, *, refresh: bool, only: list[str] | None
     from homelab_platform.plan.plan import only as cut
     from homelab_platform.plan.sites import CAPABILITIES
     from homelab_platform.servers.site.applied_lab import last_applied
-    from homelab_platform.servers.site.site import kind_of
+    from homelab_platform.servers.site.known import kind_of
 
     desired = desired_states(resolved)
     states = _states(resolved, desired, refresh)
@@ -79,6 +79,10 @@ def current_plan(resolved: ResolvedLab, *, refresh: bool, only: list[str] | None
 
 def _states(resolved: ResolvedLab, desired: Mapping[str, DesiredState], refresh: bool) -> Mapping[str, AppliedState]:
     """What is known of the lab's assets; nothing when its site does not run."""
+    from homelab_platform.servers.site.known import is_supervised
+
+    if not is_supervised(resolved.name):
+        return {}
     from homelab_platform.servers.site.site import running
 
     site = running(resolved.name)

@@ -11,12 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from homelab_platform.errors import Problem
 from homelab_platform.lab.positions import Path as KeyPath
 from homelab_platform.lab.positions import Positions
+from homelab_platform.lab.tables import read_table
 
 TABLE = Path(__file__).with_name("served.yaml")
 ANY = "*"
@@ -41,7 +41,7 @@ class Entry(BaseModel):
 @cache
 def table() -> Mapping[tuple[str, ...], Entry]:
     """The entries by path of keys, `*` for a name that a person chose."""
-    raw = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+    raw = read_table(TABLE)
     return {tuple(key.split(".")): Entry.model_validate(entry) for key, entry in raw.items()}
 
 

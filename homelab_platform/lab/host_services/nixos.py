@@ -8,8 +8,9 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict
+
+from homelab_platform.lab.tables import read_table
 
 _FILE = Path(__file__).with_name("served_nixos.yaml")
 
@@ -42,4 +43,4 @@ class ServedNixos(_Frozen):
 @cache
 def served_nixos() -> ServedNixos:
     """The list as it lies beside this module."""
-    return ServedNixos.model_validate(yaml.safe_load(_FILE.read_text()))
+    return ServedNixos.model_validate(read_table(_FILE))

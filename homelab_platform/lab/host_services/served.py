@@ -8,8 +8,9 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict
+
+from homelab_platform.lab.tables import read_table
 
 
 class Refusal(BaseModel):
@@ -40,4 +41,4 @@ def served_by(way: str) -> Served | None:
     file = Path(__file__).with_name(f"served_{way}.yaml")
     if not file.exists():
         return None
-    return Served.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    return Served.model_validate(read_table(file))

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import yaml
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
+from homelab_platform.lab.tables import read_table
 from homelab_platform.layers.hosts.access import Task
 from homelab_platform.layers.hosts.deploy import guard_source
 from homelab_platform.layers.hosts.nodes import TOKEN_VARIABLE, Joining
@@ -104,7 +104,7 @@ class DebianWay:
 
     def claims(self, lab: ResolvedLab, host: ResolvedHost) -> str:
         """What the roles may write there (ansible/claims.yml), and whose accounts they make."""
-        listed = yaml.safe_load(paths.project_path("ansible", "claims.yml").read_text(encoding="utf-8"))
+        listed = read_table(paths.project_path("ansible", "claims.yml"))
         groups = {*listed["groups"], *(group for name in host.users for group in lab.people[name].groups)}
         lines = [
             *(f"path {pattern}" for pattern in listed["paths"]),

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from homelab_platform.lab.tables import read_table
 from homelab_platform.readings.sources.sampling import Sample
 
 
@@ -61,10 +62,7 @@ def matches(wanted: str, column: str) -> bool:
 @cache
 def shapes() -> tuple[Shape, ...]:
     """All shapes, in the order in which they are tried."""
-    import yaml
-
-    text = Path(__file__).with_name("shapes.yaml").read_text(encoding="utf-8")
-    return tuple(_shape(name, said) for name, said in yaml.safe_load(text).items())
+    return tuple(_shape(name, said) for name, said in read_table(Path(__file__).with_name("shapes.yaml")).items())
 
 
 def _shape(name: str, said: Mapping[str, Any]) -> Shape:

@@ -21,6 +21,7 @@ from homelab_platform.servers.site import access, checks
 from homelab_platform.servers.site import engines as site_engines
 from homelab_platform.servers.site import processes as site_processes
 from homelab_platform.servers.site.files import Layout, SiteFile, load_secrets, load_site_file
+from homelab_platform.servers.site.known import layout_of
 from homelab_platform.servers.site.start import START_TIMEOUT, Start, lakehouse_of, silent
 from homelab_platform.servers.supervise import launch, processes
 from homelab_platform.servers.supervise.spec import RESTART_FOLDER, ChildState, RunState, load_state
@@ -226,7 +227,7 @@ def _server_status(
 
 def running(lab: str | Path) -> Site | None:
     """The site of a lab (by name, or by its data folder), or None when its servers do not run."""
-    layout = _layout(lab)
+    layout = layout_of(lab)
     state = launch.live_state(layout.run)
     if state is None or not layout.prepared.exists() or not _servers_run(state):
         return None
@@ -253,16 +254,6 @@ def renew_broker(site_root: Path, lab: ResolvedLab) -> None:
     site, credentials = load_site_file(layout), load_secrets(layout)
     if site is not None and credentials is not None and site.full:
         site_engines.prepare_broker(layout, site, credentials, lab)
-
-
-def kind_of(lab: str | Path) -> SiteKind:
-    """The kind of a lab's site, running or not; `small` when there is none yet."""
-    site = load_site_file(_layout(lab))
-    return site.profile if site else SiteKind.SMALL
-
-
-def _layout(lab: str | Path) -> Layout:
-    return Layout((paths.site_path(lab) if isinstance(lab, str) else lab).absolute())
 
 
 def _servers_run(state: RunState) -> bool:
