@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import median
 
 PROJECT = Path(__file__).resolve().parent.parent
+BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
+"""As on any machine: both sides may keep their compiled modules."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ def say(text: str) -> None:
 def middle(values: Sequence[float]) -> float:
     """The median."""
     return float(median(values))
+
+
+def least(values: Sequence[float]) -> float:
+    """The minimum: on a shared machine what a neighbour takes is only ever added."""
+    return float(min(values))
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

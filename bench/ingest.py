@@ -27,7 +27,6 @@ from homelab_platform.servers.scratch.servers import ScratchServers, fresh_lakeh
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.objects.client import ObjectStore
 
-BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}  # as on any machine: both sides may keep their compiled modules
 HERE = Path(__file__).resolve().parent
 GOAL, STRETCH = 10.0, 20.0
 
@@ -87,7 +86,9 @@ def run_ours(running: ScratchServers, files: list[Path], rows: int) -> common.Us
     """One run of ours into a fresh lakehouse."""
     with fresh_lakehouse(running) as lakehouse:
         upload(lakehouse, files)
-        usage = common.run_child([sys.executable, "-c", OURS], env={**BYTECODE, "BENCH_LAKE": lake_text(lakehouse)})
+        usage = common.run_child(
+            [sys.executable, "-c", OURS], env={**common.BYTECODE, "BENCH_LAKE": lake_text(lakehouse)}
+        )
     assert usage.stdout.split()[:3] == [str(rows), "0", "0"], usage.stdout
     return usage
 
@@ -95,7 +96,12 @@ def run_ours(running: ScratchServers, files: list[Path], rows: int) -> common.Us
 def run_peer(python: Path, files: list[Path], rows: int) -> common.Usage:
     """One run of dlt into a fresh folder."""
     with tempfile.TemporaryDirectory() as scratch:
-        env = {**BYTECODE, "BENCH_SCRATCH": scratch, "BENCH_ROWS": str(rows), "RUNTIME__DLTHUB_TELEMETRY": "false"}
+        env = {
+            **common.BYTECODE,
+            "BENCH_SCRATCH": scratch,
+            "BENCH_ROWS": str(rows),
+            "RUNTIME__DLTHUB_TELEMETRY": "false",
+        }
         return common.run_child([str(python), str(HERE / "ingest_dlt.py"), *map(str, files)], env=env)
 
 

@@ -5,35 +5,24 @@ Belongs here: what all commands have in common as words. Not here: finding the l
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any
+
+import typer
 
 LAB_OPTIONS = ("-l", "--lab")
+LAB_ARGUMENT = "LabArgument"
+"""The type in common.py by which a command says that LAB is an argument of it."""
 PROGRAM = "homelab"
 _WITHOUT_LAB = frozenset({"init", "schema"})
-
-
-class _Parameter(Protocol):
-    name: str | None
-    param_type_name: str
-    opts: list[str]
-
-
-class _Command(Protocol):
-    params: Sequence[_Parameter]
-
-
-class Group(_Command, Protocol):
-    """A command with commands below it, as typer makes it."""
-
-    commands: dict[str, _Command]
 
 
 @dataclass
@@ -48,12 +37,12 @@ class _Words:
 _WORDS = _Words()
 
 
-def read(group: Group, arguments: Sequence[str]) -> list[str]:
-    """The arguments for the commands of `group`: where LAB is an argument, `-l LAB` means it too.
+def read(app: typer.Typer, arguments: Sequence[str]) -> list[str]:
+    """The arguments for the commands of `app`: where LAB is an argument, `-l LAB` means it too.
 
     Remembers what `pasteable` needs.
     """
-    _WORDS.commands = dict(_commands(group))
+    _WORDS.commands = commands_of(app)
     _WORDS.program = _program()
     _WORDS.lab = ""
     path = _path(arguments)
@@ -92,12 +81,41 @@ def _typed(match: re.Match[str]) -> str:
     return f"{_WORDS.program} {command}{f' -l {shlex.quote(_WORDS.lab)}' if lab else ''}"
 
 
-def _commands(group: Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], bool]]:
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from _commands(cast(Group, command), (*path, name))
-        else:
-            yield (*path, name), any(p.name == "lab" and p.param_type_name == "argument" for p in command.params)
+def commands_of(app: typer.Typer) -> dict[tuple[str, ...], bool]:
+    """All commands by the names that lead to each, and whether LAB is an argument of it.
+
+    Read off the functions: to have typer make all its commands takes as long as loading a lab.
+    """
+    return dict(_commands(app))
+
+
+def part_of(app: typer.Typer, arguments: Sequence[str]) -> typer.Typer:
+    """The part of `app` that `arguments` name, a command or a family of them; all of it where they name none."""
+    first = arguments[0] if arguments else ""
+    commands = [info for info in app.registered_commands if _name(info) == first]
+    groups = [info for info in app.registered_groups if info.name == first]
+    if not commands and not groups:
+        return app
+    part = copy.copy(app)
+    part.registered_commands, part.registered_groups = commands, groups
+    return part
+
+
+def _name(info: typer.models.CommandInfo) -> str:
+    return info.name or getattr(info.callback, "__name__", "").replace("_", "-")
+
+
+def _commands(app: typer.Typer, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], bool]]:
+    for info in app.registered_commands:
+        yield (*path, _name(info)), _takes_lab(info.callback)
+    for group in app.registered_groups:
+        if group.typer_instance is not None and group.name:
+            yield from _commands(group.typer_instance, (*path, group.name))
+
+
+def _takes_lab(function: Callable[..., Any] | None) -> bool:
+    said = str(getattr(function, "__annotations__", {}).get("lab", ""))
+    return said.rpartition(".")[2] == LAB_ARGUMENT
 
 
 def _path(arguments: Sequence[str]) -> tuple[str, ...] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -33,7 +33,7 @@ from homelab_platform.cli import (
 from homelab_platform.cli.common import keep_to_owner
 from homelab_platform.cli.output import count, note, print_problems, write_json
 from homelab_platform.errors import HomelabError
-from homelab_platform.tools.duckdb import ctrl_c
+from homelab_platform.tools.interrupts import ctrl_c
 
 NEW_OBJECTS_BEFORE_COLLECTION = 200_000
 """Python's own 700 make a tenth of a plan's time: imports make objects that stay, which each collection walks again."""
@@ -99,10 +99,10 @@ def _stopped() -> int:
 
 
 def _main() -> int:
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(grammar.part_of(app, sys.argv[1:]))
     try:
         with ctrl_c():
-            arguments = grammar.read(cast(grammar.Group, command), sys.argv[1:])
+            arguments = grammar.read(app, sys.argv[1:])
             result = command.main(arguments, standalone_mode=False, prog_name="homelab")
     except HomelabError as error:
         return _report(error)

@@ -154,17 +154,6 @@ def open_offline(
 
 
 @contextmanager
-def ctrl_c() -> Iterator[None]:
-    """DuckDB takes Ctrl-C while it works and reports it as a RuntimeError; this makes it Python's own again."""
-    try:
-        yield
-    except RuntimeError as error:
-        if str(error) == "Query interrupted":
-            raise KeyboardInterrupt from None
-        raise
-
-
-@contextmanager
 def _ctrl_c_held() -> Iterator[None]:
     """Ctrl-C comes after this block. In the middle of DuckDB's first import it leaves half a module, or a crash."""
     before = signal.getsignal(signal.SIGINT)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from homelab_platform.cli import grammar
+from homelab_platform.cli.main import app
 from homelab_platform_tests.cli.conftest import Homelab
 
 
@@ -55,3 +59,21 @@ def test_a_home_folder_may_be_written_short(homelab: Homelab, tmp_path: Path, mo
     homelab("init", tmp_path / "lab")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert homelab("check", "~/lab").code == 0
+
+
+def test_the_commands_are_those_that_typer_makes() -> None:
+    def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], bool]]:
+        for name, below in command.commands.items():
+            if hasattr(below, "commands"):
+                yield from walk(below, (*path, name))
+            else:
+                yield (*path, name), any(p.name == "lab" and p.param_type_name == "argument" for p in below.params)
+
+    assert grammar.commands_of(app) == dict(walk(typer.main.get_command(app)))
+
+
+def test_only_what_is_asked_for_is_made() -> None:
+    assert list(typer.main.get_command(grammar.part_of(app, ["plan", "--json"])).commands) == ["plan"]  # type: ignore[attr-defined]
+    assert list(typer.main.get_command(grammar.part_of(app, ["backup", "list"])).commands) == ["backup"]  # type: ignore[attr-defined]
+    for words in ([], ["--help"], ["plam"]):
+        assert grammar.part_of(app, words) is app

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from homelab_platform.lab import calendar as cal
 from homelab_platform.lab.host_services.table import HOST_SERVICES
 from homelab_platform.lab.model.operations import BackupPlan, Target
-from homelab_platform.lab.resolve.chosen import Draft, spread
+from homelab_platform.lab.resolve.chosen import Draft, facts_of, spread
 from homelab_platform.lab.resolved import (
     ResolvedBackup,
     ResolvedBucket,
@@ -134,7 +134,7 @@ def _backup(name: str, item: str, method: str, plan: BackupPlan, targets: tuple[
         method=method,
         targets=targets,
         schedule=plan.cron or cal.rhythm_cron(plan.every, plan.at, plan.day),
-        keep={word: count for word, count in plan.keep.model_dump().items() if count},
+        keep={word: count for word, count in facts_of(plan.keep).items() if count},
         drill=drill_cron(name, plan),
     )
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import cached_property
 from typing import Any
+
+from pydantic import BaseModel
 
 from homelab_platform.lab import quantities as q
 from homelab_platform.lab.bundles import expand
@@ -155,6 +157,28 @@ def settings_of(specs: Mapping[str, SettingSpec], said: Mapping[str, Any] | None
         except q.Bad:
             continue
     return result
+
+
+def facts_of(node: BaseModel, *, exclude_none: bool = False) -> dict[str, Any]:
+    """The fields of a section of the lab as JSON-ready data; `exclude_none` leaves out fields without a value.
+
+    As `plain(node.model_dump())`, for which pydantic would first make a serializer for the class of each section.
+    """
+    fields = {name: getattr(node, name) for name in type(node).model_fields} | (node.model_extra or {})
+    kept = {name: value for name, value in fields.items() if value is not None or not exclude_none}
+    return {name: _facts(value, exclude_none) for name, value in kept.items()}
+
+
+def _facts(value: Any, exclude_none: bool) -> Any:
+    if isinstance(value, BaseModel):
+        return facts_of(value, exclude_none=exclude_none)
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _facts(below, exclude_none) for key, below in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_facts(below, exclude_none) for below in value]
+    return plain(value)
 
 
 def plain(value: Any) -> Any:

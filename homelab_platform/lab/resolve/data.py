@@ -11,7 +11,7 @@ from typing import Any
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.marts import MartText, reads_of
 from homelab_platform.lab.model.streams import Stream
-from homelab_platform.lab.resolve.chosen import Draft, plain
+from homelab_platform.lab.resolve.chosen import Draft, facts_of, plain
 from homelab_platform.lab.resolved import (
     ResolvedBucket,
     ResolvedColumn,
@@ -77,7 +77,7 @@ def _source(
     draft: Draft, stream: Stream, hosts: Mapping[str, ResolvedHost], workloads: Mapping[str, ResolvedWorkload]
 ) -> dict[str, Any]:
     kind = stream.from_.kind
-    facts: dict[str, Any] = plain(getattr(stream.from_, kind).model_dump(exclude_none=True))
+    facts: dict[str, Any] = facts_of(getattr(stream.from_, kind), exclude_none=True)
     facts["site"] = stream.site
     nifi = draft.first("nifi")
     usual = "nifi" if nifi and kind != "machine" else "direct"

@@ -21,7 +21,7 @@ from homelab_platform.lab.resolve.backups import (
     resolve_backups,
     resolve_targets,
 )
-from homelab_platform.lab.resolve.chosen import Draft, make_draft, plain
+from homelab_platform.lab.resolve.chosen import Draft, facts_of, make_draft, plain
 from homelab_platform.lab.resolve.data import resolve_buckets, resolve_marts, resolve_streams, resolve_tables
 from homelab_platform.lab.resolve.host_facts import with_host_facts
 from homelab_platform.lab.resolve.hosts import resolve_hosts
@@ -102,7 +102,7 @@ def cluster_facts(draft: Draft, hosts: Mapping[str, ResolvedHost]) -> ResolvedCl
 
 def _cluster_settings(said: Cluster) -> dict[str, Any]:
     apart = {"k3s", "datastore", "disable", "deploy"}
-    return dict(plain(said.model_dump(exclude=apart, exclude_none=True)))
+    return {name: value for name, value in facts_of(said, exclude_none=True).items() if name not in apart}
 
 
 def _disabled(draft: Draft, said: Cluster) -> tuple[str, ...]:
@@ -151,9 +151,11 @@ def identity_facts(draft: Draft, workloads: Mapping[str, ResolvedWorkload]) -> d
     """Provider, its name, and a client for every workload that people sign in to."""
     said = draft.lab.identity
     provider = workloads.get(draft.first(said.provider) or "")
-    facts: dict[str, Any] = _present(plain(said.model_dump(exclude={"roles", "domain"})))
+    facts: dict[str, Any] = _present(
+        {name: value for name, value in facts_of(said).items() if name not in {"roles", "domain"}}
+    )
     facts["hostname"] = said.domain or (provider.hostname if provider else None)
-    facts["roles"] = {role: plain(rights.model_dump()) for role, rights in said.roles.items()}
+    facts["roles"] = {role: facts_of(rights) for role, rights in said.roles.items()}
     facts["clients"] = {
         name: {"way": w.sso, "hostname": w.hostname, "roles": list(w.roles)}
         for name, w in workloads.items()
@@ -195,12 +197,12 @@ def _settings(draft: Draft) -> dict[str, Any]:
         {
             "description": lab.description,
             "environment": lab.environment,
-            "locale": plain(lab.locale.model_dump()),
-            "alerts": _present(plain(lab.alerts.model_dump())),
-            "logs": plain(lab.logs.model_dump()),
+            "locale": facts_of(lab.locale),
+            "alerts": _present(facts_of(lab.alerts)),
+            "logs": facts_of(lab.logs),
             "nix": plain(lab.nix.model_dump()) if any(h.os == "nixos" for h in lab.hosts.values()) else None,
-            "tooling": _present(plain(lab.tooling.model_dump())),
-            "secrets": _present(plain(lab.secrets.model_dump())),
+            "tooling": _present(facts_of(lab.tooling)),
+            "secrets": _present(facts_of(lab.secrets)),
             "backup_engine": lab.backups.engine if lab.backups.plans else None,
         }
     )

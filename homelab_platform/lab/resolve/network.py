@@ -14,7 +14,7 @@ from homelab_platform.lab.beside import wireguard_key
 from homelab_platform.lab.model.hosts import Host
 from homelab_platform.lab.model.network import WireGuard
 from homelab_platform.lab.ranges import AddressRange
-from homelab_platform.lab.resolve.chosen import Draft, free_slot, plain
+from homelab_platform.lab.resolve.chosen import Draft, facts_of, free_slot, plain
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedNetwork, ResolvedWorkload
 
 
@@ -175,7 +175,7 @@ def network_facts(
 ) -> ResolvedNetwork:
     """The network section of lab.json."""
     lab, net = draft.lab, draft.lab.network
-    tls = plain(net.tls.model_dump())
+    tls = facts_of(net.tls)
     provider = next((name for name in ("cloudflare", "gandi") if getattr(net.dns, name)), None)
     tls["challenge"] = tls["challenge"] or ("dns-01" if provider else None)
     tls["provider"] = provider
@@ -193,7 +193,7 @@ def network_facts(
         zones={name: tuple(sorted(w for w, of in workloads.items() if of.zone == name)) for name in _ZONES},
         dns_servers=dns_servers(draft, hosts, workloads),
         dns_records=dns_records(draft, hosts, workloads),
-        dns=plain(net.dns.model_dump(exclude_none=True)),
+        dns=facts_of(net.dns, exclude_none=True),
         vpn=vpn_facts(draft, vpn),
         firewall=tuple(
             firewall_facts(name, rule.model_dump(by_alias=True)) for name, rule in sorted(net.firewall.items())

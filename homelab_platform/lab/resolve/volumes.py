@@ -10,7 +10,7 @@ from typing import Any
 
 from homelab_platform.lab.catalogue import VolumeSpec
 from homelab_platform.lab.model.workloads import WorkloadVolume
-from homelab_platform.lab.resolve.chosen import Chosen, Draft, plain
+from homelab_platform.lab.resolve.chosen import Chosen, Draft, facts_of
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedVolume
 
 GI = 1024**3
@@ -137,7 +137,7 @@ def _nas_host(draft: Draft, hosts: Mapping[str, ResolvedHost]) -> str | None:
 def storage_facts(draft: Draft, hosts: Mapping[str, ResolvedHost]) -> dict[str, Any]:
     """The storage section of lab.json."""
     storage = draft.lab.storage
-    facts: dict[str, Any] = plain(storage.model_dump(exclude_none=True))
+    facts: dict[str, Any] = facts_of(storage, exclude_none=True)
     facts["default"] = default_class(draft)
     if storage.longhorn is not None:
         able = [n for n in draft.nodes if storage.longhorn.hosts is None or n in storage.longhorn.hosts]

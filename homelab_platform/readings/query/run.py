@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError, Position
-from homelab_platform.tools.duckdb import MEMORY_LIMIT, StateGone, connect, ctrl_c, refuse_writes, restrict
+from homelab_platform.tools.duckdb import MEMORY_LIMIT, StateGone, connect, refuse_writes, restrict
 from homelab_platform.tools.endpoints import Lakehouse
+from homelab_platform.tools.interrupts import ctrl_c
 
 if TYPE_CHECKING:
     import pyarrow as pa

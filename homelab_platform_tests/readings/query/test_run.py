@@ -220,7 +220,8 @@ def test_ctrl_c_during_the_first_import_of_the_engine_is_heard_after_it() -> Non
     """In the middle of it DuckDB's own part ends with an ImportError, or with the whole process."""
     code = (
         "import os, signal, sys, threading\n"
-        "from homelab_platform.tools.duckdb import ctrl_c, open_offline\n"
+        "from homelab_platform.tools.duckdb import open_offline\n"
+        "from homelab_platform.tools.interrupts import ctrl_c\n"
         "threading.Timer(float(sys.argv[1]), os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "with ctrl_c():\n    open_offline()\n"
     )
