@@ -9,7 +9,7 @@ import gzip
 import sys
 
 import common
-from ingest import BYTECODE, OURS, lake_text, servers
+from ingest import OURS, lake_text, servers
 from ingest_data import write_files
 
 from homelab_platform.paths import cache_home
@@ -35,7 +35,9 @@ def main() -> None:
                 data = gzip.decompress(base[number % FILES].read_bytes()).replace(YEAR, b'"ts":"%d-' % year)
                 store.put(lakehouse.raw_bucket, f"env/{year}-10-01/bench/{number:05}.ndjson.gz", gzip.compress(data, 1))
                 del data
-        usage = common.run_child([sys.executable, "-c", OURS], env={**BYTECODE, "BENCH_LAKE": lake_text(lakehouse)})
+        usage = common.run_child(
+            [sys.executable, "-c", OURS], env={**common.BYTECODE, "BENCH_LAKE": lake_text(lakehouse)}
+        )
     rows = wanted * BASE_ROWS // FILES
     assert usage.stdout.split() == [str(rows), "0", "0"], usage.stdout
     common.table(

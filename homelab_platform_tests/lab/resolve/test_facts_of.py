@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ EXAMPLES = sorted(project_path("examples").glob("*/lab.yaml"))
 
 
 def _sections(value: Any) -> Iterator[BaseModel]:
+    below: Iterable[Any] = value if isinstance(value, (list, tuple)) else ()
     if isinstance(value, BaseModel):
         yield value
-        below: list[Any] = [getattr(value, name) for name in type(value).model_fields]
-    else:
-        below = list(value.values()) if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else []
+        below = [getattr(value, name) for name in type(value).model_fields]
+    elif isinstance(value, dict):
+        below = value.values()
     for part in below:
         yield from _sections(part)
 
