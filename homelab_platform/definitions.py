@@ -4,10 +4,18 @@ Belongs here: nothing but the way from the lab file to the definitions. A broken
 its problems; it never leaves the UI blank.
 """
 
+import gc
 import os
 
+gc.disable()  # all that loading makes stays, and each collection would walk all of it
+
+# ruff: noqa: E402
 from homelab_platform.graph.build import definitions_of_file
 from homelab_platform.graph.labfile import lab_path
 from homelab_platform.plan.sites import kind_here
 
-defs = definitions_of_file(lab_path(), site=kind_here(os.environ))
+try:
+    defs = definitions_of_file(lab_path(), site=kind_here(os.environ))
+finally:
+    gc.freeze()
+    gc.enable()

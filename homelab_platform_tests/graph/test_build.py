@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import dagster as dg
@@ -196,3 +199,12 @@ def test_all_of_it_loads_as_a_code_location_does() -> None:
     assert {"apply", "ingest", "marts", "quality", "observe", "maintenance", "sweep", "prune"} <= set(
         repository.job_names
     )
+
+
+def test_the_collector_works_again_once_the_definitions_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOMELAB_LAB", raising=False)
+    monkeypatch.delitem(sys.modules, "homelab_platform.definitions", raising=False)
+    loaded = import_module("homelab_platform.definitions")
+    gc.unfreeze()
+    assert gc.isenabled()
+    assert loaded.defs.get_repository_def().assets_defs_by_key
