@@ -3,9 +3,10 @@
 Belongs here: what that page shows and when it is said again. Not here: what needs a person (operations/health.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import dagster as dg
 import orjson
@@ -43,14 +44,15 @@ def home_sensor(lab: str, desired: Mapping[str, DesiredState], own: Own) -> dg.S
             health = site.world.health(desired, now - datetime.fromtimestamp(psutil.Process().create_time(), UTC))
         except HomelabError as error:
             return dg.SensorResult(skip_reason=str(error))
-        events, cursor = after_look(lab, health, context.cursor, now, own)
+        layers = tuple(dict.fromkeys(state.layer for state in desired.values()))
+        events, cursor = after_look(lab, health, context.cursor, now, own, layers=layers)
         return dg.SensorResult(skip_reason=in_a_line(health), asset_events=events, cursor=cursor)
 
     return lab_health
 
 
 def after_look(
-    lab: str, health: Health, cursor: str | None, now: datetime, own: Own | None = None
+    lab: str, health: Health, cursor: str | None, now: datetime, own: Own | None = None, *, layers: Sequence[str] = ()
 ) -> tuple[list[dg.AssetMaterialization | dg.AssetCheckEvaluation], str]:
     """What to report after a look, and the cursor: nothing while nothing changed, for REPEAT_EVERY at most."""
     said, at = _load(cursor)
@@ -59,7 +61,7 @@ def after_look(
     digest = digest_of([in_a_line(health), *(f"{f.level} {f.where}" for f in health.findings), *files.files, *ill])
     if said == digest and now.timestamp() - at < REPEAT_EVERY.total_seconds():
         return [], cursor or ""
-    event = dg.AssetMaterialization(lab_key(lab), description=in_a_line(health), metadata=home_metadata(health))
+    event = dg.AssetMaterialization(lab_key(lab), description=in_a_line(health), metadata=home_metadata(health, layers))
     verdicts = [own_evaluation(lab, files)] if files.files else []
     return [event, *verdicts], orjson.dumps([digest, now.timestamp()]).decode()
 
@@ -79,8 +81,8 @@ def in_a_line(health: Health) -> str:
     return f"{state}. {health.in_sync} of {health.total} assets within reach in sync."
 
 
-def home_metadata(health: Health) -> dict[str, dg.MetadataValue[Any]]:
-    """What the page shows: numbers that are drawn over time, the findings, and where to go on."""
+def home_metadata(health: Health, layers: Sequence[str] = ()) -> dict[str, dg.MetadataValue[Any]]:
+    """What the page shows: numbers that are drawn over time, the findings, and where to go on, `layers` among it."""
     urgent = sorted(health.findings, key=lambda one: list(LEVELS).index(one.level))
     return {
         "what needs a person": dg.MetadataValue.md(_findings(urgent)),
@@ -94,10 +96,22 @@ def home_metadata(health: Health) -> dict[str, dg.MetadataValue[Any]]:
         ),
         "runs": dg.MetadataValue.md(f"{health.running} under way, {health.queued} queued · [all runs](/runs)"),
         "go on": dg.MetadataValue.md(
-            "[What runs by itself](/automation) · [jobs](/jobs) · [lineage](/asset-groups) · "
-            "in a terminal: `homelab status`, `homelab plan`, `homelab doctor`"
+            "[What runs by itself](/automation) · [jobs](/jobs) · in a terminal: `homelab status`, `homelab plan`, "
+            "`homelab doctor`"
         ),
+        "lineage": dg.MetadataValue.md(_lineage(layers)),
     }
+
+
+def _lineage(layers: Sequence[str]) -> str:
+    """Links into the lineage: all of it, the way of the readings, and each layer alone."""
+    parts = {f"layer {layer}": f'group:"{layer}"' for layer in layers}
+    if "mart" in layers:
+        parts = {"from sensors to marts": '+key:"mart/*"'} | parts
+    links = (
+        f"[{words}](/asset-groups?{urlencode({'asset-selection': selection})})" for words, selection in parts.items()
+    )
+    return " · ".join(("[all](/asset-groups)", *links))
 
 
 def _findings(findings: list[Finding]) -> str:
