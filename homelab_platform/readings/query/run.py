@@ -8,6 +8,7 @@ Not here: how DuckDB sees the lake (tools/duckdb.py), the same query by Trino
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError, Position
+from homelab_platform.readings.query import meanings, portable, refusals
 from homelab_platform.tools.duckdb import MEMORY_LIMIT, StateGone, connect, refuse_writes, restrict
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.interrupts import ctrl_c
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 BATCH = 2048  # rows fetched at a time; DuckDB's own vector size
+WIDEST = 2**63 - 1  # the greatest whole number of both engines' bigint
+_WIDE = re.compile(r"\bU?HUGEINT\b|\bU(BIG|SMALL|TINY)?INT(EGER)?\b")  # DuckDB's own whole numbers
 NEAR = 60  # similarity in percent from which a name is offered as what was meant
 
 
@@ -39,7 +43,9 @@ class QueryResult:
         self.truncated = False  # after reading: whether `limit` held rows back
         described = connection.description or []
         self.columns: tuple[str, ...] = tuple(str(column[0]) for column in described)
-        self.types: tuple[str, ...] = tuple(str(column[1]) for column in described)
+        kinds = tuple(str(column[1]) for column in described)
+        self.types: tuple[str, ...] = tuple(_WIDE.sub("BIGINT", kind) for kind in kinds)
+        self._wide = [number for number, kind in enumerate(kinds) if kind == "HUGEINT"]  # sums, which Trino bounds
 
     def __enter__(self) -> QueryResult:
         return self
@@ -61,6 +67,9 @@ class QueryResult:
                 self.truncated = len(rows) > left
                 rows = rows[:left]
                 left -= len(rows)
+            for number in self._wide:
+                if any(row[number] is not None and abs(row[number]) > WIDEST for row in rows):
+                    raise HomelabError.of("query", *portable.out_of_range(self.columns[number]))
             yield from rows
             if self.truncated:
                 break
@@ -150,6 +159,7 @@ def _open_and_execute(
         clock = _Clock(connection, timeout)
         try:
             connection.execute("SET errors_as_json = true")
+            meanings.teach(connection)
             restrict(connection, lakehouse)
             return _execute(connection, sql, limit, clock)
         except BaseException:
@@ -162,22 +172,36 @@ def _execute(connection: DuckDBPyConnection, sql: str, limit: int | None, clock:
     import duckdb
 
     refuse_writes(connection, sql)
+    refusals.refuse_ambiguous(sql)
     try:
-        connection.execute(sql)
+        connection.execute(portable.for_duckdb(sql))
         return QueryResult(connection, sql, ran=sql, limit=limit, clock=clock)
     except duckdb.Error as error:
-        meaning = _meaning(error, sql, connection, clock)
+        meaning = _as_written(error, sql, connection, clock)
         translated = _from_trino(sql) if _may_be_dialect(error) else None
         if translated is None:
             raise meaning from None
     try:
         refuse_writes(connection, translated)
-        connection.execute(translated)
+        connection.execute(portable.for_duckdb(translated))
     except (duckdb.ParserException, duckdb.CatalogException, duckdb.BinderException):
         raise meaning from None
     except duckdb.Error as error:
         raise _meaning(error, translated, connection, clock) from None
     return QueryResult(connection, translated, ran=translated, limit=limit, clock=clock)
+
+
+def _as_written(error: Exception, sql: str, connection: DuckDBPyConnection, clock: _Clock) -> HomelabError:
+    """What the error means at its place in the statement as the person wrote it, not as the engine was given it."""
+    import duckdb
+
+    if portable.for_duckdb(sql) == sql or _details(error).get("position") is None:
+        return _meaning(error, sql, connection, clock)
+    try:
+        connection.execute(sql)
+    except duckdb.Error as original:
+        return _meaning(original, sql, connection, clock)
+    return _meaning(error, "", connection, clock)  # a cast that is stricter than DuckDB's own
 
 
 def _may_be_dialect(error: Exception) -> bool:
@@ -229,10 +253,18 @@ def _meaning(error: Exception, sql: str, connection: DuckDBPyConnection, clock: 
         return kind.of(
             place, f"the lake cannot be read: {message[:300]}", "See that the S3 server runs: `homelab status`."
         )
+    return _of_the_statement(place, message, details, connection)
+
+
+def _of_the_statement(
+    place: Position | str, message: str, details: dict[str, str], connection: DuckDBPyConnection
+) -> HomelabError:
     if details.get("error_subtype") == "MISSING_ENTRY" and details.get("type") == "Table":
         return _no_table(place, details.get("name", ""), connection)
     if details.get("error_subtype") == "COLUMN_NOT_FOUND":
         return _no_column(place, details)
+    if (shared := portable.same_words(message)) is not None:
+        return HomelabError.of("query", *shared)
     return HomelabError.of(place, message, suggestion(details.get("name", ""), _candidates(details)))
 
 

@@ -6,9 +6,11 @@ Belongs here: `run_on_trino`, the counterpart of query.run_query. Not here: the 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from homelab_platform.errors import HomelabError, Position
+from homelab_platform.readings.query import portable, refusals
 from homelab_platform.readings.query.run import suggestion
 from homelab_platform.tools.endpoints import TrinoEndpoint
 from homelab_platform.tools.trino import client as trino
@@ -37,17 +39,58 @@ def run_on_trino(
     is in seconds. Raises HomelabError that points at line and column for whatever is wrong with the statement.
     """
     text = one_statement(sql)
+    refusals.refuse_ambiguous(text)
     try:
-        return trino.query(endpoint, text, limit=limit, timeout=timeout)
+        return _typed(endpoint, text, limit, timeout)
     except TrinoFailed as error:
         meaning = _explained(endpoint, error)
         translated = _from_duckdb(text) if error.name in _MAY_BE_DIALECT else None
         if translated is None:
             raise meaning from None
     try:
-        return trino.query(endpoint, one_statement(translated), limit=limit, timeout=timeout)
+        return _typed(endpoint, one_statement(translated), limit, timeout)
     except TrinoFailed as error:
         raise (meaning if error.name in _MAY_BE_DIALECT else _explained(endpoint, error)) from None
+
+
+def _typed(endpoint: TrinoEndpoint, sql: str, limit: int | None, timeout: float | None) -> TrinoResult:
+    """Run a statement; a text that it compares with a date or time is read as one, as DuckDB does it."""
+    sql = portable.for_trino(sql)
+    while True:
+        try:
+            return _open(endpoint, sql, limit, timeout)
+        except TrinoFailed as error:
+            place, fault = error.problems[0].where, error.problems[0].what
+            typed = portable.with_typed_text(sql, fault, place) if isinstance(place, Position) else None
+            if typed is None:
+                raise
+            sql = typed
+
+
+class _Result(TrinoResult):
+    """The rows; what fails while they are read is told in the words of both engines."""
+
+    @property
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """The rows as tuples of Python values. Raises HomelabError if the query fails half way."""
+        try:
+            yield from super().rows
+        except TrinoFailed as error:
+            raise _in_same_words(error) from None
+
+
+def _open(endpoint: TrinoEndpoint, sql: str, limit: int | None, timeout: float | None) -> TrinoResult:
+    connection = trino.connect(endpoint)
+    try:
+        return _Result(connection, endpoint, sql, limit, timeout)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _in_same_words(error: TrinoFailed) -> HomelabError:
+    shared = portable.same_words(error.problems[0].what)
+    return error if shared is None else HomelabError.of("query", *shared)
 
 
 def one_statement(sql: str) -> str:
@@ -109,7 +152,7 @@ def _explained(endpoint: TrinoEndpoint, error: TrinoFailed) -> HomelabError:
     problem = error.problems[0]
     named = _QUOTED.search(problem.what)
     if named is None or error.name not in _LOOKED_UP:
-        return error
+        return _in_same_words(error)
     try:
         return _LOOKED_UP[error.name](endpoint, problem.where, named[1])
     except HomelabError:
