@@ -44,15 +44,15 @@ class Scale:
 
 
 SCALES = (
-    Scale("spike", 0, 3 * DAY, 1.0, against_values=True),
-    Scale("hour", HOUR, 3 * DAY, 0.25, against_values=True),
-    Scale("six_hours", 6 * HOUR, 7 * DAY, 0.5),
-    Scale("level", DAY, 7 * DAY, 0.5),
+    Scale("spike", 0, 3 * DAY, 0.35, against_values=True),
+    Scale("hour", HOUR, 3 * DAY, 0.5, against_values=True),
+    Scale("six_hours", 6 * HOUR, 7 * DAY, 2.0),
+    Scale("level", DAY, 7 * DAY, 0.7),
 )
 HISTORY = 14 * DAY
 MEMORY = HISTORY + DAY  # how far back a finding may look: the history of the widest median
 TAIL = 0.01  # share at each end of the history that does not count as its range
-FLOOR = 0.1  # of the width of single values' range: what any scale must leave it by, so that a steady median may wobble
+FLOOR = 0.2  # of the width of single values' range: what any scale must leave it by, so that a steady median may wobble
 LEAST_POINTS = 50  # of history, whatever time it spans
 LEAST_IN_WINDOW = 3  # readings that a median is taken of; fewer say no more than single values
 STILL = 6 * HOUR  # the shortest standstill that is ever unusual
