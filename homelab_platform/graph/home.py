@@ -6,7 +6,7 @@ Belongs here: what that page shows and when it is said again. Not here: what nee
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote
 
 import dagster as dg
 import orjson
@@ -108,9 +108,7 @@ def _lineage(layers: Sequence[str]) -> str:
     parts = {f"layer {layer}": f'group:"{layer}"' for layer in layers}
     if "mart" in layers:
         parts = {"from sensors to marts": '+key:"mart/*"'} | parts
-    links = (
-        f"[{words}](/asset-groups?{urlencode({'asset-selection': selection})})" for words, selection in parts.items()
-    )
+    links = (f"[{words}](/asset-groups~{quote(selection, safe='')}/)" for words, selection in parts.items())
     return " · ".join(("[all](/asset-groups)", *links))
 
 

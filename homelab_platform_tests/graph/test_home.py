@@ -50,6 +50,6 @@ def test_the_sensor_keeps_the_page(tmp_path: Path, instance: DagsterInstance) ->
 def test_the_page_leads_to_the_lineage_of_each_layer() -> None:
     shown = home_metadata(ILL, ("host", "mart"))["lineage"].value
     assert "[all](/asset-groups)" in shown
-    assert "[layer host](/asset-groups?asset-selection=group%3A%22host%22)" in shown
-    assert "[from sensors to marts](/asset-groups?asset-selection=%2Bkey%3A%22mart%2F%2A%22)" in shown
+    assert "[layer host](/asset-groups~group%3A%22host%22/)" in shown
+    assert "[from sensors to marts](/asset-groups~%2Bkey%3A%22mart%2F%2A%22/)" in shown
     assert "mart" not in str(home_metadata(ILL, ("host",))["lineage"].value)

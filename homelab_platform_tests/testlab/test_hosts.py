@@ -10,7 +10,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.servers.supervise import processes
 from homelab_platform_tests.testlab.lab import TestLab
 
-pytestmark = [pytest.mark.testlab, pytest.mark.servers, pytest.mark.usefixtures("lab_alone")]
+pytestmark = [pytest.mark.slow, pytest.mark.testlab, pytest.mark.servers, pytest.mark.usefixtures("lab_alone")]
 
 
 def test_three_hosts_run_their_own_systemd_debian_and_let_us_in(test_hosts: TestLab) -> None:

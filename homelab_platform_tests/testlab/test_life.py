@@ -19,7 +19,7 @@ from homelab_platform_tests.testlab.hosts import HostSpec, Place
 from homelab_platform_tests.testlab.lab import TestLab
 from homelab_platform_tests.testlab.traces import machine_settings, traces
 
-pytestmark = [pytest.mark.testlab, pytest.mark.servers]
+pytestmark = [pytest.mark.slow, pytest.mark.testlab, pytest.mark.servers]
 
 LITTLE = """
 import sys, time

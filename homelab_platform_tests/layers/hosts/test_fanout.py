@@ -30,6 +30,7 @@ def look(key: str) -> str:
     return f"state of {key}"
 
 
+@pytest.mark.slow
 def test_silent_hosts_take_a_second_beyond_the_slowest_that_answers() -> None:
     keys = [*(f"on-{n}" for n in range(60)), "slow", "bad", *(f"off-{n}" for n in range(40))]
     began = time.monotonic()

@@ -77,6 +77,7 @@ def test_two_values_for_one_identity_are_never_already_there(lake: Lakehouse, mo
     assert rows_agree(lake, everything=True).passed
 
 
+@pytest.mark.slow
 def test_a_delivery_taken_back_leaves_what_others_brought_too(lake: Lakehouse) -> None:
     bring(lake, "env/files/wrong.ndjson", line(1, 1.0), line(2, 2.0), line(86_400 * 2, 3.0), b"no\n")
     shared = bring(lake, "env/2026-11-20/a/other.ndjson", line(2, 2.0), line(4, 4.0), b"not one\n")
@@ -102,6 +103,7 @@ def test_a_delivery_taken_back_leaves_what_others_brought_too(lake: Lakehouse) -
     assert rows_agree(lake, everything=True).passed
 
 
+@pytest.mark.slow
 def test_a_correction_replaces_values_remembers_them_and_can_be_taken_back(lake: Lakehouse) -> None:
     bring(lake, "env/2026-11-20/a/1.ndjson", line(1, 1.0), line(2, 2.0), line(3, 3.0))
     entry = bring(

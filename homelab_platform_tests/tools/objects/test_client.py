@@ -56,6 +56,7 @@ def test_a_large_file_goes_in_parts_and_comes_back_whole(store: ObjectStore, buc
     assert store.get_range(bucket, "large", 5, 10) == data[5:15]
 
 
+@pytest.mark.slow
 def test_of_sixteen_writers_that_want_a_free_key_one_wins(store: ObjectStore, bucket: str) -> None:
     def write(number: int) -> bool:
         try:
@@ -86,6 +87,7 @@ def test_a_key_and_keys_below_it_live_together(store: ObjectStore, bucket: str) 
     assert [found.key for found in store.list(bucket)] == ["n/c"]
 
 
+@pytest.mark.slow
 def test_listing_goes_over_pages_in_key_order_and_starts_where_asked(store: ObjectStore, bucket: str) -> None:
     keys = [f"p/{number:04d}" for number in range(1100)]
     with ThreadPoolExecutor(8) as pool:

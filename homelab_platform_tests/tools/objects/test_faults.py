@@ -87,6 +87,7 @@ def test_a_burst_of_failures_is_ridden_out(status: int) -> None:
     assert len(seen) == 3
 
 
+@pytest.mark.slow
 def test_a_server_that_keeps_failing_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         misbehaving(lambda handler, _: reply(handler, 503, error("SlowDown"))) as (store, seen),

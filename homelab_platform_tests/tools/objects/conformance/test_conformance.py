@@ -53,6 +53,7 @@ def test_the_table_has_every_question_and_reads_back_as_it_was_written() -> None
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_a_person_can_ask_their_own_server(objects_endpoint: ObjectsEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     only = [asked for asked in suite.questions() if asked.name.startswith(("PUT", "If-None-Match", "what was"))]
     monkeypatch.setattr(suite, "questions", lambda: only)
