@@ -73,6 +73,7 @@ def test_our_own_charts_lose_nothing_and_open_nothing(scenes: list[tuple[str, Sc
     assert judged >= 25
 
 
+@pytest.mark.slow
 def test_vendors_charts_are_told_what_was_rendered(scenes: list[tuple[str, Scene]]) -> None:
     """A change of values without a new rendering, and a value that no chart was seen to read, are found."""
     for lab, scene in scenes:
