@@ -27,6 +27,7 @@ from homelab_platform.cli import (
     objects_commands,
     plan_commands,
     readings_commands,
+    repair_command,
     secrets_commands,
     site_commands,
 )
@@ -72,6 +73,7 @@ for _family in (
     doctor_command,
     logs_command,
     readings_commands,
+    repair_command,
     objects_commands,
     mart_commands,
     cluster_commands,

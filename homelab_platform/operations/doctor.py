@@ -128,6 +128,7 @@ def examine_site(site: Site) -> Iterator[Diagnosis]:
     """What the servers of a running site answer."""
     yield _asked("PostgreSQL", lambda: _connections(site.lakehouse.postgres))
     yield _asked("object store", lambda: _buckets(site.lakehouse))
+    yield _asked("state of the lake", lambda: _state(site.lakehouse))
     yield _asked("page", lambda: _page(site.dagster_url))
     yield _asked("lock of the lab", lambda: _lock(site.lakehouse.postgres))
 
@@ -166,6 +167,17 @@ def _buckets(lakehouse: Lakehouse) -> Diagnosis:
             "object store", "ill", f"answers, without the bucket {', '.join(missing)}", "`homelab up` makes it."
         )
     return Diagnosis("object store", "well", f"answers, {len(found)} buckets")
+
+
+def _state(lakehouse: Lakehouse) -> Diagnosis:
+    """Whether PostgreSQL and the bucket agree about the newest state of each table."""
+    from homelab_platform.readings.upkeep import rollback
+
+    moved = rollback.examine(lakehouse)
+    if not moved:
+        return Diagnosis("state of the lake", "well", "PostgreSQL and the bucket agree")
+    seen = f"{moved[0].older} went back in time: {moved[0].table}: {moved[0].fault}"
+    return Diagnosis("state of the lake", "ill", seen, "Run `homelab repair`.")
 
 
 def _page(url: str) -> Diagnosis:

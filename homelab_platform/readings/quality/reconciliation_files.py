@@ -19,6 +19,7 @@ import orjson
 
 from homelab_platform.readings import ledger
 from homelab_platform.readings.quality.verdicts import CheckResult
+from homelab_platform.readings.upkeep import rollback
 from homelab_platform.tools import duckdb as engine
 from homelab_platform.tools.duckdb import TablePointer
 from homelab_platform.tools.endpoints import Lakehouse
@@ -28,6 +29,8 @@ from homelab_platform.tools.objects.errors import NotFound, Truncated
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from homelab_platform.readings.upkeep.rollback import Moved
 
 SHOWN = 20
 UNKNOWN_AFTER = timedelta(hours=50)  # orphans go in the night after they are a day old
@@ -63,7 +66,16 @@ def files_exist(lakehouse: Lakehouse, *, now: datetime | None = None) -> CheckRe
 
     Raises HomelabError if PostgreSQL or the object store does not answer.
     """
-    return judged(compare(lakehouse, now=now))
+    moved = rollback.examine(lakehouse)
+    return _back_in_time(moved) if moved else judged(compare(lakehouse, now=now))
+
+
+def _back_in_time(moved: Sequence[Moved]) -> CheckResult:
+    """The verdict on stores that disagree about which state of a table is the newest."""
+    stores = " and ".join(sorted({one.older for one in moved}))
+    text = f"{stores} went back in time: {moved[0].table}: {moved[0].fault}."
+    rows = [{"table": one.table, "store": one.older, "what is wrong": one.fault} for one in moved[:SHOWN]]
+    return CheckResult("files_exist", False, "error", text, {"tables": rows, REMEDY: "Run `homelab repair`."})
 
 
 def compare(lakehouse: Lakehouse, *, now: datetime | None = None) -> FileFindings:

@@ -130,6 +130,7 @@ def _told(answer: dict[str, Any]) -> str:
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_duckdb_answers_as_trino_does(lakehouse: Lakehouse, recordings: Recordings) -> None:
     known = recordings.replay(RECORDING)
     assert set(known) == set(matrix())
