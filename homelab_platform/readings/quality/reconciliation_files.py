@@ -66,16 +66,21 @@ def files_exist(lakehouse: Lakehouse, *, now: datetime | None = None) -> CheckRe
 
     Raises HomelabError if PostgreSQL or the object store does not answer.
     """
-    moved = rollback.examine(lakehouse)
-    return _back_in_time(moved) if moved else judged(compare(lakehouse, now=now))
+    moved, found = rollback.examine(lakehouse), judged(compare(lakehouse, now=now))
+    return _back_in_time(moved, found) if moved else found
 
 
-def _back_in_time(moved: Sequence[Moved]) -> CheckResult:
-    """The verdict on stores that disagree about which state of a table is the newest."""
+def _back_in_time(moved: Sequence[Moved], found: CheckResult) -> CheckResult:
+    """The verdict when the stores disagree about which state of a table is the newest; what else is wrong stays."""
     stores = " and ".join(sorted({one.older for one in moved}))
     text = f"{stores} went back in time: {moved[0].table}: {moved[0].fault}."
     rows = [{"table": one.table, "store": one.older, "what is wrong": one.fault} for one in moved[:SHOWN]]
-    return CheckResult("files_exist", False, "error", text, {"tables": rows, REMEDY: "Run `homelab repair`."})
+    wrong = not found.passed and found.severity == "error"
+    remedy = f"Run `homelab repair`. {found.metadata[REMEDY]}" if wrong else "Run `homelab repair`."
+    described = f"{found.description} {text}" if wrong else text
+    return CheckResult(
+        "files_exist", False, "error", described, {**found.metadata, "states apart": rows, REMEDY: remedy}
+    )
 
 
 def compare(lakehouse: Lakehouse, *, now: datetime | None = None) -> FileFindings:

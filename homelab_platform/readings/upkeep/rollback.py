@@ -4,7 +4,7 @@ Belongs here: noticing it, planning the repair, and doing it in one transaction.
 on a screen (cli/repair_command.py).
 
 A table's state is the metadata file that the catalog in PostgreSQL points at. An older PostgreSQL points at an older
-file than the newest in the bucket; an older bucket lacks the file, or files that it names. Either way the repair points
+file than the newest in the bucket; an older bucket lacks the file, which is written last. Either way the repair points
 at the newest state of which every file is there, and tells the ledger which objects are to be read again: those whose
 readings the table lacks, and those that the ledger does not know. What the table and the raw bucket both lack is lost,
 and named.
@@ -97,7 +97,7 @@ class _Look:
         own = [p for p in self.listed if p.startswith(f"{folder}/") and p.endswith(".metadata.json")]
         current = self._document(pointer.metadata)
         if current is None:
-            return self._behind(pointer, own, "its newest metadata file is not in the bucket")
+            return self._behind(pointer, own, f"its newest metadata file {pointer.metadata} is not in the bucket")
         since = self.listed[pointer.metadata].last_modified
         newer = [p for p in own if since <= self.listed[p].last_modified <= self.before and p != pointer.metadata]
         ahead = self._newest_whole(pointer.identifier, newer, current)
@@ -105,12 +105,7 @@ class _Look:
             commits = ahead[1]["last-sequence-number"] - current["last-sequence-number"]
             fault = f"the bucket is {max(commits, 1)} commits ahead of the catalog"
             return Moved(pointer.identifier, "PostgreSQL", fault, pointer.metadata, ahead[0])
-        if since > self.before:
-            return None  # written a moment ago, by a commit that put its files first
-        missing = self._missing(pointer.identifier, pointer.metadata)
-        if missing:
-            return self._behind(pointer, own, f"{len(missing)} of its files are not in the bucket, first {missing[0]}")
-        return None
+        return None  # single files that are missing are for the check files_exist: metadata is written last
 
     def _behind(self, pointer: TablePointer, own: Sequence[str], fault: str) -> Moved:
         others = [path for path in own if path != pointer.metadata]

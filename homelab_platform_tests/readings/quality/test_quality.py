@@ -156,7 +156,7 @@ def test_a_foreign_file_and_a_simulation_go_all_the_way_to_the_marts(lakehouse: 
     report = ingest_pending(lakehouse, streams)
     assert (report.objects, report.rejected) == (2, 1)
     rows = list(
-        run_query(lakehouse, "SELECT device, sensor, count(*), min(note) FROM sensor_data GROUP BY ALL ORDER BY ALL")
+        run_query(lakehouse, "SELECT device, sensor, count(*), min(note) FROM sensor_data GROUP BY 1, 2 ORDER BY 1, 2")
     )
     assert rows[0][:3] == ("attic", "humidity", 1)
     assert rows[1] == ("attic", "temperature", 8, "öl")
