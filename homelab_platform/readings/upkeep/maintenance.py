@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from homelab_platform.errors import HomelabError
+from homelab_platform.names import CATALOG
 from homelab_platform.readings import ledger
 from homelab_platform.readings.commit import spans
 from homelab_platform.readings.commit.session import Session, open_session, part_prefix
 from homelab_platform.readings.contract import READINGS, REJECTED
-from homelab_platform.readings.upkeep import compaction
+from homelab_platform.readings.upkeep import compaction, rollback
 from homelab_platform.readings.upkeep.compaction_rejected import RejectedReport, compact_rejected
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.iceberg import tables as iceberg
@@ -186,8 +188,14 @@ def clean_orphans(lakehouse: Lakehouse, *, grace: timedelta = ORPHAN_GRACE) -> O
     """Delete files in the tables' folders that no kept snapshot refers to, and free what dead workers had claimed.
 
     A data file written by a worker that is dead goes at once, one of a living worker never; any other file only when
-    it is older than `grace`, because another engine may be about to commit it.
+    it is older than `grace`, because another engine may be about to commit it. Raises HomelabError,
+    with nothing deleted, when PostgreSQL or the bucket went back in time.
     """
+    moved = rollback.examine(lakehouse)
+    if moved:  # what looks left over may be all that remains of newer commits
+        raise HomelabError.of(
+            f"{CATALOG}.{moved[0].table}", f"nothing is cleaned up: {moved[0].fault}", "Run `homelab repair` first."
+        )
     with open_session(lakehouse) as session:
         connection = session.connection
         living = set(ledger.living_workers(connection))

@@ -18,6 +18,7 @@ from homelab_platform.readings import ingest, ledger
 from homelab_platform.readings.quality.reconciliation import rows_agree
 from homelab_platform.readings.quality.reconciliation_files import files_exist
 from homelab_platform.readings.upkeep import rollback
+from homelab_platform.readings.upkeep.maintenance import clean_orphans
 from homelab_platform.servers.postgres import binaries
 from homelab_platform.tools import pg_dump, postgres
 from homelab_platform.tools.endpoints import Lakehouse
@@ -68,6 +69,8 @@ def test_an_older_database_is_brought_up_to_the_bucket(
     red = files_exist(lake)
     assert not red.passed
     assert "PostgreSQL went back in time" in red.description
+    with pytest.raises(HomelabError, match="nothing is cleaned up"):
+        clean_orphans(lake, grace=NOW)  # the newer files are all that remains of two deliveries
     monkeypatch.setattr(common, "find_lab", lambda _lab: tmp_path)
     monkeypatch.setattr(common, "running_site", lambda _path: SimpleNamespace(lakehouse=lake))
     monkeypatch.setattr(common, "resolved_lab", lambda _path: SimpleNamespace(streams={}))
