@@ -61,7 +61,7 @@ def main() -> None:
         finally:
             run(["make", "down"], clone, env)
     rows = json.loads(answer)[0]["n"]
-    memory = status["site"]["rss"] / 2**30
+    memory, resident = (status["site"][key] / 2**30 for key in ("memory", "rss"))
     common.table(
         ("what", "figure"),
         [
@@ -69,9 +69,10 @@ def main() -> None:
             ("readings queryable then", rows),
             ("make up again", f"{second:.1f} s"),
             ("memory of the whole site", f"{memory:.2f} GiB"),
+            ("the same, what processes share counted in each", f"{resident:.2f} GiB"),
         ],
     )
-    common.close("site_memory", memory, "GiB", goal="<= 1.5", met=memory <= 1.5)
+    common.close("site_memory", memory, "GiB", goal="<= 1.0", met=memory <= 1.0)
     common.close("make_up", first, "s", goal="< 120", met=first < 120)
 
 

@@ -134,7 +134,7 @@ def _reach(key: Path | None, user: str | None, new_hosts: str | None, kubeconfig
 
 
 def _say_up(site: Site, state: SiteStatus) -> None:
-    output.say(f"Site of lab {site.lab_name} is up ({output.size(state.rss)} in memory).")
+    output.say(f"Site of lab {site.lab_name} is up ({output.size(state.memory)} in memory).")
     output.say(f"  UI    {site.dagster_url}")
     for name, url in site.pages().items():
         output.say(f"  {name:<5} {url}")

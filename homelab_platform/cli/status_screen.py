@@ -106,14 +106,12 @@ class StatusReport:
         if not servers or not up:
             return f"{self.lab.name} is down; start it with `homelab up`"
         oldest = max(server.uptime for server in servers)
-        return (
-            f"{up} of {len(servers)} servers up for {output.duration(oldest)}, {output.size(self.site.rss)} in memory"
-        )
+        return f"{up} of {len(servers)} servers up for {output.duration(oldest)}, {output.size(self.site.memory)} in memory"
 
     def _server_lines(self) -> list[str]:
         """Each server: its name, how it is, its memory, where it listens and what to open."""
         return [
-            f"{server.name:<9} {server.state:<9} {output.size(server.rss):>9}  "
+            f"{server.name:<9} {server.state:<9} {output.size(server.memory):>9}  "
             f"{f'127.0.0.1:{server.port}' if server.port else '':<15}  {server.url or ''}".rstrip()
             for server in self.site.servers
         ]

@@ -87,7 +87,7 @@ def it_listens_on_this_machine_only_and_keeps_its_memory_limit(site: Site) -> No
     assert listening <= {"127.0.0.1", "::1"}
     looked = status(site.root)
     assert {"trino", "nifi", "mqtt", "bridge"} <= {server.name for server in looked.servers}
-    assert looked.rss < LIMIT
+    assert looked.memory < LIMIT
 
 
 def a_burst_is_taken_or_refused_and_what_was_taken_is_there(site: Site) -> None:

@@ -67,7 +67,7 @@ class FlowAdapter:
             return self._watched(desired, fingerprint)
         alive = process.state == "running"
         differences = () if alive else (f"the {self._carrier} is {process.state}",)
-        facts = {self._carrier: process.state, "restarts": process.restarts, "memory in bytes": process.rss}
+        facts = {self._carrier: process.state, "restarts": process.restarts, "memory in bytes": process.memory}
         return Observation(True, fingerprint, differences, facts)
 
     def _watched(self, desired: DesiredState, fingerprint: str) -> Observation:

@@ -8,7 +8,7 @@ a database client.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,12 +35,15 @@ NO_ENGINES = Engines()
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """One process of the site and its descendants. Memory in bytes, `uptime` in seconds, `url` of its page if any."""
+    """One process of the site and its descendants. `memory` in bytes, pages that n processes share counted 1/n in each,
+    and `rss`, counted whole in each; `uptime` in seconds, `url` of its page if any.
+    """
 
     name: str
     state: str
     pid: int
     port: int | None
+    memory: int
     rss: int
     restarts: int
     uptime: float
@@ -58,16 +61,22 @@ class SiteStatus:
     supervised: bool
     dagster_url: str | None
     servers: tuple[ServerStatus, ...]
+    supervisor_memory: int = 0
     supervisor_rss: int = 0
 
     @property
+    def memory(self) -> int:
+        """Memory of all of it, in bytes; what its processes share counts once."""
+        return self.supervisor_memory + sum(server.memory for server in self.servers)
+
+    @property
     def rss(self) -> int:
-        """Resident memory of all of it, in bytes (memory that processes share counts in each)."""
+        """Resident memory of all of it, in bytes; what its processes share counts in each."""
         return self.supervisor_rss + sum(server.rss for server in self.servers)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
-        return asdict(self) | {"root": str(self.root), "rss": self.rss}
+        return asdict(self) | {"root": str(self.root), "memory": self.memory, "rss": self.rss}
 
 
 @dataclass(frozen=True)
@@ -174,7 +183,7 @@ def down(site_root: Path) -> bool:
 
 def status(site_root: Path) -> SiteStatus:
     """How the site is now. Never raises for a site that is down, half down or was never started."""
-    from homelab_platform.servers.supervise.memory import tree_rss
+    from homelab_platform.servers.supervise.memory import tree_pss, tree_rss
 
     layout = Layout(site_root.absolute())
     state, live = load_state(layout.run), launch.live_state(layout.run) is not None
@@ -184,7 +193,7 @@ def status(site_root: Path) -> SiteStatus:
         site = None
     children = [] if state is None else list(state.children.values())
     urls = _urls(site) if site else {}
-    servers = tuple(_server_status(child, live, tree_rss, urls.get(child.name)) for child in children)
+    servers = tuple(_server_status(child, live, (tree_pss, tree_rss), urls.get(child.name)) for child in children)
     complete = bool(servers) and all(server.state == "running" for server in servers)
     url = next((server.url for server in servers if server.name == "ui"), None)
     return SiteStatus(
@@ -194,7 +203,7 @@ def status(site_root: Path) -> SiteStatus:
         live,
         url,
         servers,
-        tree_rss(state.pid, alone=True) if state and live else 0,
+        *(measure(state.pid, alone=True) if state and live else 0 for measure in (tree_pss, tree_rss)),
     )
 
 
@@ -207,7 +216,7 @@ def _urls(site: SiteFile) -> dict[str, str]:
 
 
 def _server_status(
-    child: ChildState, live: bool, tree_rss: Callable[[int], int], url: str | None = None
+    child: ChildState, live: bool, measures: Sequence[Callable[[int], int]], url: str | None = None
 ) -> ServerStatus:
     alive = bool(child.pid) and processes.is_running(child.pid, child.start)
     said = child.state if alive or (live and child.state in {"waiting", "broken"}) else "stopped"
@@ -217,7 +226,7 @@ def _server_status(
         name,
         child.pid if alive else 0,
         child.port,
-        tree_rss(child.pid) if alive else 0,
+        *(measure(child.pid) if alive else 0 for measure in measures),
         child.ended,
         time.time() - child.since if alive else 0.0,
         child.detail,

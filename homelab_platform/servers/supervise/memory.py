@@ -25,14 +25,15 @@ def _rss(process: psutil.Process) -> int:
         return 0
 
 
-def tree_pss(pid: int) -> int:
-    """Proportional memory (pages shared by n processes count 1/n in each) of a process and its descendants, in bytes.
+def tree_pss(pid: int, *, alone: bool = False) -> int:
+    """Memory of a process and, unless `alone`, its descendants, in bytes, pages shared by n processes counted 1/n in
+    each; 0 when it is gone.
 
     Only on Linux, and only for processes that we may look into; others count with their resident memory.
     """
     try:
         process = psutil.Process(pid)
-        members = [process, *process.children(recursive=True)]
+        members = [process, *([] if alone else process.children(recursive=True))]
     except psutil.NoSuchProcess:
         return 0
     return sum(_pss(member) for member in members)

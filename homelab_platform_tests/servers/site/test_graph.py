@@ -68,7 +68,7 @@ def test_the_whole_site_starts_answers_recovers_and_stops(layout: Layout) -> Non
     assert took < 120  # alone on two cores 20 s; other tests share the machine
     assert sorted(server.name for server in state.servers) == sorted(PARTS)
     assert state.running and state.dagster_url
-    assert 0 < state.rss < 1536 << 20
+    assert 0 < state.memory < 1536 << 20
 
     site = open_site(LAB)
     entries = ask(site.dagster_url, LOCATIONS)["workspaceOrError"]["locationEntries"]

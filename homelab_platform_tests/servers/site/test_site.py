@@ -65,7 +65,7 @@ def what_was_written() -> tuple[list[int], list[bytes]]:
 def test_what_was_stored_is_there_after_down_and_up(layout: Layout) -> None:
     said: list[str] = []
     first = start(progress=said.append)
-    assert first.running and first.rss > 0
+    assert first.running and first.memory > 0
     assert [server.name for server in first.servers] == ["postgres", "objects"]
     assert "postgres answers" in said
     write_something(1)
