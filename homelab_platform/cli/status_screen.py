@@ -106,7 +106,8 @@ class StatusReport:
         if not servers or not up:
             return f"{self.lab.name} is down; start it with `homelab up`"
         oldest = max(server.uptime for server in servers)
-        return f"{up} of {len(servers)} servers up for {output.duration(oldest)}, {output.size(self.site.memory)} in memory"
+        memory = output.size(self.site.memory)
+        return f"{up} of {len(servers)} servers up for {output.duration(oldest)}, {memory} in memory"
 
     def _server_lines(self) -> list[str]:
         """Each server: its name, how it is, its memory, where it listens and what to open."""

@@ -203,7 +203,8 @@ def status(site_root: Path) -> SiteStatus:
         live,
         url,
         servers,
-        *(measure(state.pid, alone=True) if state and live else 0 for measure in (tree_pss, tree_rss)),
+        tree_pss(state.pid, alone=True) if state and live else 0,
+        tree_rss(state.pid, alone=True) if state and live else 0,
     )
 
 
@@ -219,6 +220,7 @@ def _server_status(
     child: ChildState, live: bool, measures: Sequence[Callable[[int], int]], url: str | None = None
 ) -> ServerStatus:
     alive = bool(child.pid) and processes.is_running(child.pid, child.start)
+    memory, resident = ((measure(child.pid) if alive else 0) for measure in measures)
     said = child.state if alive or (live and child.state in {"waiting", "broken"}) else "stopped"
     name = said if live or not alive else "unsupervised"
     return ServerStatus(
@@ -226,7 +228,8 @@ def _server_status(
         name,
         child.pid if alive else 0,
         child.port,
-        *(measure(child.pid) if alive else 0 for measure in measures),
+        memory,
+        resident,
         child.ended,
         time.time() - child.since if alive else 0.0,
         child.detail,
