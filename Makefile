@@ -72,7 +72,8 @@ test-lab-down: develop ## Remove the test lab; nothing of it is left
 	@$(TEST_LAB) down
 
 BENCHES := plan_scale definitions_load anomalies ingest commit_cost compaction ingest_memory kill9_ingest object_to_row up \
-  nifi_push sensor_to_trino trino_window kill9_platform host_noop lab_to_mart kill9_lab platform_on_cluster
+  nifi_push sensor_to_trino trino_window kill9_platform host_noop lab_to_mart kill9_lab platform_on_cluster \
+  flash
 
 bench: develop ## Every benchmark (BENCHES="ingest up" for some); each ends with one JSON line. Two hours on a quiet machine
 	@for name in $(BENCHES); do echo "== $$name"; $(VENV)/bin/python bench/$$name.py || exit 1; done

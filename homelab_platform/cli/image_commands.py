@@ -1,0 +1,144 @@
+"""`homelab flash`: the first start of a host.
+
+Belongs here: options, prompts, progress. Not here: what is refused (layers/images) or how a disk is written
+(tools/disks).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from homelab_platform.cli import common, output
+from homelab_platform.errors import HomelabError
+
+if TYPE_CHECKING:
+    from homelab_platform.lab.resolved import ResolvedLab
+    from homelab_platform.tools.disks.probe import Disk
+    from homelab_platform.tools.disks.source import Image
+
+_LINES_EVERY_SECONDS = (0.5, 10.0)
+"""How often progress is said on a terminal, and elsewhere."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    app.command()(flash)
+
+
+def flash(
+    host: Annotated[str, typer.Argument(help="A host of the lab.")],
+    device: Annotated[str, typer.Argument(help="The card or disk: /dev/sdb, /dev/mmcblk0.")],
+    image: Annotated[
+        Path, typer.Option("--image", metavar="FILE", help="The image: .img or .iso, also .xz, .gz, .zst.")
+    ],
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", metavar="SUM", help="SHA-256 of FILE; else FILE.sha256 counts.")
+    ] = None,
+    confirm: Annotated[
+        str | None, typer.Option("--confirm", metavar="DEVICE", help="Give up what DEVICE holds, without a prompt.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing about a blank disk.")] = False,
+    lab: common.LabOption = None,
+    as_json: common.JsonOption = False,
+) -> None:
+    """Write the image that HOST starts from to a card, read it back and compare it.
+
+    Everything on the card is lost. Refused for a disk that is in use, write-protected or too small.
+    """
+    from homelab_platform.layers.images.flash import check_disk
+    from homelab_platform.layers.images.flash import flash as write
+    from homelab_platform.tools.disks.probe import look
+    from homelab_platform.tools.disks.source import survey
+
+    path = common.find_lab(lab)
+    _check_host(common.resolved_lab(path), host)
+    disk = look(device)
+    with output.steps(quiet=as_json) as say:
+        say(f"reading {image}")
+        whole = survey(image, sha256)
+    check_disk(disk, whole)
+    _confirm(disk, whole, named=confirm, yes=yes, quiet=as_json)
+    began = time.monotonic()
+    with output.steps(quiet=as_json) as say:
+        written = write(disk, whole, _progress(say))
+    seconds = time.monotonic() - began
+    if as_json:
+        output.write_json(
+            {
+                "host": host,
+                "device": device,
+                "image": str(image),
+                "bytes": written.size,
+                "sha256": written.sha256,
+                "capacity_blocks": written.capacity_blocks,
+                "compared": True,
+                "seconds": round(seconds, 1),
+            }
+        )
+        return
+    output.say(f"{device}: {image.name} written, {output.size(written.size)} in {output.duration(seconds)}")
+    output.say(f"Read back and compared: SHA-256 {written.sha256}. The disk has the size that it says.")
+    output.say(f"Next: put it into {host} and switch it on.")
+
+
+def _check_host(lab: ResolvedLab, host: str) -> None:
+    known = lab.hosts.get(host)
+    if known is None:
+        listed = ", ".join(sorted(lab.hosts)) or "none yet"
+        raise HomelabError.of(f"host {host}", "the lab has no host of this name", f"There are: {listed}.")
+    if known.os == "external":
+        what = "its system is not looked after by the platform (os: external)"
+        raise HomelabError.of(f"host {host}", what, "Install it by hand.")
+
+
+def _confirm(disk: Disk, image: Image, *, named: str | None, yes: bool, quiet: bool) -> None:
+    """Ask what has to be asked. Raises HomelabError where nobody answers, or the answer is another disk."""
+    from homelab_platform.layers.images.flash import holdings, needs_typed_confirmation
+
+    words = ", ".join(word for word in (disk.model, output.size(disk.size), disk.transport.upper()) if word)
+    if not quiet:
+        output.note(f"{disk.path} ({words}) holds: {holdings(disk)}")
+        output.note(f"It gets {image.path.name}, {output.size(image.size)}. Everything on it is lost.")
+    interactive = sys.stdin.isatty() and not quiet
+    typed = needs_typed_confirmation(disk)
+    if named is None and typed and not interactive:
+        what = f"holds {holdings(disk)}, which would be lost"
+        raise HomelabError.of(disk.path, what, f"If that is meant: add --confirm {disk.path}")
+    if named is None and typed:
+        named = typer.prompt(f"Type {disk.path} to go on").strip()
+    if named is not None and named != disk.path:
+        raise HomelabError.of(disk.path, f"{named} is not its name; nothing was changed", "")
+    if named is None and not yes:
+        if not interactive:
+            raise HomelabError.of(disk.path, "writing to it has to be agreed to", "If that is meant: add --yes")
+        if not typer.confirm(f"Write to {disk.path}?"):
+            raise typer.Exit(0)
+
+
+def _progress(say: Callable[[str], None]) -> Callable[[str, int, int], None]:
+    """Progress in bytes as lines for people, not more often than they can be read."""
+    pause = _LINES_EVERY_SECONDS[0 if sys.stderr.isatty() else 1]
+    began = last = time.monotonic()
+    doing = ""
+
+    def told(what: str, done: int, of: int) -> None:
+        nonlocal began, last, doing
+        now = time.monotonic()
+        if what != doing:
+            began, doing = now, what
+            say(f"{what} the size of the disk: blocks all over it" if what == "checking" else f"{what} …")
+        elif now - last >= pause or done >= of:
+            rate = done / max(now - began, 1e-3)
+            left = output.duration(max(of - done, 0) / max(rate, 1))
+            say(f"{what} {output.size(done)} of {output.size(of)}, {output.size(rate)}/s, {left} left")
+        else:
+            return
+        last = now
+
+    return told
