@@ -5,12 +5,12 @@ Whatever the scanner does not recognise at once (an escape in a key, an unknown 
 it leaves to `record`, line by line: it never rejects and never guesses, so `record` stays the only definition.
 """
 
-# ruff: noqa: PLR0911, PLR0912, PLR0915, PLR0917 - one loop per line; calls between compiled parts would cost more
+# ruff: noqa: PLR0911, PLR0912, PLR0915, PLR0917 - one loop per line: a call with so many arrays hands over a hundred words
 from __future__ import annotations
 
 import numpy as np
 
-from homelab_platform.readings.decode.kernel_values import TAIL, at, epoch, jit, number, time, word_at
+from homelab_platform.readings.decode.kernel_values import TAIL, allocating_jit, at, epoch, jit, number, time, word_at
 
 KIND_TS, KIND_VALUE, KIND_TEXT, KIND_DOUBLE, KIND_BOOLEAN = range(5)
 PAD = 4096  # readable bytes behind the block, so that the scanner may look ahead without a check
@@ -125,7 +125,7 @@ def _key(buf, p, key_bytes, keys, expected):  # type: ignore[no-untyped-def]
 key = jit(_key)
 
 
-def _line(buf, p, row, key_bytes, keys, required, latest, entries, table, arena, state, last, scratch, ts, value, codes, doubles, booleans):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
+def _line(buf, p, row, key_bytes, keys, required, latest, entries, table, arena, state, last, ts, value, codes, doubles, booleans):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
     """Position behind one line's object, -1 if the line is not decided here, -2 if there is no room for an entry."""
     if at(buf, p) != 123:
         return -1
@@ -163,13 +163,13 @@ def _line(buf, p, row, key_bytes, keys, required, latest, entries, table, arena,
             if c == 34:
                 p, micros = time(buf, p + 1)
             else:
-                p, micros = epoch(buf, p, scratch)
+                p, micros = epoch(buf, p)
             if p < 0 or micros > latest or 0 <= micros < 31_536_000_000_000:
                 return -1
             ts[row] = micros
             seen |= bit
         elif kind == KIND_VALUE:
-            p, found, digits = number(buf, p, scratch)
+            p, found, digits = number(buf, p)
             if p < 0:
                 return -1
             value[row] = found
@@ -177,7 +177,7 @@ def _line(buf, p, row, key_bytes, keys, required, latest, entries, table, arena,
         elif c == 110 and word(buf, p, 110, 117, 108, 108):
             p += 4
         elif kind == KIND_DOUBLE:
-            p, found, digits = number(buf, p, scratch)
+            p, found, digits = number(buf, p)
             if p < 0 or 15 < digits < 99:
                 return -1
             doubles[slot, row] = found
@@ -213,7 +213,6 @@ def _scan(buf, pos, end, key_bytes, keys, required, latest, entries, table, aren
     """
     row = 0
     lines = 0
-    scratch = np.zeros(1, dtype=np.uint64)
     while pos < end:
         if row >= len(ts):
             return row, lines, pos, FULL_ROWS
@@ -222,7 +221,7 @@ def _scan(buf, pos, end, key_bytes, keys, required, latest, entries, table, aren
             lines += 1
             pos = p + 1
             continue
-        after = line(buf, p, row, key_bytes, keys, required, latest, entries, table, arena, state, last, scratch, ts, value, codes, doubles, booleans)  # fmt: skip  # noqa: E501
+        after = line(buf, p, row, key_bytes, keys, required, latest, entries, table, arena, state, last, ts, value, codes, doubles, booleans)  # fmt: skip  # noqa: E501
         if after == -2:
             return row, lines, pos, FULL_ENTRIES
         status[row] = STATUS_FAST
@@ -261,4 +260,4 @@ def _group(bucket, ts, buckets):  # type: ignore[no-untyped-def]
     return order, starts, rising
 
 
-group = jit(_group)
+group = allocating_jit(_group)

@@ -6,7 +6,7 @@ The number conversion is the Eisel-Lemire algorithm (Lemire, "Number parsing at 
 Clinger's exact short cut; both round as `float()` does, and cases they cannot decide go to `record`.
 """
 
-# ruff: noqa: PLR0911, PLR0912, PLR0915 - one pass over the bytes; calls between compiled parts would cost more
+# ruff: noqa: PLR0911, PLR0912 - one pass over the bytes; calls between compiled parts would cost more
 from __future__ import annotations
 
 import os
@@ -43,7 +43,10 @@ def _powers_of_five() -> np.ndarray[tuple[int, ...], np.dtype[np.uint64]]:
 POWERS = _powers_of_five()
 TENS = np.array([float(10**i) for i in range(23)])
 TAIL = np.array([(1 << (8 * n)) - 1 for n in range(8)], dtype=np.uint64)  # masks of the last n bytes of a word
-jit = numba.njit(cache=True, nogil=True, boundscheck=False)
+allocating_jit = numba.njit(cache=True, nogil=True, boundscheck=False)
+jit = numba.njit(cache=True, nogil=True, boundscheck=False, _nrt=False)
+"""For what allocates nothing: without `_nrt` each call counts a reference up and down for every array that it is given,
+in one atomic step each, which is more than half of the kernel's time."""
 
 
 def _load(bits: int) -> Any:
@@ -65,6 +68,18 @@ def _load(bits: int) -> Any:
         return result(array, types.int64), generate
 
     return intrinsic(typed)
+
+
+@intrinsic
+def as_float(context: Any, bits: Any) -> Any:
+    """The floating point number that these 64 bits are."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        from llvmlite import ir
+
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.uint64), generate
 
 
 at = _load(8)  # one byte, as a signed number
@@ -119,7 +134,38 @@ def _eisel_lemire(mantissa, exponent):  # type: ignore[no-untyped-def]
 eisel_lemire = jit(_eisel_lemire)
 
 
-def _number(buf, p, scratch):  # type: ignore[no-untyped-def]
+def _product(mantissa, exponent):  # type: ignore[no-untyped-def]
+    """(whether it is decided here, value) of mantissa × 10^exponent; mantissa is not 0."""
+    if mantissa <= np.uint64(9007199254740992) and -22 <= exponent <= 22:
+        value = np.float64(mantissa)
+        return True, value / TENS[-exponent] if exponent < 0 else value * TENS[exponent]
+    if _LOWEST <= exponent <= _HIGHEST:
+        exact, bits = eisel_lemire(mantissa, exponent)
+        return exact, as_float(bits)
+    return False, 0.0
+
+
+product = jit(_product)
+
+
+def _power_at(buf, p):  # type: ignore[no-untyped-def]
+    """(position behind, power of ten) of what stands behind an `e`; position -1 when there is no digit."""
+    sign = 1
+    if at(buf, p) == 45 or at(buf, p) == 43:
+        sign = -1 if at(buf, p) == 45 else 1
+        p += 1
+    first = p
+    power = 0
+    while 48 <= at(buf, p) <= 57 and p - first < 5:
+        power = power * 10 + (at(buf, p) - 48)
+        p += 1
+    return (p if p > first else -1), sign * power
+
+
+power_at = jit(_power_at)
+
+
+def _number(buf, p):  # type: ignore[no-untyped-def]
     """(position behind, value, digits of an integer or 99); position -1 if it is not a number decided here."""
     negative = at(buf, p) == 45
     if negative:
@@ -157,32 +203,15 @@ def _number(buf, p, scratch):  # type: ignore[no-untyped-def]
     if digits > 19:
         return -1, 0.0, 0
     if at(buf, p) | 32 == 101:
-        p += 1
-        sign = 1
-        if at(buf, p) == 45 or at(buf, p) == 43:
-            sign = -1 if at(buf, p) == 45 else 1
-            p += 1
-        first = p
-        power = 0
-        while 48 <= at(buf, p) <= 57 and p - first < 5:
-            power = power * 10 + (at(buf, p) - 48)
-            p += 1
-        if p == first:
+        p, power = power_at(buf, p + 1)
+        if p < 0:
             return -1, 0.0, 0
-        exponent += sign * power
+        exponent += power
         whole = 99
     if mantissa == np.uint64(0):
         return p, (-0.0 if negative and whole == 99 else 0.0), whole
-    if mantissa <= np.uint64(9007199254740992) and -22 <= exponent <= 22:
-        value = np.float64(mantissa)
-        value = value / TENS[-exponent] if exponent < 0 else value * TENS[exponent]
-    elif _LOWEST <= exponent <= _HIGHEST:
-        exact, bits = eisel_lemire(mantissa, exponent)
-        if not exact:
-            return -1, 0.0, 0
-        scratch[0] = bits
-        value = scratch.view(np.float64)[0]
-    else:
+    decided, value = product(mantissa, exponent)
+    if not decided:
         return -1, 0.0, 0
     return p, (-value if negative else value), whole
 
@@ -223,7 +252,7 @@ def _scaled(whole):  # type: ignore[no-untyped-def]
 scaled = jit(_scaled)
 
 
-def _epoch(buf, p, scratch):  # type: ignore[no-untyped-def]
+def _epoch(buf, p):  # type: ignore[no-untyped-def]
     """(position behind, microseconds) of an epoch number; position -1 if it is not decided here."""
     first = p
     p, whole = digits_at(buf, p)
@@ -235,7 +264,7 @@ def _epoch(buf, p, scratch):  # type: ignore[no-untyped-def]
     if c != 46 and c | 32 != 101:
         micros = scaled(whole)
         return (p if micros >= 0 else -1), micros
-    p, found, _ = number(buf, first, scratch)
+    p, found, _ = number(buf, first)
     if p < 0:
         return -1, whole
     if 1e9 <= found < 1e11:
