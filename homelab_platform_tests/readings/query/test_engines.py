@@ -36,6 +36,7 @@ ENGINE_ONLY = {
     "layers/marts/adapter.py": "SELECT * of a mart, as in the list",
     "readings/upkeep/compaction.py": "DuckDB's part of a rewrite: whole rows with a parameter",
     "readings/commit/spans.py": "DuckDB's part of a commit: the bounds of series, with parameters",
+    "readings/upkeep/rollback.py": "DuckDB's part of a repair: what the table holds of each object",
     "readings/plots.py": "a picture's points, with parameters",
     "readings/marts/checks.py": "tests of marts, in the list as they are made of each mart",
     "readings/quality/columns.py": "a verdict's measure over whatever columns there are, with parameters",
