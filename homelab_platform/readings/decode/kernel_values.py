@@ -44,7 +44,7 @@ POWERS = _powers_of_five()
 TENS = np.array([float(10**i) for i in range(23)])
 TAIL = np.array([(1 << (8 * n)) - 1 for n in range(8)], dtype=np.uint64)  # masks of the last n bytes of a word
 allocating_jit = numba.njit(cache=True, nogil=True, boundscheck=False)
-jit = numba.njit(cache=True, nogil=True, boundscheck=False, _nrt=False)
+jit = numba.njit(cache=True, nogil=True, boundscheck=False, _nrt=False)  # type: ignore[call-overload]
 """For what allocates nothing: without `_nrt` each call counts a reference up and down for every array that it is given,
 in one atomic step each, which is more than half of the kernel's time."""
 
@@ -70,10 +70,7 @@ def _load(bits: int) -> Any:
     return intrinsic(typed)
 
 
-@intrinsic
-def as_float(context: Any, bits: Any) -> Any:
-    """The floating point number that these 64 bits are."""
-
+def _as_float(context: Any, bits: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         from llvmlite import ir
 
@@ -82,6 +79,7 @@ def as_float(context: Any, bits: Any) -> Any:
     return types.float64(types.uint64), generate
 
 
+as_float: Any = intrinsic(_as_float)  # the number with a point that 64 bits are
 at = _load(8)  # one byte, as a signed number
 word_at = _load(64)  # eight bytes, little end first, at any alignment
 
