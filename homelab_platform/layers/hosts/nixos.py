@@ -9,16 +9,17 @@ rollback in between leads back to the generation that was confirmed last.
 from __future__ import annotations
 
 import hashlib
-import re
 import shlex
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Protocol
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError, Unreachable
+from homelab_platform.lab.resolve.secrets import FOLDER, K3S_TOKEN
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
 from homelab_platform.layers.hosts import secret_files
 from homelab_platform.layers.hosts.access import HostAccess, Task
@@ -33,8 +34,6 @@ _PROBE = Path(__file__).resolve().parents[2] / "tools" / "host" / "probe_nixos.s
 LONGEST_SWITCH = 900.0
 BROKER_FILE = "/var/lib/homelab/collector.password"
 """What nix/modules/readings.nix gives the collector; the guard has made its folder."""
-SECRETS = "/var/lib/homelab/secrets"
-"""Where nix/modules/secrets.nix has the files of secrets."""
 K3S_MADE = "/var/lib/rancher/k3s/server/token"
 STILL_RUNNING, NO_ROOM_LEFT = 11, 28
 """Exit codes of the guard: the switch has not ended; there is no room for the system."""
@@ -128,10 +127,12 @@ class NixosWay:
         say = task.say
         _refuse_another_machine(ssh, task)
         system = self._builder.system(task.lab, task.host, task.access, say)
+        # the system's list holds the lab's files as well (nix/modules/options.nix), so nothing is written twice
+        files = secret_files.delivered(self._builder.secrets(task.lab, task.host, task.access, say), task.host)
+        texts = secret_files.texts(files, task.access, task.host)
         _hand_password(ssh, task)
         _hand_token(ssh, task)
-        _hand_secrets(ssh, task, self._builder.secrets(task.lab, task.host, task.access, say))
-        units = secret_files.hand_over(ssh, task.host.secrets, task.access.secret_values(task.host))
+        units = secret_files.hand_over(ssh, files, texts)
         running = ssh.run("readlink -f /run/current-system", doing="asking for the running system").text.strip()
         if running == system:
             secret_files.restart(ssh, units)
@@ -140,9 +141,14 @@ class NixosWay:
         self._builder.copy(system, ssh, say)
         say(f"switching to {system}")
         failed = _switch(ssh, task, system)
-        if not failed:
-            secret_files.restart(ssh, units)
-        return failed
+        if failed:
+            # the next deploy finds the files as they should be and restarts nothing; what failed is what is told
+            with suppress(HomelabError):
+                secret_files.restart(ssh, units)
+            return failed
+        secret_files.own(ssh, files)
+        secret_files.restart(ssh, units)
+        return ""
 
 
 def _switch(ssh: Ssh, task: Task, system: str) -> str:
@@ -201,11 +207,13 @@ def _hand_token(ssh: Ssh, task: Task) -> None:
     cluster = task.lab.cluster
     if cluster is None or not task.host.k3s or task.host.name == cluster.servers[0]:
         return
+    if K3S_TOKEN in task.host.secrets:
+        return  # the lab names one, which is handed over with its other secrets
     first = task.lab.hosts[cluster.servers[0]]
     with opened(task.access.target(task.lab, first), task.access.ssh) as server:
         token = server.run(f"cat {K3S_MADE}", doing="asking the first server for the cluster's token").output
-    file = f"{SECRETS}/k3s-token"
-    put = f"umask 077; mkdir -p {SECRETS} && cat >{file}.new && mv {file}.new {file}"
+    file = f"{FOLDER}/{K3S_TOKEN}"
+    put = f"umask 077; {secret_files.folder_command(FOLDER)} && cat >{file}.new && mv {file}.new {file}"
     ssh.run(put, data=token, doing="handing over the cluster's token")
 
 
@@ -220,31 +228,6 @@ def _hand_password(ssh: Ssh, task: Task) -> None:
         " ! systemctl --quiet is-active homelab-collector.service || systemctl restart homelab-collector.service; fi"
     )
     ssh.run(put, data=password.encode(), doing="handing over the broker's password")
-
-
-def _hand_secrets(ssh: Ssh, task: Task, files: Mapping[str, SecretFile]) -> None:
-    """Lay down what the lab's references lead to; a unit starts anew with a file that changed.
-
-    Owners may exist only with the new system: its unit homelab-secrets gives each file its own. Raises HomelabError
-    naming a reference that leads nowhere, before anything is laid down.
-    """
-    ours = {name: file for name, file in sorted(files.items()) if file.sources and file.path == f"{SECRETS}/{name}"}
-    texts = {name: filled(file, task.access.values_of(task.host, file.sources)) for name, file in ours.items()}
-    for name, file in ours.items():
-        path, owner = shlex.quote(file.path), shlex.quote(f"{file.owner}:{file.group}")
-        units = " ".join(shlex.quote(unit) for unit in file.units)
-        put = (
-            f"umask 077; mkdir -p {SECRETS} && chmod 711 {SECRETS} && "
-            f"cat >{path}.new && chmod {file.mode} {path}.new && {{ chown {owner} {path}.new 2>&-||:; }} && "
-            f"if cmp -s {path}.new {path}; then rm {path}.new; else mv {path}.new {path}; "
-            f"{f'systemctl --no-block try-restart {units}' if units else ':'}; fi"
-        )
-        ssh.run(put, data=texts[name].encode(), doing=f"handing over the secret {name}")
-
-
-def filled(file: SecretFile, values: Mapping[str, str]) -> str:
-    """The template of a file with its values in place of their names in braces."""
-    return re.sub(r"\{(\w[\w-]*)\}", lambda found: values.get(found[1], found[0]), file.template)
 
 
 def read_look(text: str) -> HostLook:

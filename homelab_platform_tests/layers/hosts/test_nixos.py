@@ -183,8 +183,14 @@ def test_secrets_are_laid_down_before_the_switch_and_never_half(nixos: TestLab, 
     file = SecretFile(path=f"{folder}/backup-keys", sources=sources, template="ID={id}\nSECRET={secret}\n", **given)
     other = SecretFile(path="/run/secrets/other", sources={"value": "file:nothing"}, **given)
     access = replace(access_to(nixos, tmp_path), lab_folder=tmp_path)
-    builder = Recorded(new, files={"backup-keys": file, "other": other})
-    HostAdapter(lab, access, NixosWay(builder)).change(state_of(lab, "n-1"), Observation(False), quiet)
+    (tmp_path / "pem").write_text("-----BEGIN-----\nabc\n-----END-----\n")
+    pem = SecretFile(path=f"{folder}/pem", sources={"value": "file:pem"}, **given)
+    builder = Recorded(new, files={"backup-keys": file, "other": other, "pem": pem})
+    adapter = HostAdapter(lab, access, NixosWay(builder))
+    adapter.change(state_of(lab, "n-1"), Observation(False), quiet)
+    said: list[str] = []
+    adapter.change(state_of(lab, "n-1"), adapter.probe(state_of(lab, "n-1")), said.append)
+    assert "0 changed" in said, "each is written once, so a second deploy restarts nothing"
     assert host.ssh("cat /run/seen").stdout == "ID=key-{secret}\nSECRET=s3cret $HOME 'x'\n"
     assert host.ssh(f"stat -c '%a %U:%G' {folder}/backup-keys {folder}").stdout.split() == [
         "440", "root:root", "711", "root:root",
@@ -194,7 +200,7 @@ def test_secrets_are_laid_down_before_the_switch_and_never_half(nixos: TestLab, 
         path=f"{folder}/b", sources={"value": "file:nowhere"}, **given)})  # fmt: skip
     with pytest.raises(HomelabError, match="nowhere"):
         HostAdapter(lab, access, NixosWay(missing)).change(state_of(lab, "n-1"), Observation(False), quiet)
-    assert host.ssh(f"ls {folder}").stdout.split() == ["backup-keys"]
+    assert host.ssh(f"ls {folder}").stdout.split() == ["backup-keys", "pem"]
     assert standing(host) == [new, new, new]
 
 
