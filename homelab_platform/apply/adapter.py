@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from homelab_platform.errors import HomelabError, Unreachable
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.plan.danger import judge_delete, moves
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.diff import Change
@@ -215,7 +215,7 @@ def apply_one(
     *,
     followers: Iterable[str] = (),
     run_id: str = "",
-    say: Say = lambda _text: None,
+    say: Say = silent,
 ) -> Applied:
     """Bring one asset to its desired state and record it once it was observed there.
 
@@ -271,9 +271,7 @@ def _bring(adapter: Adapter, desired: DesiredState, say: Say, *, anew: bool) -> 
     return True, after
 
 
-def delete_one(
-    world: World, key: str, *, confirmed: bool = False, with_data: bool = False, say: Say = lambda _text: None
-) -> None:
+def delete_one(world: World, key: str, *, confirmed: bool = False, with_data: bool = False, say: Say = silent) -> None:
     """Take away an asset that is no longer desired, and forget it once it was observed to be gone.
 
     `with_data` takes along what a removal keeps otherwise (a workload's volumes): a person named this asset.
@@ -321,11 +319,11 @@ def observe_one(
     try:
         found = (look or world.adapter(desired.layer).probe)(desired)
     except HomelabError as error:
-        silent = isinstance(error, Unreachable)
-        if not silent and desired.layer != "host":
+        unanswered = isinstance(error, Unreachable)
+        if not unanswered and desired.layer != "host":
             raise
         problem = error.problems[0]
-        reason = problem.what if silent or not problem.remedy else f"{problem.what}. {problem.remedy}"
+        reason = problem.what if unanswered or not problem.remedy else f"{problem.what}. {problem.remedy}"
         if known is not None:
             world.store.observed(desired.key, "unreachable", turn=turn, reason=reason)
         return "unreachable", Observation(exists=False, differences=(reason,))

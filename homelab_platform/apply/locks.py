@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import silent
 from homelab_platform.tools import advisory_locks, postgres, who
 from homelab_platform.tools.endpoints import PostgresEndpoint
 
@@ -62,7 +63,7 @@ def held(
     purpose: str,
     *,
     wait: float = WAIT,
-    waiting: Callable[[str], None] = lambda _text: None,
+    waiting: Callable[[str], None] = silent,
 ) -> Iterator[None]:
     """Hold the lock of an asset's key, or of LAB, while the block runs.
 

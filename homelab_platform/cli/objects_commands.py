@@ -13,6 +13,7 @@ import typer
 
 from homelab_platform.cli import common, output
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import silent
 
 if TYPE_CHECKING:
     from homelab_platform.tools.endpoints import ObjectsEndpoint
@@ -48,7 +49,7 @@ def check(
     endpoint = _endpoint(url, key, region, lab)
     quiet = markdown or as_json
     with output.steps(quiet=quiet) as step:
-        outcomes = suite.run(endpoint, say=(lambda _text: None) if quiet else step)
+        outcomes = suite.run(endpoint, say=silent if quiet else step)
     if as_json:
         output.write_json({"url": endpoint.url, "supported": suite.passed(outcomes), "answers": _rows(outcomes)})
     elif markdown:

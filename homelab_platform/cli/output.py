@@ -16,6 +16,7 @@ import orjson
 
 from homelab_platform.cli.grammar import pasteable
 from homelab_platform.errors import Problem
+from homelab_platform.names import silent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -137,7 +138,7 @@ class Steps:
 def steps(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
     """Progress for the length of a block; with `quiet` (used for --json) nothing is shown."""
     if quiet:
-        yield lambda _text: None
+        yield silent
         return
     progress = Steps()
     try:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as MappingOf
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -21,11 +22,13 @@ from homelab_platform.cli.undo_commands import undo
 from homelab_platform.errors import HomelabError, Problem
 
 if TYPE_CHECKING:
+    from homelab_platform.cli.file_outcomes import FileOutcome
+    from homelab_platform.lab.resolved import ResolvedStream
     from homelab_platform.readings.decode.mapping import Mapping
     from homelab_platform.readings.ingest import IngestReport
     from homelab_platform.readings.query.run import QueryResult
     from homelab_platform.servers.site.site import Site
-    from homelab_platform.tools.endpoints import TrinoEndpoint
+    from homelab_platform.tools.endpoints import Lakehouse, TrinoEndpoint
     from homelab_platform.tools.trino.client import TrinoResult
 
 
@@ -93,43 +96,62 @@ def ingest(
     Safe to repeat: a reading counts once, however often it is delivered. Exit code 1 when a file gave nothing, or
     holds lines that contradict each other.
     """
-    from homelab_platform.cli.file_outcomes import await_outcomes, confirm_stream, say_outcomes
-    from homelab_platform.readings.decode.mapping import Mapping
-    from homelab_platform.readings.ingest import bring_back, ingest_objects, ingest_pending
-    from homelab_platform.readings.sources.files import describe, put_files
+    from homelab_platform.cli.file_outcomes import await_outcomes, confirm_stream
+    from homelab_platform.readings.sources.files import put_files
 
     path = common.find_lab(lab)
     spelling = {"encoding": encoding, "separator": separator, "decimal": decimal}
-    chosen = _mapping(mapping or [], constant or [], melt or [], timezone, time_format, spelling)
-    if replace:
-        chosen = dataclasses.replace(chosen or Mapping(), replaces=True)
+    given = (mapping or [], constant or [], melt or [])
+    chosen = _mapping(*given, timezone, time_format, spelling, replaces=replace)
     paths = list(files or ())
     streams = common.resolved_lab(path).streams
     zone = streams[stream].tz if stream in streams else None
     if dry_run:
-        plans = describe(paths, mapping=chosen, zone=zone)
-        output.write_json([p.to_dict() for p in plans]) if as_json else output.say("\n".join(map(str, plans)))
+        _tell_plans(paths, chosen, zone, as_json=as_json)
         return
     if paths and stream not in streams and not new_stream:
         confirm_stream(stream, streams)
-    site = common.running_site(path)
+    lakehouse = common.running_site(path).lakehouse
     with output.steps(quiet=as_json) as progress:
-        uploaded = put_files(site.lakehouse, paths, stream=stream, mapping=chosen, zone=zone, progress=progress)
-        if uploaded:
-            keys = [file.key for file in uploaded]
-            bring_back(site.lakehouse, keys)
-            report = ingest_objects(site.lakehouse, keys, streams, progress=_committed(progress))
-        else:
-            report = ingest_pending(site.lakehouse, streams, progress=_committed(progress))
-        outcomes = await_outcomes(site.lakehouse, uploaded, progress)
+        uploaded = put_files(lakehouse, paths, stream=stream, mapping=chosen, zone=zone, progress=progress)
+        report = _taken_in(lakehouse, [file.key for file in uploaded], streams, _committed(progress))
+        outcomes = await_outcomes(lakehouse, uploaded, progress)
+    _tell_ingest(report, outcomes, as_json=as_json)
+    failed = any(outcome.failed for outcome in outcomes) if outcomes else bool(report.failed)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _tell_plans(paths: list[Path], mapping: Mapping | None, zone: str | None, *, as_json: bool) -> None:
+    from homelab_platform.readings.sources.files import describe
+
+    plans = describe(paths, mapping=mapping, zone=zone)
+    output.write_json([plan.to_dict() for plan in plans]) if as_json else output.say("\n".join(map(str, plans)))
+
+
+def _taken_in(
+    lakehouse: Lakehouse,
+    keys: list[str],
+    streams: MappingOf[str, ResolvedStream],
+    progress: Callable[[IngestReport], None],
+) -> IngestReport:
+    """Ingest the objects `keys`, those that were taken back before as well; without any, whatever waits."""
+    from homelab_platform.readings.ingest import bring_back, ingest_objects, ingest_pending
+
+    if not keys:
+        return ingest_pending(lakehouse, streams, progress=progress)
+    bring_back(lakehouse, keys)
+    return ingest_objects(lakehouse, keys, streams, progress=progress)
+
+
+def _tell_ingest(report: IngestReport, outcomes: Sequence[FileOutcome], *, as_json: bool) -> None:
+    from homelab_platform.cli.file_outcomes import say_outcomes
+
     if as_json:
         output.write_json({"files": [outcome.to_dict() for outcome in outcomes], **_ingest_dict(report)})
     elif outcomes:
         say_outcomes(outcomes)
     else:
         _say_ingest(report)
-    failed = any(outcome.failed for outcome in outcomes) if outcomes else bool(report.failed)
-    raise typer.Exit(1 if failed else 0)
 
 
 def _committed(progress: Callable[[str], None]) -> Callable[[IngestReport], None]:
@@ -150,6 +172,8 @@ def _mapping(
     timezone: str | None,
     time_format: str | None,
     spelling: dict[str, str | None],
+    *,
+    replaces: bool,
 ) -> Mapping | None:
     """The mapping that the options describe, or None when there are none; raises HomelabError for a bad one."""
     from homelab_platform.readings.decode.mapping import Mapping
@@ -171,7 +195,8 @@ def _mapping(
         data["text"] = {name: value for name, value in spelling.items() if value}
     if problems:
         raise HomelabError(problems)
-    return Mapping.parse(data) if data else None
+    found = Mapping.parse(data) if data else None
+    return dataclasses.replace(found or Mapping(), replaces=True) if replaces else found
 
 
 def _number(text: str) -> float | str:

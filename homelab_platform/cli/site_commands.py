@@ -7,6 +7,7 @@ Belongs here: the screens of starting, stopping and looking. Not here: how serve
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,9 +16,13 @@ import typer
 
 from homelab_platform.cli import common, output, plan_commands
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import Say
 from homelab_platform.plan.sites import SiteKind
 
 if TYPE_CHECKING:
+    from homelab_platform.cli.first_readings import Answer
+    from homelab_platform.graph.apply import ApplyReport
+    from homelab_platform.lab.resolved import ResolvedLab
     from homelab_platform.servers.site.site import Site, SiteStatus
     from homelab_platform.tools.endpoints import Lakehouse
 
@@ -68,8 +73,6 @@ def up(
     as_json: common.JsonOption = False,
 ) -> None:
     """Start the lab's embedded site in the background and make the lab real on it. Safe to repeat."""
-    from homelab_platform.apply import locks
-    from homelab_platform.cli.first_readings import first_answer
     from homelab_platform.paths import site_path
     from homelab_platform.servers.site.move import move_objects
     from homelab_platform.servers.site.site import open_site
@@ -78,11 +81,6 @@ def up(
     path = common.find_lab(lab)
     resolved = common.resolved_lab(path)
     with ExitStack() as until_applied, output.steps(quiet=as_json) as progress:
-
-        def alone(lakehouse: Lakehouse) -> None:
-            """Take the lab's lock before the daemon's first tick: its sensors rest until this command has applied."""
-            until_applied.enter_context(locks.held(lakehouse.postgres, locks.LAB, "up", wait=0))
-
         if move and objects:
             move_objects(site_path(resolved.name), objects, progress)
         state = start(
@@ -94,15 +92,41 @@ def up(
             objects=objects,
             reach=_reach(ssh_key, ssh_user, new_hosts, kubeconfig),
             lab=resolved,
-            before_graph=alone if apply else None,
+            before_graph=_alone(until_applied) if apply else None,
         )
         site = open_site(resolved.name)
-        report = answer = None
-        if apply:
-            report = plan_commands.apply_to(site, resolved, without=PROTECTION, progress=progress, alone=until_applied)
-            answer = first_answer(site, resolved.streams, progress)
-            if not report.failed:  # now there is something to save
-                report = report.followed_by(plan_commands.apply_to(site, resolved, progress=progress))
+        report, answer = _made_real(site, resolved, progress, until_applied) if apply else (None, None)
+    _tell_up(site, state, report, answer, as_json=as_json)
+    raise typer.Exit(1 if report is not None and report.failed else 0)
+
+
+def _alone(until_applied: ExitStack) -> Callable[[Lakehouse], None]:
+    """Takes the lab's lock before the daemon's first tick: its sensors rest until `up` has applied."""
+    from homelab_platform.apply import locks
+
+    def take(lakehouse: Lakehouse) -> None:
+        until_applied.enter_context(locks.held(lakehouse.postgres, locks.LAB, "up", wait=0))
+
+    return take
+
+
+def _made_real(site: Site, lab: ResolvedLab, progress: Say, alone: ExitStack) -> tuple[ApplyReport, Answer]:
+    """Apply the lab to its site that runs and ask it for a first answer; what saves and proves comes after that.
+
+    `alone` holds the lab's lock already; the first of the two runs lets go of it.
+    """
+    from homelab_platform.cli.first_readings import first_answer
+
+    report = plan_commands.apply_to(site, lab, without=PROTECTION, progress=progress, alone=alone)
+    answer = first_answer(site, lab.streams, progress)
+    if not report.failed:  # now there is something to save
+        report = report.followed_by(plan_commands.apply_to(site, lab, progress=progress))
+    return report, answer
+
+
+def _tell_up(
+    site: Site, state: SiteStatus, report: ApplyReport | None, answer: Answer | None, *, as_json: bool
+) -> None:
     if as_json:
         output.write_json(
             {
@@ -118,7 +142,6 @@ def up(
         if answer:
             output.say(f"\n{answer.text()}")
         output.say("\nStop it with `homelab down`; the data stays.")
-    raise typer.Exit(1 if report is not None and report.failed else 0)
 
 
 def _reach(key: Path | None, user: str | None, new_hosts: str | None, kubeconfig: Path | None) -> dict[str, str]:

@@ -20,6 +20,7 @@ from homelab_platform.graph.marts import nominal_for
 from homelab_platform.graph.resources import SITE, Session, site_resource
 from homelab_platform.graph.work import QUIETLY, Work, asked_of
 from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.names import silent
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.gather import desired_states
 from homelab_platform.plan.layers import rank
@@ -91,7 +92,7 @@ def apply_assets(
     lab: ResolvedLab,
     keys: Iterable[str],
     *,
-    progress: Progress = lambda _text: None,
+    progress: Progress = silent,
     consents: Collection[Step] = (),
     with_data: Collection[str] = (),
     alone: AbstractContextManager[object] | None = None,
@@ -135,7 +136,7 @@ def apply_to(
     lab: ResolvedLab,
     keys: Iterable[str],
     *,
-    progress: Progress = lambda _text: None,
+    progress: Progress = silent,
     consents: Collection[Step] = (),
     with_data: Collection[str] = (),
 ) -> ApplyReport:
@@ -162,7 +163,7 @@ def run_assets(
     keys: Collection[str],
     work: Work,
     *,
-    progress: Progress = lambda _text: None,
+    progress: Progress = silent,
 ) -> ApplyReport:
     """Run a job over the assets `keys`, each asked for the same `work`, in this process and the site's event log.
 

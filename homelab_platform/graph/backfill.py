@@ -20,6 +20,7 @@ from homelab_platform.graph.resources import SITE, Session, site_resource
 from homelab_platform.graph.tags import RANGE_END, RANGE_START
 from homelab_platform.graph.work import DAILY, asked_of
 from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.names import silent
 from homelab_platform.plan.gather import desired_states
 from homelab_platform.sites.choose import SiteChoice
 
@@ -36,7 +37,7 @@ def backfill(
     *,
     first: date | None = None,
     last: date | None = None,
-    progress: Progress = lambda _text: None,
+    progress: Progress = silent,
 ) -> str:
     """Compute the marts `keys` for the days `first` to `last` (None: the first and the newest day of readings); returns
     the run's id in the event log. Raises HomelabError for a range without days, or with the problem of the mart.
@@ -56,7 +57,7 @@ def run_backfill(
     *,
     first: date | None = None,
     last: date | None = None,
-    progress: Progress = lambda _text: None,
+    progress: Progress = silent,
 ) -> str:
     """Compute marts in a world that is open already; see backfill."""
     begins = world.first_day()

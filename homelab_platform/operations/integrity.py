@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.layers.backups import records
 from homelab_platform.layers.backups.targets import FolderTarget
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.operations.journal import Outcome
 from homelab_platform.operations.procedure import Outcomes, Procedure, Step, carry_out
 from homelab_platform.operations.site import Protection
@@ -88,7 +88,7 @@ def _verify(site: Protection, target: FolderTarget, item: str, read: str, say: S
 
     say(f"reads {item} at {target.name}")
     procedure = Procedure(KIND, item, lambda _run: [Step("read", check), Step("prune", prune)])
-    record = carry_out(site.journal, procedure, lambda _text: None, patience=site.patience)
+    record = carry_out(site.journal, procedure, silent, patience=site.patience)
     damage = record.outcomes["read"]["damage"]
     return Integrity(
         item,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.files import write_whole
-from homelab_platform.names import LOOPBACK, Say
+from homelab_platform.names import LOOPBACK, Say, silent
 from homelab_platform.servers.install import shared
 from homelab_platform.servers.install.build_process import BuildStalled, run_build
 from homelab_platform.servers.supervise.spec import Answer, Health, ProcessSpec
@@ -46,7 +46,7 @@ def _recipe() -> shared.Recipe:
 RECIPE = _recipe()
 
 
-def installed(progress: Say = lambda _text: None) -> Path:
+def installed(progress: Say = silent) -> Path:
     """The program, built first if need be (5 CPU-minutes, once for this user).
 
     Raises HomelabError when there is no Go, when a module is not the locked one, or when the build fails.

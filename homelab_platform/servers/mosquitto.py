@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.names import LOOPBACK, Say
+from homelab_platform.names import LOOPBACK, Say, silent
 from homelab_platform.servers.install import apt, shared
 from homelab_platform.servers.supervise.spec import Answer, Health, ProcessSpec
 
@@ -36,7 +36,7 @@ class MqttUser:
     reads: tuple[str, ...] = ()
 
 
-def installed(progress: Say = lambda _text: None) -> Path:
+def installed(progress: Say = silent) -> Path:
     """The folder below which `usr/sbin/mosquitto` lies: `/` when this system has it, else our own, filled if need be.
 
     Raises HomelabError when there is neither Mosquitto 2 nor a way to fetch its package.

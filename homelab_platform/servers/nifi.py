@@ -17,7 +17,7 @@ from pathlib import Path
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
-from homelab_platform.names import LOOPBACK, Say
+from homelab_platform.names import LOOPBACK, Say, silent
 from homelab_platform.servers.install import nifi
 from homelab_platform.servers.install.java import java_binary
 from homelab_platform.servers.install.nifi import Places
@@ -65,7 +65,7 @@ class NifiPorts:
         return cls(*ports.choose(2))
 
 
-def installed(progress: Say = lambda _text: None) -> Places:
+def installed(progress: Say = silent) -> Places:
     """The installed server, fetched and assembled first if need be; see nifi_install.installed."""
     java_binary(progress)
     return nifi.installed(progress)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import silent
 from homelab_platform.servers.supervise import passage
 from homelab_platform.servers.supervise.spec import Health, ProcessSpec
 
@@ -89,7 +90,7 @@ def run_as() -> str | None:
     return SYSTEM_USER
 
 
-def let_pass(folder: Path, progress: Callable[[str], None] = lambda _: None) -> None:
+def let_pass(folder: Path, progress: Callable[[str], None] = silent) -> None:
     """Let PostgreSQL's account walk through (not list) the parents of `folder`; needed only as root.
 
     Nobody else gets through, but on a file system without access control lists, where everybody must.
@@ -113,7 +114,7 @@ def prepare(
     *,
     durable: bool = True,
     mark: str = "",
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = silent,
 ) -> None:
     """Make the data folder unless it is there, and write the settings. Safe to repeat.
 

@@ -128,18 +128,14 @@ def _health(folder: Path, chosen: SeaweedPorts) -> Health:
     return Health((Answer(chosen.s3, "/healthz"), known))
 
 
-def process(folder: Path, chosen: SeaweedPorts, *, signing_key: str | None = None) -> ProcessSpec:
-    """The server as the supervisor runs it.
+def _options(folder: Path, chosen: SeaweedPorts) -> dict[str, str | int]:
+    """What `weed server` is told: everything it listens on bound to this machine, and nothing that is not used.
 
-    `signing_key` names the secret by which filer and volume server know their callers over HTTP: without it anybody on
-    this machine could read every object past the S3 gateway. gRPC and the master ask for certificates (prepare).
-
-    Telemetry is off, and so is everything that listens without being used (Iceberg, Lance, WebDAV, metrics). The
-    site's own key may make users and keys (tools/objects/access.py). Volumes
-    grow one at a time and only as data comes, and a write fails while the disk has less than 256 MiB left. HOME is
-    the data folder, so that no settings of the user's own SeaweedFS are picked up.
+    Telemetry is off, and so are Iceberg, Lance, WebDAV and metrics. The site's own key may make users and keys
+    (tools/objects/access.py). Volumes grow one at a time and only as data comes, and a write fails while the disk has
+    less than 256 MiB left.
     """
-    options = {
+    return {
         "ip": ADDRESS,
         "ip.bind": ADDRESS,
         "dir": str(folder / "data"),
@@ -171,7 +167,17 @@ def process(folder: Path, chosen: SeaweedPorts, *, signing_key: str | None = Non
         "s3.readerCacheSizeMB": 32,
         "s3.concurrentUploadLimitMB": 64,
     }
-    flags = [f"-{name}={value}" for name, value in options.items()]
+
+
+def process(folder: Path, chosen: SeaweedPorts, *, signing_key: str | None = None) -> ProcessSpec:
+    """The server as the supervisor runs it.
+
+    `signing_key` names the secret by which filer and volume server know their callers over HTTP: without it anybody on
+    this machine could read every object past the S3 gateway. gRPC and the master ask for certificates (prepare).
+
+    HOME is the data folder, so that no settings of the user's own SeaweedFS are picked up.
+    """
+    flags = [f"-{name}={value}" for name, value in _options(folder, chosen).items()]
     return ProcessSpec(
         name="objects",
         command=(str(binary()), "-logtostderr=true", "-v=0", "server", "-filer", "-s3", *flags),

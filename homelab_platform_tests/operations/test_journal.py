@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import silent
 from homelab_platform.operations.journal import DATABASE, Journal, write_copy
 from homelab_platform.operations.procedure import Outcomes, Procedure, Step, carry_out
 from homelab_platform.tools.endpoints import PostgresEndpoint
@@ -79,7 +80,7 @@ def in_a_process_that_dies(journal: Journal, folder: Path, when: str, step: str)
                         real(self, run, at, more)
 
                 setattr(Journal, name, dying)
-            carry_out(journal, procedure, lambda _text: None)
+            carry_out(journal, procedure, silent)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status), "the process was to be killed"
@@ -89,7 +90,7 @@ def in_a_process_that_dies(journal: Journal, folder: Path, when: str, step: str)
 def test_a_killed_procedure_is_gone_on_with(journal: Journal, tmp_path: Path, when: str, step: str) -> None:
     in_a_process_that_dies(journal, tmp_path, when, step)
     (left,) = journal.unfinished("backup", "lake")
-    done = carry_out(journal, procedure_in(tmp_path), lambda _text: None)
+    done = carry_out(journal, procedure_in(tmp_path), silent)
     assert done.run == left.run
     assert done.state == "done"
     assert {f.name: f.read_text() for f in tmp_path.glob("*-*") if f.is_file()} == {
@@ -111,12 +112,12 @@ def test_a_failed_step_undoes_the_run_and_says_why(journal: Journal, tmp_path: P
         "backup", "lake", lambda run: [*procedure.steps(run)[:2], Step("fail", fail)], procedure.undo, procedure.copy
     )
     with pytest.raises(HomelabError, match="is gone"):
-        carry_out(journal, broken, lambda _text: None)
+        carry_out(journal, broken, silent)
     newest = journal.newest("backup", "lake")
     assert newest is not None
     assert (newest.state, newest.problem) == ("failed", "bucket raw: is gone")
     assert [file for file in tmp_path.glob("*-*") if file.is_file()] == []
-    assert carry_out(journal, procedure, lambda _text: None).run != newest.run
+    assert carry_out(journal, procedure, silent).run != newest.run
 
 
 def test_a_second_operator_is_told_who_works_there(
@@ -127,5 +128,5 @@ def test_a_second_operator_is_told_who_works_there(
         journal.held("lake", "backup"),
         pytest.raises(HomelabError, match=rf"backup of ada on .*process {os.getpid()}"),
     ):
-        carry_out(journal, procedure_in(tmp_path), lambda _text: None)
+        carry_out(journal, procedure_in(tmp_path), silent)
     assert journal.newest("backup", "lake") is None

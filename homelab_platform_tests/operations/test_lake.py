@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from homelab_platform.layers.backups.records import snapshots_of
+from homelab_platform.names import silent
 from homelab_platform.operations.backup import BackupRequest, backup
 from homelab_platform.operations.drill import drill
 from homelab_platform.operations.journal import Journal
@@ -86,13 +87,13 @@ def test_a_backup_killed_before_it_could_say_what_came_of_a_step_ends_as_one_sna
 
         with suppress(BaseException):
             Journal.record = dying  # type: ignore[method-assign]
-            backup(site, BackupRequest("lake"), lambda _text: None)
+            backup(site, BackupRequest("lake"), silent)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status)
     put(lakehouse, range(4, 5))
     ingest.ingest_pending(lakehouse)
-    backup(site, BackupRequest("lake"), lambda _text: None)
+    backup(site, BackupRequest("lake"), silent)
     made = snapshots_of(site.targets[0].folder, "lake")
     assert [record.verdict for record in made] == ["good"]
     target = site.repository(site.targets[0], "lake")

@@ -7,6 +7,7 @@ from pyiceberg.transforms import IdentityTransform
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.layers.tables.adapter import TableAdapter, load
+from homelab_platform.names import silent
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.readings import contract, declared, ingest
 from homelab_platform.tools.endpoints import Lakehouse
@@ -39,7 +40,7 @@ def test_what_another_engine_redeclared_is_seen_and_put_back(lakehouse: Lakehous
         store.put(lakehouse.raw_bucket, "env/1.ndjson", LINE)
     with pytest.raises(HomelabError, match="partitioned by device, not as it was declared"):
         ingest.ingest_pending(lakehouse)
-    adapter.change(desired, adapter.probe(desired), lambda _text: None)
+    adapter.change(desired, adapter.probe(desired), silent)
     assert adapter.probe(desired).differences == ()
     assert ingest.ingest_pending(lakehouse).rows == 1
     metadata = load(lakehouse, contract.READINGS)

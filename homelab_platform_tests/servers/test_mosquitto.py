@@ -20,6 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import silent
 from homelab_platform.servers import mosquitto
 from homelab_platform.servers.install import apt
 from homelab_platform.servers.supervise import ports, processes
@@ -147,7 +148,7 @@ def test_it_listens_on_this_machine_only(broker: Broker) -> None:
 @pytest.mark.slow
 def test_the_package_is_unpacked_with_its_programs_and_their_versions_kept(tmp_path: Path) -> None:
     programs = [tmp_path / program for program in mosquitto.PROGRAMS]
-    apt.unpack(mosquitto.PACKAGE, programs, tmp_path, lambda _text: None)
+    apt.unpack(mosquitto.PACKAGE, programs, tmp_path, silent)
     said = subprocess.run(
         [programs[0], "-h"], env=os.environ | apt.libraries(tmp_path), capture_output=True, text=True, check=False
     )
@@ -170,7 +171,7 @@ def test_libraries_that_the_system_lacks_come_beside_the_program(
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     root = tmp_path / "root"
-    apt.unpack(mosquitto.PACKAGE, [root / program for program in mosquitto.PROGRAMS], root, lambda _text: None)
+    apt.unpack(mosquitto.PACKAGE, [root / program for program in mosquitto.PROGRAMS], root, silent)
     assert {file.name for file in (root / apt.LIBRARIES).iterdir()} == set(lacking)
     assert all((root / apt.LIBRARIES / name).read_bytes().startswith(b"\x7fELF") for name in lacking)
 
@@ -178,4 +179,4 @@ def test_libraries_that_the_system_lacks_come_beside_the_program(
 def test_without_apt_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(HomelabError, match=r"this machine has no apt-get(.|\n)*Install mosquitto by the means"):
-        apt.unpack(mosquitto.PACKAGE, [], tmp_path, lambda _text: None)
+        apt.unpack(mosquitto.PACKAGE, [], tmp_path, silent)

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.paths import project_path
 from homelab_platform.servers.install import shared
 from homelab_platform_tests.testlab.debian_images import debian_image
@@ -39,7 +39,7 @@ COPIED = ("homelab_platform", "helm")
 USER = "10001:10001"
 
 
-def platform_image(progress: Say = lambda _text: None) -> Image:
+def platform_image(progress: Say = silent) -> Image:
     """The image; what of it is not in the cache is made first. Raises HomelabError when that fails."""
     python = debian_image(NAME, ("python3",), entrypoint=(), user=USER, progress=progress)
     libraries = python.layers[1]

@@ -17,6 +17,7 @@ from typing import Any
 
 from homelab_platform.apply import locks
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import silent
 from homelab_platform.tools.endpoints import ObjectsEndpoint, PostgresEndpoint
 from homelab_platform.tools.objects.client import ObjectStore
 from homelab_platform.wire.reading import Reading, object_key, pack
@@ -225,7 +226,7 @@ def _weigh(uid: str) -> tuple[int, int]:
 
 def bring_images(cluster: TestCluster) -> None:
     """Make the images of the platform and its servers, and bring them to every node."""
-    servers = [WORKLOADS[name](lambda _text: None) for name in ("postgresql", "seaweedfs")]
+    servers = [WORKLOADS[name](silent) for name in ("postgresql", "seaweedfs")]
     cluster.bring(*servers, platform_image())
 
 

@@ -13,6 +13,7 @@ from homelab_platform.graph.cursors import InboxCursor, recent_from
 from homelab_platform.graph.reading_sensors import look
 from homelab_platform.lab.resolved import ResolvedLab, ResolvedMart
 from homelab_platform.layers.tables.upkeep import retention_day
+from homelab_platform.names import silent
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.documents import TABLE_CHECKS
 from homelab_platform.plan.gather import desired_states
@@ -78,7 +79,7 @@ def test_a_table_has_its_columns_its_fingerprint_and_its_readings(world: SiteWor
     apply_one(world, desired("table/sensor_data", wider))
     drop(world.lakehouse, "a")
     state = desired("table/sensor_data", wider)
-    shown = {exhibit.name: exhibit.value for exhibit in world.adapter("table").work(state, {}, lambda _text: None)}
+    shown = {exhibit.name: exhibit.value for exhibit in world.adapter("table").work(state, {}, silent)}
     assert shown["dagster/row_count"] == 20
     assert shown["new readings"] == 20
     found = world.adapter("table").probe(state)
@@ -90,10 +91,10 @@ def test_a_table_has_its_columns_its_fingerprint_and_its_readings(world: SiteWor
 def test_a_mart_is_computed_and_says_by_which_recipe(world: SiteWorld) -> None:
     apply_one(world, desired("table/sensor_data"))
     drop(world.lakehouse, "a")
-    list(world.adapter("table").work(desired("table/sensor_data"), {}, lambda _text: None))
+    list(world.adapter("table").work(desired("table/sensor_data"), {}, silent))
     state = desired("mart/readings_hourly")
     assert apply_one(world, state).wrote
-    shown = {exhibit.name: exhibit.value for exhibit in world.adapter("mart").work(state, {}, lambda _text: None)}
+    shown = {exhibit.name: exhibit.value for exhibit in world.adapter("mart").work(state, {}, silent)}
     assert shown["newest rows"][0]["readings"] == 20
     assert world.adapter("mart").probe(state).matches(state)
 
@@ -156,7 +157,7 @@ def test_upkeep_merges_files_keeps_every_row_and_says_what_it_saved(world: SiteW
     apply_one(world, desired("table/sensor_data"))
     for name in "abc":
         drop(world.lakehouse, name, 5 + ord(name))
-        list(world.adapter("table").work(desired("table/sensor_data"), {}, lambda _text: None))
+        list(world.adapter("table").work(desired("table/sensor_data"), {}, silent))
     done = {task: {e.name: e.value for e in world.upkeep(task, {}, lambda _t: None)} for task in UPKEEP}
     assert (done["compact"]["files before"], done["compact"]["files after"]) == (3, 1)
     assert done["compact"]["scan after (s)"] > 0
@@ -171,7 +172,7 @@ def test_upkeep_merges_files_keeps_every_row_and_says_what_it_saved(world: SiteW
 def test_the_checks_on_real_state_see_a_site_that_is_sound(world: SiteWorld) -> None:
     apply_one(world, desired("table/sensor_data"))
     drop(world.lakehouse, "a")
-    list(world.adapter("table").work(desired("table/sensor_data"), {}, lambda _text: None))
+    list(world.adapter("table").work(desired("table/sensor_data"), {}, silent))
     assert [verdict.name for verdict in world.integrity(True) if verdict.passed] == list(INTEGRITY)
     assert [verdict.name for verdict in world.foundations() if verdict.passed] == list(FOUNDATIONS)
     assert [verdict.name for verdict in world.quality()] == list(TABLE_CHECKS)

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.servers.install import apt, shared
 from homelab_platform_tests.testlab.images import Image
 
@@ -18,7 +18,7 @@ PACKAGE = "busybox"  # not the static one: that one cannot ask for names
 RECIPE = shared.Recipe("test-image-busybox", "2", PACKAGE)
 
 
-def busybox_image(progress: Say = lambda _text: None) -> Image:
+def busybox_image(progress: Say = silent) -> Image:
     """The image; its package is fetched first if need be. Raises HomelabError when it cannot be had."""
     return Image(NAME, (shared.install(RECIPE, _make, progress) / "root",), command=("sh",))
 

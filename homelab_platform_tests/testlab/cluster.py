@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.servers.install.helm import helm_binary, kubectl_binary
 from homelab_platform.servers.supervise import launch
 from homelab_platform_tests.testlab import manifests, programs, requirements
@@ -170,7 +170,7 @@ def _run(
     return done
 
 
-def start_cluster(lab: TestLab, progress: Say = lambda _text: None) -> TestCluster:
+def start_cluster(lab: TestLab, progress: Say = silent) -> TestCluster:
     """The cluster of a running lab, started first unless it runs: its server and its agents become nodes.
 
     Raises HomelabError when this machine lacks what it takes, or the cluster does not come up.

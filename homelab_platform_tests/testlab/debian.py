@@ -15,7 +15,7 @@ import subprocess
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.servers.install import shared
 from homelab_platform_tests.testlab.space import CONTAINED
 
@@ -44,7 +44,7 @@ def recipe() -> shared.Recipe:
     return shared.Recipe("debian-host", SUITE, "\n".join((lists, *(inspect.getsource(step) for step in steps))))
 
 
-def installed(progress: Say = lambda _text: None) -> Path:
+def installed(progress: Say = silent) -> Path:
     """The root folder of the base, made first if need be (a minute or two, once). Raises HomelabError without apt."""
     return shared.install(recipe(), _make, progress) / "root"
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.servers.install import shared
 from homelab_platform_tests.testlab.debian import SUITE
 from homelab_platform_tests.testlab.images import Files, Image
@@ -38,7 +38,7 @@ def debian_image(
     without: Sequence[str] = (),
     user: str = "",
     files: Files | None = None,
-    progress: Say = lambda _text: None,
+    progress: Say = silent,
 ) -> Image:
     """An image `name` with these packages, whose layers are made first if need be (a minute each, once).
 
@@ -54,7 +54,7 @@ def debian_image(
     return image if files is None else replace(image, layers=(*image.layers, files))
 
 
-def base_image(name: str, layers: tuple[Files, ...], progress: Say = lambda _text: None) -> Image:
+def base_image(name: str, layers: tuple[Files, ...], progress: Say = silent) -> Image:
     """An image `name` with nothing but these layers above the small Debian, which is made first if need be.
 
     Raises HomelabError when it cannot be had.

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.paths import project_path
 from homelab_platform.servers.supervise import launch, processes
 from homelab_platform_tests.testlab import addresses, debian, guardian, hosts, requirements, store, watches
@@ -88,7 +88,7 @@ def start(
     specs: Sequence[HostSpec] = hosts.DEFAULT,
     number: int | None = None,
     keep: bool = False,
-    progress: Say = lambda _text: None,
+    progress: Say = silent,
 ) -> TestLab:
     """A running lab with these hosts, which let root in by SSH.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.servers import seaweedfs
 from homelab_platform_tests.testlab.debian_images import base_image, debian_image
 from homelab_platform_tests.testlab.images import Files, Image
@@ -64,7 +64,7 @@ WORKLOADS: Mapping[str, Callable[[Say], Image]] = {
 """How the image of each workload of the example is made."""
 
 
-def lab_images(say: Say = lambda _text: None) -> list[Image]:
+def lab_images(say: Say = silent) -> list[Image]:
     """The images of all workloads of examples/test-lab; their layers are made first if need be (minutes, once).
 
     Raises HomelabError when a package cannot be had.
@@ -72,7 +72,7 @@ def lab_images(say: Say = lambda _text: None) -> list[Image]:
     return [make(say) for make in WORKLOADS.values()]
 
 
-def bring_images(cluster: TestCluster, say: Say = lambda _text: None) -> None:
+def bring_images(cluster: TestCluster, say: Say = silent) -> None:
     """Make these images and bring them to every node of the cluster; one that a node has already costs little.
 
     Raises HomelabError when one cannot be made.

@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.servers.install import shared
 from homelab_platform.servers.install.build_process import BuildStalled, run_build
 
@@ -38,7 +38,7 @@ KUBE = _recipe("kube", VERSION)
 ADDONS = _recipe("addons", VERSION)
 
 
-def kube(progress: Say = lambda _text: None) -> Path:
+def kube(progress: Say = silent) -> Path:
     """The program that is every component of Kubernetes and etcd; built first if need be (12 CPU-minutes, once).
 
     Raises HomelabError when there is no Go, when a module is not the locked one, or when the build fails.
@@ -47,7 +47,7 @@ def kube(progress: Say = lambda _text: None) -> Path:
     return folder / "kube"
 
 
-def addons(progress: Say = lambda _text: None) -> Path:
+def addons(progress: Say = silent) -> Path:
     """The folder with `addons` and `pause`; built first if need be (3 CPU-minutes, once). Raises as `kube` does."""
     return shared.install(ADDONS, lambda target, say: _build("addons", ("", ".", "./pause"), target, say), progress)
 

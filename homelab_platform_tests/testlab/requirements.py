@@ -13,7 +13,7 @@ from pathlib import Path
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
 from homelab_platform.files import locked
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 
 PROGRAMS = {
     "ip": "iproute2",
@@ -48,7 +48,7 @@ def why_not() -> str | None:
     return None
 
 
-def require(progress: Say = lambda _text: None, *, cluster: bool = False) -> None:
+def require(progress: Say = silent, *, cluster: bool = False) -> None:
     """Install the missing programs. Raises HomelabError when this machine cannot run a lab, or they cannot be had."""
     reason = why_not()
     if reason:
@@ -65,7 +65,7 @@ def ensure(program: str, package: str) -> str | None:
     if found is None and os.geteuid() == 0:
         with locked(paths.cache_home() / "packages.lock"):
             if shutil.which(program) is None:
-                _install([package], lambda _text: None)
+                _install([package], silent)
         found = shutil.which(program)
     return found
 

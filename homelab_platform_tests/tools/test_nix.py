@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import silent
 from homelab_platform.tools import nix
 from homelab_platform_tests.nix.labs import resolved
 
@@ -68,7 +69,7 @@ def test_who_builds_for_a_processor(install: Install, extra: str, builders: str,
 
 def test_a_build_is_handed_to_the_builders_of_the_lab(install: Install, tmp_path: Path) -> None:
     asked = install()
-    assert nix.build_system(resolved("nixos-fleet"), "linda", tmp_path, lambda _: None) == "/nix/store/aaa-system"
+    assert nix.build_system(resolved("nixos-fleet"), "linda", tmp_path, silent) == "/nix/store/aaa-system"
     words = asked.read_text()
     assert "ssh-ng://build@192.168.88.4 x86_64-linux,aarch64-linux - 8" in words
     assert "ssh-ng://build@192.168.88.5 aarch64-linux - 4" in words
@@ -82,12 +83,12 @@ def test_secrets_are_read_from_the_evaluated_modules(install: Install, tmp_path:
     row = {"path": "/p", "owner": "a", "group": "b", "mode": "0400", "units": [], "sources": {"value": "env:X"},
            "template": "{value}", "generate": False}  # fmt: skip
     program.write_text(program.read_text().replace("echo /nix/store/aaa-system", f"echo '{json.dumps({'x': row})}'"))
-    found = nix.secret_files(resolved("single-pi"), "pi", tmp_path, lambda _: None)
+    found = nix.secret_files(resolved("single-pi"), "pi", tmp_path, silent)
     assert (found["x"].path, found["x"].sources) == ("/p", {"value": "env:X"})
     assert '#secrets."pi"' in asked.read_text()
 
 
 def test_an_input_of_ours_is_taken_from_where_the_lab_says(install: Install, tmp_path: Path) -> None:
     asked = install()
-    nix.build_system(resolved("single-pi"), "pi", tmp_path, lambda _: None)
+    nix.build_system(resolved("single-pi"), "pi", tmp_path, silent)
     assert "--override-input nixos-raspberrypi github:nvmd/nixos-raspberrypi/v1." in asked.read_text()

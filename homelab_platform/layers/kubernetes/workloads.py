@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.apply.adapter import Exhibit, Observation
 from homelab_platform.errors import HomelabError, Problem
-from homelab_platform.layers.kubernetes import beside, ground
+from homelab_platform.layers.kubernetes import beside, ground, shown
+from homelab_platform.layers.kubernetes.charts import OWN_CHARTS, PLATFORM, chart_lines, chart_of
 from homelab_platform.layers.kubernetes.kustomized import Kustomized
 from homelab_platform.layers.kubernetes.objects import Flows, flow_policies
 from homelab_platform.names import Say
-from homelab_platform.paths import project_path
 from homelab_platform.plan.access import ANYONE, node_networks
 from homelab_platform.plan.values import values_of
 from homelab_platform.plan.workload.judge import Judged, faults_of, pod_sets
@@ -33,10 +32,7 @@ if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
     from homelab_platform.plan.desired import DesiredState
 
-PLATFORM, KUSTOMIZE, BUILTIN = "homelab-platform", "kustomize", "builtin"
-OWN_CHARTS = ("app", PLATFORM)
-SHOWN = 12
-"""Differences that are spelled out; the rest is counted."""
+KUSTOMIZE, BUILTIN = "kustomize", "builtin"
 COMES_UP = 300.0
 """Seconds within which the pods of a workload are ready, or it is undone, where its entry says no other time."""
 PATIENCE = 60.0
@@ -95,14 +91,14 @@ class WorkloadAdapter:
         if found.status != "deployed":
             differences.append(f"the release is {found.status}: {found.description}")
         workload = self._workload(desired)
-        differences += _value_lines(found.values, self.values(workload))
-        differences += self._chart_lines(found, workload)
+        differences += shown.value_lines(found.values, self.values(workload))
+        differences += chart_lines(found, workload)
         policies = self._policies(desired, Rendering.of(found.manifest))
         for wanted in (*found.manifest, *policies, *self._given_to(workload)):
             differences += [difference.line() for difference in drift.differences(self._cluster, wanted)]
         differences += beside.difference_lines(self._cluster, namespace, name, self._beside(workload))
         facts = {"release": f"{found.chart}, revision {found.revision}", "status": found.status}
-        return Observation(True, _fingerprint(found), tuple(_shortened(differences)), facts)
+        return Observation(True, _fingerprint(found), tuple(shown.shortened(differences)), facts)
 
     def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
         """Put back what was changed by hand, upgrade if the release is another, and wait until it answers."""
@@ -115,7 +111,7 @@ class WorkloadAdapter:
             return
         values, items = self.values(workload), self._beside(workload)
         found = releases.current(self._cluster, workload.namespace, workload.name)
-        current = found is not None and _is_current(found, desired, values) and not self._chart_lines(found, workload)
+        current = found is not None and _is_current(found, desired, values) and not chart_lines(found, workload)
         if found is not None and current:
             rendering = Rendering.of(found.manifest)
         else:
@@ -168,7 +164,7 @@ class WorkloadAdapter:
         say(verdict.said)
 
     def _rendered(self, workload: ResolvedWorkload, values: Mapping[str, Any]) -> Rendering:
-        chart, version = self.chart(workload)
+        chart, version = chart_of(workload, self._folder)
         return Rendering.of(self._helm.template(workload.name, workload.namespace, chart, values, version=version))
 
     def _judge(self, workload: ResolvedWorkload, rendering: Rendering, items: Sequence[Object]) -> None:
@@ -185,7 +181,7 @@ class WorkloadAdapter:
     def _upgrade(
         self, workload: ResolvedWorkload, values: Mapping[str, Any], desired: DesiredState, say: Say, *, first: bool
     ) -> None:
-        chart, version = self.chart(workload)
+        chart, version = chart_of(workload, self._folder)
         say(f"{'installing' if first else 'upgrading'} {workload.name}")
         self._helm.upgrade(
             workload.name,
@@ -248,34 +244,6 @@ class WorkloadAdapter:
     def _secrets(self, catalogue: str, name: str, namespace: str) -> Iterator[Object]:
         entry = self._catalogue.entries.get(catalogue)
         return ground.own_secrets(entry.secrets if entry is not None else {}, name, namespace)
-
-    def chart(self, workload: ResolvedWorkload) -> tuple[str, str | None]:
-        """The chart as `helm` takes it, and its version. Raises HomelabError for one that cannot be had."""
-        chart = workload.chart or "app"
-        if chart in OWN_CHARTS:
-            return str(project_path("helm", chart)), None
-        if chart.startswith("."):
-            folder = (self._folder or Path()) / chart
-            if not (folder / "Chart.yaml").is_file():
-                raise HomelabError.of(
-                    f"workload {workload.name}",
-                    f"its chart {chart} has no Chart.yaml",
-                    f"It was looked for in {folder}.",
-                )
-            return str(folder), None
-        if chart.startswith("git+"):
-            raise HomelabError.of(
-                f"workload {workload.name}", f"its chart lies in a source tree: {chart}",
-                "Copy that folder beside the lab file and name it: `chart: ./charts/…`.",
-            )  # fmt: skip
-        return chart, workload.chart_version
-
-    def _chart_lines(self, found: releases.Release, workload: ResolvedWorkload) -> list[str]:
-        """Our own chart changes with the platform, which no document says."""
-        if (workload.chart or "app") != "app":
-            return []
-        chart = app_chart()
-        return [] if found.chart == chart else [f"the chart is {found.chart}, should be {chart}"]
 
     def until_it_answers(self, workload: ResolvedWorkload, patience: float | None = None) -> health.Verdict:
         """Try its health check until it answers, for `patience` seconds (PATIENCE) at most; the last verdict."""
@@ -340,23 +308,7 @@ class WorkloadAdapter:
 
     def work(self, desired: DesiredState, request: Mapping[str, str], say: Say) -> Iterable[Exhibit]:
         """Its pods, its volumes, and the way of its releases."""
-        name, namespace = str(desired.document["name"]), str(desired.document["namespace"])
-        running = self._cluster.list("v1", "Pod", namespace, f"app.kubernetes.io/instance={name}")
-        yield Exhibit("pods", "table", [_pod_row(pod) for pod in running])
-        known = releases.history(self._cluster, namespace, name)
-        manifest = known[-1].manifest if known else ()
-        claims = [
-            {"volume": claim["metadata"]["name"], "size": claim["spec"]["resources"]["requests"]["storage"],
-             "phase": (claim.get("status") or {}).get("phase", "?")}
-            for claim in volumes.claims_of(self._cluster, namespace, name, manifest)
-        ]  # fmt: skip
-        if claims:
-            yield Exhibit("volumes", "table", claims)
-        rows = [
-            {"revision": item.revision, "status": item.status, "chart": item.chart, "what": item.description}
-            for item in reversed(known)
-        ]
-        yield Exhibit("releases", "table", rows)
+        yield from shown.exhibits(self._cluster, str(desired.document["name"]), str(desired.document["namespace"]))
 
     def _policies(self, desired: DesiredState, rendering: Rendering) -> list[Object]:
         """Our own charts bring their network policies along; a vendor's gets ours beside it."""
@@ -388,15 +340,6 @@ class WorkloadAdapter:
         return self._lab.workloads[str(desired.document["name"])]
 
 
-@cache
-def app_chart() -> str:
-    """Name and version of our generic chart, as releases carry it: `app-1.0.0`."""
-    import yaml
-
-    said = yaml.safe_load(project_path("helm", "app", "Chart.yaml").read_text())
-    return f"{said['name']}-{said['version']}"
-
-
 def _fingerprint(release: releases.Release) -> str:
     return releases.fingerprint_of(release.fingerprint)
 
@@ -405,28 +348,3 @@ def _is_current(found: releases.Release, desired: DesiredState, values: Mapping[
     if found.status != "deployed":
         return False
     return _fingerprint(found) == desired.fingerprint and dict(found.values) == dict(values)
-
-
-def _value_lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Which values the release was installed with that are others now, whichever file they stand in."""
-    return [
-        f"value {path} is {was or 'not set'}, should be {now or 'not set'}"
-        for path, was, now in drift.compare(old, new)
-    ]
-
-
-def _shortened(lines: list[str]) -> list[str]:
-    more = len(lines) - SHOWN
-    return [*lines[:SHOWN], f"and {more} more differences"] if more > 0 else lines
-
-
-def _pod_row(pod: Object) -> dict[str, Any]:
-    status = pod.get("status") or {}
-    containers = status.get("containerStatuses") or ()
-    return {
-        "pod": pod["metadata"]["name"],
-        "node": (pod.get("spec") or {}).get("nodeName", "none yet"),
-        "phase": status.get("phase", "?"),
-        "ready": f"{sum(bool(item.get('ready')) for item in containers)}/{len(containers)}",
-        "restarts": sum(int(item.get("restartCount", 0)) for item in containers),
-    }

@@ -6,7 +6,8 @@ and whatever a lab adds.
 readings/marts/anomalies.py, `checks` runs their tests, `lineage` says which columns a column is made from.
 """
 
-from homelab_platform.readings.marts.refresh import MartReport, ensure_mart_tables, refresh_mart, remove_mart
+from homelab_platform.readings.marts.commit import MartReport
+from homelab_platform.readings.marts.refresh import ensure_mart_tables, refresh_mart, remove_mart
 from homelab_platform.readings.marts.tables import MARTS, Mart, marts_of
 
 __all__ = ["MARTS", "Mart", "MartReport", "ensure_mart_tables", "marts_of", "refresh_mart", "remove_mart"]

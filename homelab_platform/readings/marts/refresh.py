@@ -1,7 +1,7 @@
 """Computing marts for the days that changed, and committing each as one Iceberg snapshot.
 
-Belongs here: making tables, which days to compute, the relations that the SQL reads, the commit. Not here: what a mart
-holds (tables.py).
+Belongs here: making tables, which days to compute, the relations that the SQL reads. Not here: what a mart holds
+(tables.py), or how its files are replaced (commit.py).
 
 A day of a mart is one partition and one file. A refresh replaces the files of exactly the days it computed, in one
 commit; a day whose rows did not change keeps its file, and if no day changed nothing is committed. Refreshes of the
@@ -10,13 +10,10 @@ same mart wait for each other, so that the newer one always reads the newer read
 
 from __future__ import annotations
 
-import hashlib
 import math
-import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,44 +24,26 @@ from homelab_platform.readings import ledger, parquet
 from homelab_platform.readings.contract import READINGS
 from homelab_platform.readings.marts import relations
 from homelab_platform.readings.marts.anomaly_rows import anomaly_rows
-from homelab_platform.readings.marts.files import sweep
+from homelab_platform.readings.marts.commit import ATTEMPTS, MartReport, commit, day_of, entries
 from homelab_platform.readings.marts.relations import Sources
 from homelab_platform.readings.marts.tables import DETECTED, MARTS, NAMESPACE, Mart, known_mart, reach
 from homelab_platform.tools import advisory_locks
 from homelab_platform.tools import duckdb as engine
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.iceberg import tables as iceberg
-from homelab_platform.tools.iceberg.metadata_io import split_location
 from homelab_platform.tools.iceberg.snapshot import Change
 
 if TYPE_CHECKING:
     import psycopg
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
-    from pyiceberg.manifest import DataFile
 
-    from homelab_platform.tools.iceberg.metadata_io import StoreFileIO
 
 FINGERPRINT = "homelab.fingerprint"
 VERSION_PROPERTY = "homelab.mart"
 CHUNK_DAYS = 31
 AT_ONCE = 250_000
 """Readings that are computed together: statistics hold each value twice, in order, some 500 bytes a reading."""
-ATTEMPTS = 5
-
-
-@dataclass(frozen=True)
-class MartReport:
-    """What a refresh did: rows of the days computed, which days, those whose rows changed, the snapshot now, and the
-    rows of each day computed.
-    """
-
-    name: str
-    rows: int
-    dates: tuple[date, ...]
-    changed: tuple[date, ...]
-    snapshot_id: int | None
-    by_day: Mapping[date, int] = field(default_factory=dict)
 
 
 def ensure_mart_tables(
@@ -128,12 +107,12 @@ def refresh_mart(
         counts = _counts(sql, sources)
         present = set(counts)
         if dates is None:
-            kept = {_day(entry.data_file) for entry in _entries(connection, lakehouse, mart)}
+            kept = {day_of(entry.data_file) for entry in entries(connection, lakehouse, mart)}
             wanted = tuple(sorted(present | kept))
         else:
             wanted = _affected(set(dates), 0 if exactly else reach(mart, marts), present)
         tables = _compute(sql, mart, sources, wanted, counts)
-        return _commit(connection, lakehouse, mart, wanted, tables)
+        return commit(connection, lakehouse, mart, wanted, tables)
 
 
 @contextmanager
@@ -156,7 +135,7 @@ def days_of_mart(
     mart = known_mart(name, marts)
     with ledger.connect(lakehouse) as connection, closing(engine.connect(lakehouse)) as sql:
         present = set(_counts(sql, _sources(sql, dict(streams or {}), datetime.now(UTC))))
-        kept = {_day(entry.data_file) for entry in _entries(connection, lakehouse, mart)}
+        kept = {day_of(entry.data_file) for entry in entries(connection, lakehouse, mart)}
     return tuple(sorted(present | kept))
 
 
@@ -333,73 +312,3 @@ def _cast(mart: Mart, values: Any, field: Any) -> Any:
         raise HomelabError.of(
             f"{mart.identifier} ({mart.file})", what, "Cast it in the SQL, or say its type."
         ) from None
-
-
-# The commit
-
-
-def _entries(connection: psycopg.Connection[Any], lakehouse: Lakehouse, mart: Mart) -> list[Any]:
-    io = iceberg.open_io(lakehouse)
-    with closing(io.store):
-        return iceberg.live_entries(iceberg.load_table(connection, lakehouse, mart.identifier), io)
-
-
-def _day(file: DataFile) -> date:
-    value = file.partition[0]
-    return value if isinstance(value, date) else date(1970, 1, 1) + timedelta(days=int(value))
-
-
-def _commit(
-    connection: psycopg.Connection[Any],
-    lakehouse: Lakehouse,
-    mart: Mart,
-    dates: Sequence[date],
-    tables: Mapping[date, pa.Table],
-) -> MartReport:
-    io = iceberg.open_io(lakehouse)
-    by_day = {day: len(tables[day]) if day in tables else 0 for day in dates}
-    rows = sum(by_day.values())
-    with closing(io.store):
-        for _ in range(ATTEMPTS):
-            state = iceberg.load_table(connection, lakehouse, mart.identifier)
-            change, changed = _change(state, dates, tables, io)
-            if not changed:
-                return MartReport(mart.name, rows, tuple(dates), (), state.snapshot_id, by_day)
-            try:
-                staged = iceberg.stage(state, change, io)
-                with connection.transaction():
-                    iceberg.swap(connection, staged)
-            except iceberg.TableMoved:
-                continue
-            if len(staged.after.metadata.snapshots) < len(state.metadata.snapshots):
-                sweep(staged.after, io)
-            return MartReport(mart.name, rows, tuple(dates), changed, staged.after.snapshot_id, by_day)
-    raise HomelabError.of(mart.identifier, "other engines keep changing it", "Try again in a moment.")
-
-
-def _change(
-    state: iceberg.TableState, dates: Sequence[date], tables: Mapping[date, pa.Table], io: StoreFileIO
-) -> tuple[Change, tuple[date, ...]]:
-    """What turns the table's days into the computed ones. A file's name begins with the hash of its content."""
-    standing: dict[date, list[str]] = {}
-    for entry in iceberg.live_entries(state, io):
-        standing.setdefault(_day(entry.data_file), []).append(entry.data_file.file_path)
-    added: list[DataFile] = []
-    removed: set[str] = set()
-    changed: list[date] = []
-    for day in dates:
-        before = standing.get(day, [])
-        table = tables.get(day)
-        data, footer = parquet.encode(table) if table is not None else (b"", None)
-        name = hashlib.sha256(data).hexdigest()[:24]
-        if (footer is None and not before) or [path.rsplit("/", 1)[1][:24] for path in before] == [name]:
-            continue
-        changed.append(day)
-        removed.update(before)
-        if footer is not None:
-            path = f"{state.metadata.location}/data/date={day}/{name}-{uuid.uuid4().hex[:8]}.parquet"
-            io.store.put(*split_location(path), data)
-            spec = state.metadata.default_spec_id
-            added.append(parquet.describe(path, footer, state.schema(), size=len(data), partition=day, spec_id=spec))
-    operation = "append" if not removed else "overwrite" if added else "delete"
-    return Change(added=added, removed=frozenset(removed), operation=operation), tuple(changed)

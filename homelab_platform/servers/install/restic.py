@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.servers.install import shared
 from homelab_platform.tools.restic.version import require_version
 
@@ -38,7 +38,7 @@ APT = ("apt-get", "dpkg-deb")
 RECIPE = shared.Recipe("restic", VERSION, "\n".join(digest for _, digest in PACKAGES.values()))
 
 
-def restic_binary(progress: Say = lambda _text: None) -> Path:
+def restic_binary(progress: Say = silent) -> Path:
     """The program, fetched first if need be (11 MB, once).
 
     Without a package for this machine the system's own restic is taken, if it is new enough. Raises HomelabError that

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from homelab_platform import paths
 from homelab_platform.errors import HomelabError
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.servers.supervise import launch
 
 DONE = ".installed"
@@ -44,7 +44,7 @@ def find(recipe: Recipe) -> Path | None:
     return recipe.folder if (recipe.folder / DONE).exists() else None
 
 
-def install(recipe: Recipe, build: Callable[[Path, Say], None], progress: Say = lambda _text: None) -> Path:
+def install(recipe: Recipe, build: Callable[[Path, Say], None], progress: Say = silent) -> Path:
     """The folder of a server, installed first if need be; `build` fills the empty folder that it is given.
 
     The folder is moved into place once `build` has returned, so it must not hold its own path. Two processes that ask

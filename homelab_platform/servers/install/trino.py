@@ -12,7 +12,7 @@ import tarfile
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.servers.install import shared
 from homelab_platform.servers.install.shared import Recipe
 
@@ -27,7 +27,7 @@ DOWNLOAD_TIMEOUT = 3600.0
 RECIPE = Recipe("trino", VERSION, "\n".join(("1", SHA256, *PLUGINS)))
 
 
-def installed(progress: Say = lambda _text: None) -> Path:
+def installed(progress: Say = silent) -> Path:
     """The folder with `lib` and `plugin`, fetched first if need be (821 MB, once for this user).
 
     Raises HomelabError when Maven is missing, when the tarball cannot be had, or when it is another one.

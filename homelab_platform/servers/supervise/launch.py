@@ -17,6 +17,7 @@ from pathlib import Path
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.files import try_lock
+from homelab_platform.names import silent
 from homelab_platform.servers.supervise import processes
 from homelab_platform.servers.supervise.environment import allowed
 from homelab_platform.servers.supervise.spec import (
@@ -147,7 +148,7 @@ def wait_for(
     names: tuple[str, ...],
     *,
     timeout: float,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = silent,
 ) -> RunState:
     """Wait until all named processes answer; `timeout` in seconds.
 

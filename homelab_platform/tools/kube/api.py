@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from homelab_platform.errors import HomelabError, Unreachable
+from homelab_platform.names import silent
 from homelab_platform.paths import cache_home
 
 MANAGER = "homelab"
@@ -57,7 +58,7 @@ def name_of(manifest: Mapping[str, Any]) -> str:
 class Cluster:
     """One cluster through one kubeconfig file. `say` is told when the API server keeps us waiting."""
 
-    def __init__(self, kubeconfig: Path, *, say: Callable[[str], None] = lambda _text: None) -> None:
+    def __init__(self, kubeconfig: Path, *, say: Callable[[str], None] = silent) -> None:
         self.kubeconfig = kubeconfig
         self._say = say
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.tools.kube import pods, records, volumes
 from homelab_platform.tools.kube.api import Cluster, ClusterUnreachable, Object
 
@@ -176,7 +176,7 @@ class Helm:
         *,
         version: str | None = None,
         timeout: float = 300,
-        say: Say = lambda _text: None,
+        say: Say = silent,
     ) -> None:
         """Install or upgrade, and wait until everything is up; if it does not come up, the former state is back.
 
@@ -199,7 +199,7 @@ class Helm:
             raise _with_way_out(error, first=first) from None
         volumes.keep_live(self.cluster, history(self.cluster, namespace, name)[-1].manifest)
 
-    def settle(self, name: str, namespace: str, say: Say = lambda _text: None) -> None:
+    def settle(self, name: str, namespace: str, say: Say = silent) -> None:
         """Finish what a killed `helm` left half done: back to the last good revision, or away if there is none.
 
         A record that stays pending would block every later upgrade. Nobody else is at work: the caller holds the lock.

@@ -17,6 +17,7 @@ from homelab_platform.lab.check import load_resolved
 from homelab_platform.layers.buckets import adapter as buckets
 from homelab_platform.layers.buckets.adapter import BucketAdapter
 from homelab_platform.layers.buckets.expiry import sweep
+from homelab_platform.names import silent
 from homelab_platform.paths import project_path
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.gather import desired_states
@@ -90,7 +91,7 @@ def desired(**changed: object) -> DesiredState:
 
 
 def apply(site: Site, state: DesiredState) -> None:
-    site.adapter.change(state, site.adapter.probe(state), lambda _text: None)
+    site.adapter.change(state, site.adapter.probe(state), silent)
 
 
 def policy_for_everybody(site: Site) -> None:
@@ -171,7 +172,7 @@ def test_a_bucket_that_leaves_the_lab_takes_its_rights_along(site: Site) -> None
     apply(site, state)
     site.store.put(site.bucket, "environment/a", b"1")
     site.store.put(site.bucket, "environment/a", b"2")
-    site.adapter.remove(state.key, state.document, lambda _text: None)
+    site.adapter.remove(state.key, state.document, silent)
     assert not site.adapter.probe(state).exists
     assert not [user for user in open_access(site.lakehouse.objects).users() if user.startswith(site.bucket)]
 
@@ -185,7 +186,7 @@ def test_a_server_that_cannot_encrypt_is_told_of_and_nothing_is_called_done(
     with pytest.raises(
         HomelabError, match="this S3 server cannot: it takes the setting and stores objects in the clear"
     ):
-        adapter.change(state, adapter.probe(state), lambda _text: None)
+        adapter.change(state, adapter.probe(state), silent)
     found = adapter.probe(state)
     assert found.fingerprint == ""
     assert found.differences == ("objects are not encrypted, and the lab asks for encrypted: at-rest",)
@@ -271,10 +272,10 @@ def test_the_buckets_of_an_example_are_set_up_and_a_second_time_there_is_nothing
     for key in ("bucket/readings-raw", "bucket/lake"):
         assert states[key].document["access"]
         assert states[key].document["encrypted"]
-        adapter.change(states[key], adapter.probe(states[key]), lambda _text: None)
+        adapter.change(states[key], adapter.probe(states[key]), silent)
         found = adapter.probe(states[key])
         assert found.matches(states[key]), found.differences
-    shown = {e.name: e.value for e in adapter.work(states["bucket/lake"], {}, lambda _text: None)}
+    shown = {e.name: e.value for e in adapter.work(states["bucket/lake"], {}, silent)}
     assert {row["user"]: row["may"] for row in shown["rights"]} == {
         "guest": "read",
         "ingest": "change",

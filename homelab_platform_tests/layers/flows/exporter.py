@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.servers.install import apt, shared
 from homelab_platform.servers.supervise import ports
 
@@ -32,7 +32,7 @@ def installed() -> Path:
     def build(folder: Path, progress: Say) -> None:
         apt.unpack(PACKAGE, [folder / PROGRAM], folder, progress)
 
-    return shared.install(RECIPE, build, lambda _text: None)
+    return shared.install(RECIPE, build, silent)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import Any
 
 from homelab_platform.lab.resolved import ResolvedBucket, ResolvedGrant, ResolvedLab
 from homelab_platform.layers.flows.nifi import NifiFlowAdapter
+from homelab_platform.names import silent
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.gather import desired_states
 from homelab_platform.servers.supervise import ports
@@ -77,7 +78,7 @@ class NifiLab:
         """Where its readings are posted to."""
         return str(json.loads((self.root / "entrances.json").read_text())[self.stream]["url"])
 
-    def apply(self, say: Callable[[str], None] = lambda _text: None) -> None:
+    def apply(self, say: Callable[[str], None] = silent) -> None:
         """Bring the flow to its desired state, as the graph does, and see that it is there."""
         self.adapter.change(self.desired, self.adapter.probe(self.desired), say)
         found = self.adapter.probe(self.desired)
@@ -138,7 +139,7 @@ def _force_away(nifi: NifiEndpoint, stream: str) -> None:
                 },
                 stream,
             )
-        changes.remove_flow(client, stream, lambda _text: None, timeout=10)
+        changes.remove_flow(client, stream, silent, timeout=10)
 
 
 def _request(answer: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import silent
 from homelab_platform.tools.endpoints import Lakehouse, NifiEndpoint
 from homelab_platform.tools.nifi import flows as probes
 from homelab_platform.tools.nifi import states
@@ -251,13 +252,13 @@ def test_a_flow_that_does_not_drain_stays_and_one_that_does_goes(gated: tuple[Ni
     sender.start()
     wait_for(lambda: probes.flow_health(flow.endpoint, flow.stream).waiting == 1)
     with NifiClient(flow.endpoint) as client, pytest.raises(HomelabError, match=r"still hold 1 .* in wait → store"):
-        changes.remove_flow(client, flow.stream, lambda _text: None, timeout=1)
+        changes.remove_flow(client, flow.stream, silent, timeout=1)
     assert flow.adapter.probe(flow.desired).exists
     with NifiClient(flow.endpoint) as client:
         entity = probes.find(client, flow.stream)
         assert entity is not None
         states.start(client, flow.desired.key, entity["id"])
-    flow.adapter.remove(flow.desired.key, flow.desired.document, lambda _text: None)
+    flow.adapter.remove(flow.desired.key, flow.desired.document, silent)
     assert not flow.adapter.probe(flow.desired).exists
     assert len(flow.objects()) == 1, "what was queued was written before the flow went"
     sender.join(30)

@@ -16,6 +16,7 @@ from homelab_platform.apply.adapter import Observation
 from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.layers.hosts.adapter import HostAdapter
 from homelab_platform.layers.hosts.deploy import Locked, RolledBack
+from homelab_platform.names import silent
 from homelab_platform.tools.ssh.client import Ssh
 from homelab_platform_tests.layers.hosts.support import access_to, by_script, files_of, lab_file, state_of
 from homelab_platform_tests.testlab import lab as testlab
@@ -25,10 +26,6 @@ from homelab_platform_tests.testlab.lab import TestLab
 pytestmark = [pytest.mark.testlab, pytest.mark.servers, pytest.mark.slow]
 
 NOTHING = Observation(False)
-
-
-def quiet(_text: str) -> None:
-    pass
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +45,7 @@ def test_a_change_that_shuts_out_new_connections_is_undone_by_the_host_itself(ho
     )
     adapter = by_script(lab, access_to(hosts, tmp_path, within=8, connect_timeout=3), shut)
     with pytest.raises(RolledBack) as failed:
-        adapter.change(state_of(lab, "d-1"), NOTHING, quiet)
+        adapter.change(state_of(lab, "d-1"), NOTHING, silent)
     assert "does not answer after the change" in str(failed.value)
     assert "host/d-1" in str(failed.value)
     assert "removed /etc/harm" in str(failed.value), "the log is shown"
@@ -65,7 +62,7 @@ def test_with_every_connection_cut_the_host_comes_back_by_itself(hosts: TestLab,
     )
     adapter = by_script(lab, access_to(hosts, tmp_path, within=6, connect_timeout=2, alive_every=1), shut)
     with pytest.raises(RolledBack, match="was rolled back"):
-        adapter.change(state_of(lab, "d-1"), NOTHING, quiet)
+        adapter.change(state_of(lab, "d-1"), NOTHING, silent)
     assert files_of(host) == before
 
 
@@ -80,7 +77,7 @@ def test_a_change_that_breaks_a_unit_is_undone_with_packages_accounts_and_units(
     )
     adapter = by_script(lab, access_to(hosts, tmp_path), harm)
     with pytest.raises(RolledBack, match=r"unit cron\.service failed"):
-        adapter.change(state_of(lab, "d-1"), NOTHING, quiet)
+        adapter.change(state_of(lab, "d-1"), NOTHING, silent)
     assert files_of(host) == before
     assert host.ssh("systemctl is-active cron").stdout.strip() == "active"
 
@@ -90,7 +87,7 @@ def test_a_restart_in_the_middle_of_a_deploy_leads_back(hosts: TestLab, tmp_path
     before = files_of(host)
     adapter = by_script(lab, access_to(hosts, tmp_path, within=60), "echo harm >/etc/harm; sync; systemctl reboot")
     with pytest.raises(HomelabError):
-        adapter.change(state_of(lab, "d-2"), NOTHING, quiet)
+        adapter.change(state_of(lab, "d-2"), NOTHING, silent)
     host.wait()
     for _ in range(100):
         if not host.ssh("ls -d /var/lib/homelab/deploy/lock", check=False).stdout:
@@ -109,7 +106,7 @@ def test_a_second_controller_is_refused_with_who_where_and_since_when(hosts: Tes
 
     def deploy() -> None:
         try:
-            first.change(state, NOTHING, quiet)
+            first.change(state, NOTHING, silent)
         except HomelabError as error:
             outcome.append(error)
 
@@ -121,7 +118,7 @@ def test_a_second_controller_is_refused_with_who_where_and_since_when(hosts: Tes
                 break
             time.sleep(0.1)
         with pytest.raises(Locked, match=r"deploys to it since 20\d\d-.*process \d+"):
-            second.change(state, NOTHING, quiet)
+            second.change(state, NOTHING, silent)
     finally:
         thread.join()
     assert isinstance(outcome[0], RolledBack), "the first went on undisturbed"
@@ -166,7 +163,7 @@ def test_a_killed_controller_leaves_the_host_as_it_was(hosts: TestLab, tmp_path:
         lab = lab_file(hosts, tmp_path)
         with pytest.raises(RolledBack, match="the script said no"):
             by_script(lab, access_to(hosts, tmp_path), "ls /etc/harm && exit 0; exit 1").change(
-                state_of(lab, "d-2"), NOTHING, quiet
+                state_of(lab, "d-2"), NOTHING, silent
             )
     assert files_of(host) == before
     assert host.ssh("pgrep -f 'sleep 60'", check=False).stdout == "", "what the deploy still ran is ended"
@@ -198,7 +195,7 @@ def test_a_full_disk_is_said_before_anything_is_changed(hosts: TestLab, tmp_path
     try:
         with pytest.raises(DiskFull, match=r"host/d-2.*disk is full"):
             by_script(lab, access_to(hosts, tmp_path), "echo harm >/root/harm").change(
-                state_of(lab, "d-2"), NOTHING, quiet
+                state_of(lab, "d-2"), NOTHING, silent
             )
         assert host.ssh("ls /root/harm", check=False).returncode != 0
     finally:
@@ -208,9 +205,9 @@ def test_a_full_disk_is_said_before_anything_is_changed(hosts: TestLab, tmp_path
 def test_a_host_that_leaves_the_lab_is_let_go_and_keeps_what_runs_there(hosts: TestLab, tmp_path: Path) -> None:
     lab, access = lab_file(hosts, tmp_path), access_to(hosts, tmp_path)
     desired, adapter = state_of(lab, "d-2"), by_script(lab, access, "touch /etc/ours")
-    adapter.change(desired, NOTHING, quiet)
+    adapter.change(desired, NOTHING, silent)
     assert adapter.probe(desired).matches(desired)
     without = HostAdapter(lab.model_copy(update={"hosts": {"d-1": lab.hosts["d-1"]}}), access)
-    without.remove(desired.key, desired.document, quiet)
+    without.remove(desired.key, desired.document, silent)
     assert not without.probe(desired).exists
     assert hosts.host("d-2").ssh("ls /etc/ours").stdout == "/etc/ours\n"

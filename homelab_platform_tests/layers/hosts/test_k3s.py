@@ -15,6 +15,7 @@ import pytest
 
 from homelab_platform.layers.hosts.adapter import HostAdapter
 from homelab_platform.layers.hosts.deploy import RolledBack
+from homelab_platform.names import silent
 from homelab_platform_tests.layers.hosts.support import access_to, lab_file, state_of
 from homelab_platform_tests.testlab import lab as testlab
 from homelab_platform_tests.testlab.hosts import HostSpec
@@ -63,7 +64,7 @@ def deployed(hosts: TestLab, folder: Path, name: str, version: str, agent: str |
     lab = lab_file(hosts, folder / "lab", hosts=section, **changes)
     access = replace(access_to(hosts, folder, within=60), packages=folder / "store")
     adapter, desired = HostAdapter(lab, access), state_of(lab, name)
-    adapter.change(desired, adapter.probe(desired), lambda _text: None)
+    adapter.change(desired, adapter.probe(desired), silent)
     assert adapter.probe(desired).matches(desired), adapter.probe(desired).differences
 
 

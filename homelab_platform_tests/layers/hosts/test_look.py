@@ -17,6 +17,7 @@ from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.layers.hosts.adapter import HostAdapter
 from homelab_platform.layers.hosts.deploy import RolledBack
 from homelab_platform.layers.hosts.state import State, differences
+from homelab_platform.names import silent
 from homelab_platform.paths import project_path
 from homelab_platform_tests.layers.hosts.alterations import EFFECTIVE, Alteration, alterations
 from homelab_platform_tests.layers.hosts.support import access_to, by_script, files_of, lab_file, state_of
@@ -100,7 +101,7 @@ def test_a_host_is_what_the_look_says_of_it(hosts: TestLab, tmp_path: Path, disk
     adapter = HostAdapter(lab, access_to(hosts, tmp_path, user=host.user, within=60))
     _a_deploy_that_shuts_a_person_out_is_undone_and_nothing_else(host, adapter)
     desired = state_of(lab, "look-1")
-    adapter.change(desired, adapter.probe(desired), lambda _text: None)
+    adapter.change(desired, adapter.probe(desired), silent)
     assert adapter.probe(desired).matches(desired), adapter.probe(desired).differences
     _every_alteration_is_noticed(host)
     _nothing_new_leads_to_root_by_a_deploy(host, adapter)
@@ -172,7 +173,7 @@ def _nothing_new_leads_to_root_by_a_deploy(host: TestHost, adapter: HostAdapter)
     desired = state_of(adapter.lab, "look-1")
     try:
         with pytest.raises(HomelabError, match=r"ways to become root[\s\S]*UID 0: toor"):
-            adapter.change(desired, adapter.probe(desired), lambda _text: None)
+            adapter.change(desired, adapter.probe(desired), silent)
         assert not host.ssh("ls -d /var/lib/homelab/deploy/lock", check=False).stdout, "nothing was begun"
     finally:
         host.ssh("userdel -f toor")

@@ -20,6 +20,7 @@ from homelab_platform.layers.hosts.access import HostAccess
 from homelab_platform.layers.hosts.adapter import HostAdapter
 from homelab_platform.layers.hosts.deploy import RolledBack
 from homelab_platform.layers.hosts.nixos import NixosWay
+from homelab_platform.names import silent
 from homelab_platform.tools.nix import SecretFile
 from homelab_platform.tools.ssh.client import Ssh
 from homelab_platform_tests.layers.hosts.support import access_to, lab_file, state_of
@@ -109,10 +110,6 @@ def standing(host: TestHost) -> list[str]:
     return host.ssh(f"readlink -f /run/current-system; readlink -f {PROFILE}; readlink -f /boot/default").stdout.split()
 
 
-def quiet(_text: str) -> None:
-    pass
-
-
 def test_a_system_that_is_well_becomes_the_one_that_runs_and_starts(nixos: TestLab, tmp_path: Path) -> None:
     host, lab = nixos.host("n-1"), nixos_lab(nixos, tmp_path)
     old, new = record(host, "aaa"), record(host, "bbb")
@@ -124,7 +121,7 @@ def test_a_system_that_is_well_becomes_the_one_that_runs_and_starts(nixos: TestL
     before = adapter.probe(desired)
     assert not before.exists
     assert before.facts["generation"] == Path(old).name
-    adapter.change(desired, before, quiet)
+    adapter.change(desired, before, silent)
     assert builder.copied
     assert adapter.probe(desired).matches(desired), adapter.probe(desired)
     assert standing(host) == [new, new, new]
@@ -162,7 +159,7 @@ def test_a_system_that_is_not_well_is_left_again(nixos: TestLab, tmp_path: Path,
     access = access_to(nixos, tmp_path, within=8, connect_timeout=3)
     adapter = HostAdapter(lab, access, NixosWay(Recorded(new)))
     with pytest.raises(RolledBack, match=reason) as failed:
-        adapter.change(state_of(lab, "n-1"), Observation(False), quiet)
+        adapter.change(state_of(lab, "n-1"), Observation(False), silent)
     assert "was rolled back:" in str(failed.value)
     assert standing(host) == [old, old, old], "the boot loader never led elsewhere"
     assert host.ssh("systemctl is-active cron").stdout.strip() == "active"
@@ -187,7 +184,7 @@ def test_secrets_are_laid_down_before_the_switch_and_never_half(nixos: TestLab, 
     pem = SecretFile(path=f"{folder}/pem", sources={"value": "file:pem"}, **given)
     builder = Recorded(new, files={"backup-keys": file, "other": other, "pem": pem})
     adapter = HostAdapter(lab, access, NixosWay(builder))
-    adapter.change(state_of(lab, "n-1"), Observation(False), quiet)
+    adapter.change(state_of(lab, "n-1"), Observation(False), silent)
     said: list[str] = []
     adapter.change(state_of(lab, "n-1"), adapter.probe(state_of(lab, "n-1")), said.append)
     assert "0 changed" in said, "each is written once, so a second deploy restarts nothing"
@@ -199,7 +196,7 @@ def test_secrets_are_laid_down_before_the_switch_and_never_half(nixos: TestLab, 
     missing = Recorded(old, files={"a": file.model_copy(update={"path": f"{folder}/a"}), "b": SecretFile(
         path=f"{folder}/b", sources={"value": "file:nowhere"}, **given)})  # fmt: skip
     with pytest.raises(HomelabError, match="nowhere"):
-        HostAdapter(lab, access, NixosWay(missing)).change(state_of(lab, "n-1"), Observation(False), quiet)
+        HostAdapter(lab, access, NixosWay(missing)).change(state_of(lab, "n-1"), Observation(False), silent)
     assert host.ssh(f"ls {folder}").stdout.split() == ["backup-keys", "pem"]
     assert standing(host) == [new, new, new]
 
@@ -212,7 +209,7 @@ def test_a_switch_outlives_the_connection_that_it_cuts(nixos: TestLab, tmp_path:
     old, new = record(host, "fff"), record(host, "ggg", cut)
     install(host, old)
     adapter = HostAdapter(lab, access_to(nixos, tmp_path, within=20, connect_timeout=3), NixosWay(Recorded(new)))
-    adapter.change(state_of(lab, "n-1"), Observation(False), quiet)
+    adapter.change(state_of(lab, "n-1"), Observation(False), silent)
     assert standing(host) == [new, new, new]
 
 
@@ -224,7 +221,7 @@ def test_a_generation_that_the_boot_loader_does_not_take_is_not_kept(nixos: Test
     install(host, old)
     adapter = HostAdapter(lab, access_to(nixos, tmp_path), NixosWay(Recorded(new)))
     with pytest.raises(RolledBack, match="the generation cannot be kept"):
-        adapter.change(state_of(lab, "n-1"), Observation(False), quiet)
+        adapter.change(state_of(lab, "n-1"), Observation(False), silent)
     assert standing(host) == [old, old, old], "profile and boot entry as well"
     assert host.ssh(f"readlink {PROFILE}").stdout.strip() == f"{PROFILE}-1-link"
 
@@ -235,7 +232,7 @@ def test_a_system_that_needs_a_restart_says_so(nixos: TestLab, tmp_path: Path) -
     install(host, old)
     adapter = HostAdapter(lab, access_to(nixos, tmp_path), NixosWay(Recorded(new)))
     with pytest.raises(RolledBack, match="takes effect only by a restart"):
-        adapter.change(state_of(lab, "n-1"), Observation(False), quiet)
+        adapter.change(state_of(lab, "n-1"), Observation(False), silent)
     assert standing(host) == [old, old, old]
 
 
@@ -247,7 +244,7 @@ def test_another_machine_is_refused_before_anything_is_built(nixos: TestLab, tmp
     builder = Recorded(new)
     adapter = HostAdapter(lab, access_to(nixos, tmp_path), NixosWay(builder))
     with pytest.raises(HomelabError, match="this machine is n-2, not n-1"):
-        adapter.change(state_of(lab, "n-1"), Observation(False), quiet)
+        adapter.change(state_of(lab, "n-1"), Observation(False), silent)
     host.ssh("rm /etc/homelab/host")
     assert not builder.copied
     assert standing(host) == [old, old, old]
@@ -262,7 +259,7 @@ def test_a_system_without_room_where_the_machine_starts_from_is_not_tried(nixos:
     try:
         adapter = HostAdapter(lab, access_to(nixos, tmp_path), NixosWay(Recorded(new)))
         with pytest.raises(RolledBack, match=r"/boot/firmware: .* KiB free, the system needs"):
-            adapter.change(state_of(lab, "n-1"), Observation(False), quiet)
+            adapter.change(state_of(lab, "n-1"), Observation(False), silent)
     finally:
         host.ssh("umount /boot/firmware")
     assert standing(host) == [old, old, old]
@@ -279,6 +276,6 @@ def test_a_build_that_fails_touches_nothing(nixos: TestLab, tmp_path: Path) -> N
 
     adapter = HostAdapter(lab, access_to(nixos, tmp_path), NixosWay(Broken("")))
     with pytest.raises(HomelabError, match="attribute 'k4s' missing"):
-        adapter.change(state_of(lab, "n-1"), Observation(False), quiet)
+        adapter.change(state_of(lab, "n-1"), Observation(False), silent)
     assert standing(host) == [system, system, system]
     assert host.ssh("ls -d /var/lib/homelab/deploy/lock", check=False).returncode != 0, "no lock is left"

@@ -17,6 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from homelab_platform.layers.hosts.access import HostAccess
 from homelab_platform.layers.hosts.adapter import HostAdapter
+from homelab_platform.names import silent
 from homelab_platform.servers.supervise import processes
 from homelab_platform_tests.agents.bridge.lab_broker import SECRET, LabBroker
 from homelab_platform_tests.layers.hosts.support import KEY, access_to, answer_of, lab_file, state_of
@@ -206,7 +207,7 @@ def _one_apply_puts_the_drift_back_and_makes_an_edit(hosts: TestLab, tmp_path: P
     assert state_of(before, "r-2").fingerprint == state_of(after, "r-2").fingerprint
     adapter = HostAdapter(after, access)
     desired = state_of(after, "r-1")
-    adapter.change(desired, adapter.probe(desired), lambda _text: None)
+    adapter.change(desired, adapter.probe(desired), silent)
     assert adapter.probe(desired).matches(desired)
     assert host.ssh("id -Gn games").stdout == "games\n", "an account that the lab never had is not the lab's to delete"
     assert "passwordauthentication no" in host.ssh("sshd -T").stdout

@@ -14,9 +14,10 @@ import pytest
 from homelab_platform.catalog.load import load_catalogue
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.check import load_resolved
+from homelab_platform.lab.resolve.secrets import FOLDER
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedSecret
 from homelab_platform.layers.hosts.access import HostAccess
-from homelab_platform.layers.hosts.secret_files import FOLDER, delivered, texts, write_command
+from homelab_platform.layers.hosts.secret_files import delivered, texts, write_command
 from homelab_platform.paths import PROJECT
 from homelab_platform.tools.nix import SecretFile
 from homelab_platform.tools.ssh.target import SshAccess

@@ -14,6 +14,7 @@ from homelab_platform.lab.resolved import ResolvedHost, ResolvedSecret
 from homelab_platform.layers.hosts.access import HostAccess, Task
 from homelab_platform.layers.hosts.adapter import HostAdapter
 from homelab_platform.layers.hosts.debian import DebianWay
+from homelab_platform.names import silent
 from homelab_platform.paths import PROJECT
 from homelab_platform.tools.ssh.client import Ssh
 from homelab_platform_tests.layers.hosts.support import access_to, lab_file, state_of
@@ -105,5 +106,5 @@ def test_a_reference_without_a_value_stops_before_anything_is_touched(running: T
     access: HostAccess = replace(access_to(running, tmp_path), lab_folder=tmp_path)
     adapter, desired = HostAdapter(lab, access), state_of(lab, "s-1")
     with pytest.raises(HomelabError, match="file:gone"):
-        adapter.change(desired, adapter.probe(desired), lambda _line: None)
+        adapter.change(desired, adapter.probe(desired), silent)
     assert running.host("s-1").ssh("ls /var/lib/homelab/undo* 2>/dev/null; true").stdout == ""

@@ -17,6 +17,7 @@ from homelab_platform.apply.adapter import Observation
 from homelab_platform.errors import HomelabError
 from homelab_platform.layers.hosts.adapter import HostAdapter
 from homelab_platform.layers.hosts.deploy import RolledBack
+from homelab_platform.names import silent
 from homelab_platform.servers.supervise.processes import wait_until
 from homelab_platform.tools.ssh import errors as ssh_errors
 from homelab_platform_tests.layers.hosts.support import access_to, by_script, files_of, lab_file, state_of
@@ -31,10 +32,6 @@ NOTHING = Observation(False)
 WITHIN = 6
 """Seconds after which a host undoes what nobody confirmed."""
 CHANGE = "mkdir -p /etc/ours; for n in 1 2 3 4 5 6; do echo $n >/etc/ours/$n; sleep 0.3; done"
-
-
-def quiet(_text: str) -> None:
-    pass
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +58,7 @@ def test_another_host_key_is_never_let_by_and_nothing_is_changed(hosts: TestLab,
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
     known.write_text(f"t-1 {(tmp_path / 'other.pub').read_text()}")
     adapter = by_script(lab, access_to(hosts, tmp_path, known_hosts=known), "touch /etc/harm")
-    for action in (adapter.probe, lambda state: adapter.change(state, NOTHING, quiet)):
+    for action in (adapter.probe, lambda state: adapter.change(state, NOTHING, silent)):
         with pytest.raises(ssh_errors.WrongHostKey, match=r"host/t-1[\s\S]*ssh-keygen -R t-1") as refused:
             action(state_of(lab, "t-1"))
         assert str(known) in str(refused.value)
@@ -75,7 +72,7 @@ def test_sudo_that_asks_for_a_password_is_named_and_nothing_is_changed(hosts: Te
     try:
         adapter = by_script(lab, access_to(hosts, tmp_path, user=host.user), "touch /etc/harm")
         with pytest.raises(ssh_errors.SudoNeedsPassword, match=r"host/t-1[\s\S]*sudo asks pi[\s\S]*NOPASSWD"):
-            adapter.change(state_of(lab, "t-1"), NOTHING, quiet)
+            adapter.change(state_of(lab, "t-1"), NOTHING, silent)
     finally:
         host.ask_sudo_password(None)
     host.ssh("cp -p /etc/shadow- /etc/shadow")
@@ -90,7 +87,9 @@ def test_a_disk_that_fills_up_in_the_middle_undoes_the_change_and_says_so(hosts:
     fill = "touch /etc/harm; cat /dev/zero >/var/tmp/big; echo more >/etc/harm || exit 1"
     try:
         with pytest.raises(RolledBack, match=r"host/t-1[\s\S]*No space left on device") as failed:
-            by_script(lab, access_to(hosts, tmp_path, within=WITHIN), fill).change(state_of(lab, "t-1"), NOTHING, quiet)
+            by_script(lab, access_to(hosts, tmp_path, within=WITHIN), fill).change(
+                state_of(lab, "t-1"), NOTHING, silent
+            )
     finally:
         host.ssh("rm -f /var/tmp/big")
     assert "was rolled back: " in str(failed.value)
@@ -128,7 +127,7 @@ def test_a_cable_pulled_before_anything_began_leaves_nothing_behind(hosts: TestL
     try:
         adapter = HostAdapter(lab, access_to(hosts, tmp_path, connect_timeout=2))
         with pytest.raises(ssh_errors.NoAnswer, match=r"host/t-1.*does not answer[\s\S]*asked again later"):
-            adapter.change(state_of(lab, "t-1"), NOTHING, quiet)
+            adapter.change(state_of(lab, "t-1"), NOTHING, silent)
     finally:
         host.link(up=True)
     assert settled(host)
@@ -161,7 +160,7 @@ def test_a_controller_killed_at_any_moment_leaves_a_host_that_is_as_it_was_or_co
     adapter = by_script(lab, access_to(hosts, tmp_path, within=WITHIN), CHANGE)
     before = files_of(host)
     began = time.monotonic()
-    adapter.change(state, NOTHING, quiet)
+    adapter.change(state, NOTHING, silent)
     whole = time.monotonic() - began
     undo_by_hand(host)
     outcomes = []
@@ -191,7 +190,7 @@ def test_a_controller_killed_at_any_moment_leaves_a_host_that_is_as_it_was_or_co
             assert said == "", "it had said that it was confirmed"
             assert files_of(host) == before
         outcomes.append(found.exists)
-        adapter.change(state, found, quiet)
+        adapter.change(state, found, silent)
         assert adapter.probe(state).matches(state), "the next one converges"
         undo_by_hand(host)
     assert set(outcomes) == {True, False}, "kills before and after the confirmation were among them"
@@ -202,4 +201,4 @@ def test_a_deploy_whose_host_was_never_met_says_how_to_compare_its_key(hosts: Te
     (tmp_path / "empty").touch()
     adapter = HostAdapter(lab, access_to(hosts, tmp_path, known_hosts=tmp_path / "empty"))
     with pytest.raises(HomelabError, match=r"host/t-1[\s\S]*not known yet[\s\S]*ssh-keyscan"):
-        adapter.change(state_of(lab, "t-1"), NOTHING, quiet)
+        adapter.change(state_of(lab, "t-1"), NOTHING, silent)

@@ -10,6 +10,7 @@ import pytest
 from homelab_platform.apply.adapter import Observation
 from homelab_platform.errors import HomelabError
 from homelab_platform.layers.kubernetes.workloads import WorkloadAdapter
+from homelab_platform.names import silent
 from homelab_platform_tests.layers.kubernetes.web_scene import ENTRY, Scene, in_a_namespace, leave_record, revisions
 from homelab_platform_tests.testlab.cluster import TestCluster
 
@@ -110,12 +111,12 @@ def theirs(scene: Scene, **values: object) -> WorkloadAdapter:
 
 def test_a_chart_that_would_delete_its_volume_does_not(scene: Scene) -> None:
     adapter, desired = theirs(scene), scene.read()[1]
-    adapter.change(desired, Observation(exists=False), lambda _text: None)
+    adapter.change(desired, Observation(exists=False), silent)
     said = remove(scene, adapter)
     assert any("theirs was kept" in line for line in said)
     broken = theirs(scene, tag="none")
     with pytest.raises(HomelabError, match="ErrImageNeverPull"):
-        broken.change(scene.read()[1], Observation(exists=False), lambda _text: None)
+        broken.change(scene.read()[1], Observation(exists=False), silent)
     assert claims(scene) == ["theirs"], "a first installation that fails must not take what an earlier one left"
     remove(scene, theirs(scene), with_data=True)
     assert claims(scene) == []

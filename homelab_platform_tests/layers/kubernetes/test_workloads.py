@@ -15,6 +15,7 @@ import pytest
 from homelab_platform.apply.adapter import Observation, World, observe_one
 from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.layers.kubernetes.workloads import COMES_UP, WorkloadAdapter
+from homelab_platform.names import silent
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.tools.kube.api import Cluster, ClusterUnreachable
 from homelab_platform_tests.graph.world import MemoryStore
@@ -77,7 +78,7 @@ def test_a_pod_that_is_ready_but_serves_nothing_counts_as_failed(scene: Scene, m
     file = scene.folder / "helm" / "web" / "values.yaml"
     file.write_text(file.read_text() + "probe: {tcp: http, http: null}\n")
     with pytest.raises(HomelabError, match=r"is up but does not answer: GET /index\.html on :8080 answered 404"):
-        adapter.change(desired, Observation(exists=False), lambda _text: None)
+        adapter.change(desired, Observation(exists=False), silent)
     found = adapter.probe(desired)
     assert found.exists
     assert not found.matches(desired), "the next look would call applied what never answered"
@@ -135,7 +136,7 @@ def test_a_set_of_pods_is_put_back_goes_back_and_goes_on(scene: Scene, monkeypat
     entry.write_text(ENTRY.replace("localhost/busybox:1", "localhost/there-is-none:1"))
     adapter, desired = scene.read()
     with pytest.raises(HomelabError) as caught:
-        adapter.change(desired, adapter.probe(desired), lambda _text: None)
+        adapter.change(desired, adapter.probe(desired), silent)
     assert "The former state is back." in caught.value.problems[0].remedy
     assert scene.page() == "hello"
     scene.apply("good morning")
@@ -152,7 +153,7 @@ def test_an_image_that_a_node_lacks_is_named_with_the_way_out_and_not_waited_for
     adapter, desired = scene.read()
     began = time.monotonic()
     with pytest.raises(HomelabError) as caught:
-        adapter.change(desired, adapter.probe(desired), lambda _text: None)
+        adapter.change(desired, adapter.probe(desired), silent)
     assert time.monotonic() - began < COMES_UP / 2
     problem = caught.value.problems[0]
     assert problem.where == "workload web"
@@ -174,7 +175,7 @@ def test_while_the_api_server_is_gone_nothing_counts_as_missing_and_afterwards_a
         with pytest.raises(Unreachable, match=r"the API server https://10\.\d+\.0\.11:6443 does not answer"):
             adapter.probe(desired)
         with pytest.raises(Unreachable, match="does not answer"):
-            adapter.change(desired, Observation(exists=True), lambda _text: None)
+            adapter.change(desired, Observation(exists=True), silent)
         status, _ = observe_one(world, desired, store.load()[desired.key])
         assert status == store.load()[desired.key].status == "unreachable"
         assert time.monotonic() - began < 60
@@ -201,7 +202,7 @@ def test_an_api_server_that_goes_in_the_middle_of_an_upgrade_leaves_nothing_half
 def _cut_off(scene: Scene, adapter: WorkloadAdapter, desired: DesiredState) -> None:
     """Begin an upgrade, and take the API server away until it has failed."""
     with ThreadPoolExecutor(1) as pool:
-        going = pool.submit(adapter.change, desired, adapter.probe(desired), lambda _text: None)
+        going = pool.submit(adapter.change, desired, adapter.probe(desired), silent)
         scene.cluster.wait_for("the upgrade is under way", lambda: len(revisions(scene)) == 2)
         with scene.cluster.without_api(), pytest.raises(HomelabError) as caught:
             going.result(90)

@@ -13,6 +13,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.lab.check import load_resolved
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.layers.marts.adapter import MartAdapter, from_where
+from homelab_platform.names import silent
 from homelab_platform.plan.gather import desired_states
 from homelab_platform.readings.marts import MARTS, ensure_mart_tables, marts_of, refresh_mart
 from homelab_platform.readings.marts.checks import check_mart
@@ -109,7 +110,7 @@ def test_a_mart_of_ones_own_is_computed_and_follows_the_days_of_the_marts_it_rea
     adapter = MartAdapter(lab, lake)
     for name in ("readings_hourly", "warmest", "warmest_of_all"):
         state = desired[f"mart/{name}"]
-        adapter.change(state, adapter.probe(state), lambda _text: None)
+        adapter.change(state, adapter.probe(state), silent)
         assert adapter.probe(state).matches(state)
     add_readings(table, _series(at("2026-11-17 00:05"), [75]))
     for name in ("readings_hourly", "warmest", "warmest_of_all"):

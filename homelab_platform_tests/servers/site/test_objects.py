@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.names import silent
 from homelab_platform.servers import engines
 from homelab_platform.servers.site.files import Layout, load_site_file
 from homelab_platform.servers.site.move import move_objects
@@ -88,6 +89,6 @@ def test_every_engine_that_cannot_be_installed_is_named_and_the_others_are_insta
     made = {name: engine(name, name != "trino") for name in ("mqtt", "trino", "nifi")}
     monkeypatch.setattr(engines, "ENGINES", made)
     with pytest.raises(HomelabError) as caught:
-        engines.install(made, lambda _text: None)
+        engines.install(made, silent)
     assert [problem.where for problem in caught.value.problems] == ["mqtt", "nifi"]
     assert done == ["trino"]

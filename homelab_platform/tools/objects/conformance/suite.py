@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.names import Say
+from homelab_platform.names import Say, silent
 from homelab_platform.tools.endpoints import ObjectsEndpoint
 from homelab_platform.tools.objects.conformance import crashes, objects, settings, writes
 from homelab_platform.tools.objects.conformance.questions import QUESTIONS, Bench, Control, NotTried, Question, Refuted
@@ -38,7 +38,7 @@ def questions() -> Sequence[Question]:
     return sorted(QUESTIONS, key=lambda asked: order[asked.ask.__module__])
 
 
-def run(endpoint: ObjectsEndpoint, *, control: Control | None = None, say: Say = lambda _text: None) -> list[Outcome]:
+def run(endpoint: ObjectsEndpoint, *, control: Control | None = None, say: Say = silent) -> list[Outcome]:
     """Ask the server all questions, in buckets of this run's own that are removed afterwards.
 
     Raises HomelabError when nothing answers, or when not even a bucket can be made.
