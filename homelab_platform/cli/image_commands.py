@@ -1,4 +1,4 @@
-"""`homelab flash`: the first start of a host.
+"""`homelab image` and `homelab flash`: the first start of a host.
 
 Belongs here: options, prompts, progress. Not here: what is refused (layers/images) or how a disk is written
 (tools/disks).
@@ -18,7 +18,7 @@ from homelab_platform.cli import common, output
 from homelab_platform.errors import HomelabError
 
 if TYPE_CHECKING:
-    from homelab_platform.lab.resolved import ResolvedLab
+    from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
     from homelab_platform.tools.disks.probe import Disk
     from homelab_platform.tools.disks.source import Image
 
@@ -28,15 +28,98 @@ _LINES_EVERY_SECONDS = (0.5, 10.0)
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
+    app.command()(image)
     app.command()(flash)
+
+
+def image(
+    host: Annotated[str, typer.Argument(help="A host of the lab.")],
+    base: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Raspberry Pi OS: the image to start from (.img, .img.xz …)."),
+    ] = None,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", metavar="SUM", help="SHA-256 of FILE; else FILE.sha256 counts.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write it there; else into the site's folder images/.")
+    ] = None,
+    lab: common.LabOption = None,
+    as_json: common.JsonOption = False,
+) -> None:
+    """Make the image that HOST starts from the first time: name, account, network, and the SSH key that the lab knows.
+
+    It holds the host's private key. `homelab flash HOST DEVICE` writes it to a card.
+    """
+    from homelab_platform.layers.images.build import build_raspios, host_key
+    from homelab_platform.layers.images.first_contact import is_known, learn_host_key
+    from homelab_platform.secrets.values import reveal
+    from homelab_platform.sites.reach import KNOWN_HOSTS
+
+    path = common.find_lab(lab)
+    resolved = common.resolved_lab(path)
+    known = _check_host(resolved, host)
+    whole_base = _checked_base(known, base, sha256)
+    target = file or image_file(resolved.name, host)
+
+    def secret(text: str) -> str:
+        return reveal(text, path.parent)
+
+    key, known_hosts = host_key(known, secret), path.parent / KNOWN_HOSTS
+    is_known(known_hosts, host, key.public)
+    with output.steps(quiet=as_json) as say:
+        built = build_raspios(resolved, known, base=whole_base, file=target, key=key, reveal=secret, say=say)
+    learned = learn_host_key(known_hosts, host, key.public)
+    if as_json:
+        output.write_json({"host": host, "image": str(built.file), "sha256": built.sha256, "host_key": key.public})
+        return
+    output.say(f"{built.file}: made from {whole_base.path.name}. It holds {host}'s private key: keep it to yourself.")
+    if learned:
+        output.say(f"Added {host} to {known_hosts}: {key.public}")
+    output.say(f"Next: homelab flash {host} DEVICE")
+
+
+def image_file(lab_name: str, host: str) -> Path:
+    """Where the image of a host lies unless somebody says otherwise."""
+    from homelab_platform.paths import site_path
+
+    return site_path(lab_name) / "images" / f"{host}.img"
+
+
+def _checked_base(host: ResolvedHost, base: Path | None, sha256: str | None) -> Image:
+    """The image to start from, read once and compared with its sum. Raises HomelabError if it cannot serve the host."""
+    from homelab_platform.tools.disks.source import survey, written_sum
+
+    where = f"host/{host.name}"
+    if host.os == "nixos":
+        remedy = (
+            f"scripts/build-image.sh {host.name} --lab FOLDER builds it, then homelab flash {host.name} --image FILE."
+        )
+        raise HomelabError.of(where, "its image is built by nix, not made from another image", remedy)
+    if host.os != "raspios" or not host.board.startswith("pi"):
+        what = f"images are made for Raspberry Pi OS and NixOS; this is {host.os} on {host.board}"
+        raise HomelabError.of(where, what, "Install it by hand, with SSH and the key of somebody who may deploy.")
+    if host.settings.get("image") != "sd":
+        what = f"asks for another image than one of a card (image: {host.settings.get('image', 'none')})"
+        raise HomelabError.of(where, what, f"Leave hosts.{host.name}.image out.")
+    if base is None:
+        bits = "arm64" if host.arch == "arm64" else "armhf"
+        remedy = f"Download Raspberry Pi OS Lite ({bits}) with its SHA-256 from raspberrypi.com, and add --from FILE."
+        raise HomelabError.of(where, "which image of Raspberry Pi OS shall it start from?", remedy)
+    if not (sha256 or written_sum(base)):
+        raise HomelabError.of(
+            str(base), "its SHA-256 is not known", "Add --sha256 SUM, from where the image comes from."
+        )
+    return survey(base, sha256)
 
 
 def flash(
     host: Annotated[str, typer.Argument(help="A host of the lab.")],
     device: Annotated[str, typer.Argument(help="The card or disk: /dev/sdb, /dev/mmcblk0.")],
     image: Annotated[
-        Path, typer.Option("--image", metavar="FILE", help="The image: .img or .iso, also .xz, .gz, .zst.")
-    ],
+        Path | None,
+        typer.Option("--image", metavar="FILE", help="Another image than the one that `homelab image` made."),
+    ] = None,
     sha256: Annotated[
         str | None, typer.Option("--sha256", metavar="SUM", help="SHA-256 of FILE; else FILE.sha256 counts.")
     ] = None,
@@ -57,11 +140,13 @@ def flash(
     from homelab_platform.tools.disks.source import survey
 
     path = common.find_lab(lab)
-    _check_host(common.resolved_lab(path), host)
+    resolved = common.resolved_lab(path)
+    _check_host(resolved, host)
+    source = image or _made_image(resolved.name, host)
     disk = look(device)
     with output.steps(quiet=as_json) as say:
-        say(f"reading {image}")
-        whole = survey(image, sha256)
+        say(f"reading {source}")
+        whole = survey(source, sha256)
     check_disk(disk, whole)
     _confirm(disk, whole, named=confirm, yes=yes, quiet=as_json)
     began = time.monotonic()
@@ -73,7 +158,7 @@ def flash(
             {
                 "host": host,
                 "device": device,
-                "image": str(image),
+                "image": str(source),
                 "bytes": written.size,
                 "sha256": written.sha256,
                 "capacity_blocks": written.capacity_blocks,
@@ -82,12 +167,21 @@ def flash(
             }
         )
         return
-    output.say(f"{device}: {image.name} written, {output.size(written.size)} in {output.duration(seconds)}")
+    output.say(f"{device}: {source.name} written, {output.size(written.size)} in {output.duration(seconds)}")
     output.say(f"Read back and compared: SHA-256 {written.sha256}. The disk has the size that it says.")
     output.say(f"Next: put it into {host} and switch it on.")
 
 
-def _check_host(lab: ResolvedLab, host: str) -> None:
+def _made_image(lab_name: str, host: str) -> Path:
+    """The image that was made for the host. Raises HomelabError if there is none."""
+    file = image_file(lab_name, host)
+    if not file.exists():
+        raise HomelabError.of(f"image/{host}", "was not made yet", f"homelab image {host}, or add --image FILE.")
+    return file
+
+
+def _check_host(lab: ResolvedLab, host: str) -> ResolvedHost:
+    """The host of this name. Raises HomelabError if the lab has none, or its system is somebody else's."""
     known = lab.hosts.get(host)
     if known is None:
         listed = ", ".join(sorted(lab.hosts)) or "none yet"
@@ -95,6 +189,7 @@ def _check_host(lab: ResolvedLab, host: str) -> None:
     if known.os == "external":
         what = "its system is not looked after by the platform (os: external)"
         raise HomelabError.of(f"host {host}", what, "Install it by hand.")
+    return known
 
 
 def _confirm(disk: Disk, image: Image, *, named: str | None, yes: bool, quiet: bool) -> None:

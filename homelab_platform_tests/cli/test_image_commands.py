@@ -1,4 +1,4 @@
-"""`homelab flash` on files and loop devices: what is refused, what has to be confirmed, what a kill leaves."""
+"""`homelab image` and `homelab flash`, on files and loop devices: what is refused or confirmed, what a kill leaves."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.layers.images.flash import flash
 from homelab_platform.paths import PROJECT
 from homelab_platform.tools.disks.probe import UNFINISHED, Disk, look
-from homelab_platform.tools.disks.source import survey
+from homelab_platform.tools.disks.source import file_sum, survey
 from homelab_platform_tests.cli.conftest import Homelab
+from homelab_platform_tests.layers.images.cards import boot_of, make_image
 
 LAB = PROJECT / "examples" / "pi-cluster"
 HOST = "pi-worker-1"
@@ -154,3 +155,77 @@ def test_a_killed_write_says_that_it_is_not_finished_and_the_next_one_needs_no_n
     assert killed
     said = homelab("flash", HOST, device, "--image", image, "--confirm", device, "-l", LAB)
     assert said.code == 0 and start_of(device) == CONTENT
+
+
+@pytest.fixture
+def own_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lab of somebody's own, without any secret yet."""
+    for name in ("XDG_CONFIG_HOME", "SOPS_AGE_KEY_FILE", "SOPS_AGE_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "ada"))
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    (folder / "lab.yaml").write_text(OWN_LAB)
+    return folder
+
+
+OWN_LAB = """lab: home
+network: {lan: 192.168.7.0/24, gateway: 192.168.7.1}
+hosts:
+  pi-1: {board: pi5-8gb, os: raspios, address: 192.168.7.11}
+  nix-1: {board: pi5-8gb, os: nixos, address: 192.168.7.12}
+  vm-1: {board: vm, os: debian, address: 192.168.7.13, cpu: 2, memory: 2Gi}
+  nas: {board: nas, os: external, address: 192.168.7.2}
+  pi-2: {board: pi4-4gb, os: raspios, address: 192.168.7.14, image: none}
+people:
+  ada: {role: admin, ssh: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDy6LfDGmpoSGgW81aCCf0NuxjQPYWVqA7IXjOW2BFl3 ada}
+"""
+
+
+@pytest.mark.slow
+def test_from_a_downloaded_image_to_a_card_whose_host_is_known_by_its_key(
+    homelab: Homelab, own_lab: Path, card: Path, tmp_path: Path
+) -> None:
+    base = make_image(tmp_path / "raspios.img")
+    total = file_sum(base)
+    words = ("image", "pi-1", "--from", base, "--sha256", total, "-l", own_lab)
+    early = homelab(*words)
+    assert early.code == 1 and "homelab secrets init" in early.err
+    assert homelab("secrets", "init", own_lab, "--recovery-to", tmp_path / "paper").code == 0
+    assert homelab("flash", "pi-1", card, "--yes", "-l", own_lab).code == 1, "nothing was made yet"
+
+    made = homelab(*words, "--json")
+    assert made.code == 0, made.err
+    file, key = Path(made.json()["image"]), made.json()["host_key"]
+    assert key == (own_lab / "keys/hosts/pi-1.pub").read_text().strip()
+    assert (own_lab / "known_hosts").read_text() == f"pi-1 {key}\n"
+    assert file == tmp_path / "data" / "home" / "images" / "pi-1.img" and file.stat().st_mode & 0o777 == 0o600
+
+    again = homelab(*words)
+    assert again.code == 0 and "Next: homelab flash" in again.out
+    private = boot_of(file).read("homelab.key").decode().splitlines()[2]
+    assert private not in made.out + made.err + again.out + again.err
+    flashed = homelab("flash", "pi-1", card, "--yes", "-l", own_lab)
+    assert flashed.code == 0, flashed.err
+    assert boot_of(card).read("homelab.key") == boot_of(file).read("homelab.key")
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("pi-1",), "which image of Raspberry Pi OS shall it start from?"),
+        (("pi-1", "--from", "BASE"), "its SHA-256 is not known"),
+        (("pi-1", "--from", "BASE", "--sha256", "0" * 64), "has the SHA-256"),
+        (("nix-1",), "scripts/build-image.sh nix-1"),
+        (("vm-1",), "this is debian on vm"),
+        (("nas",), "os: external"),
+        (("pi-2",), "image: none"),
+        (("pi-9",), "no host of this name"),
+    ],
+)
+def test_an_image_is_never_made_from_what_nobody_vouches_for(
+    homelab: Homelab, own_lab: Path, image: Path, words: tuple[str, ...], what: str
+) -> None:
+    said = homelab("image", *({"BASE": image}.get(word, word) for word in words), "-l", own_lab)
+    assert said.code == 1 and what in said.err, said.err
+    assert [path.name for path in own_lab.iterdir()] == ["lab.yaml"]

@@ -145,3 +145,9 @@ def fill(content: IO[bytes], buffer: memoryview) -> int:
 def damaged(path: Path, error: BaseException) -> HomelabError:
     """The error for a file that cannot be read to its end."""
     return HomelabError.of(str(path), f"cannot be read to its end: {error}", "Download or build it again.")
+
+
+def file_sum(file: Path) -> str:
+    """The SHA-256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
