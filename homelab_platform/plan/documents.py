@@ -131,8 +131,8 @@ def _image_document(lab: ResolvedLab, host: ResolvedHost) -> dict[str, Any]:
 
 
 def _host_document(lab: ResolvedLab, host: ResolvedHost) -> dict[str, Any]:
-    by_its_image = {"wifi"} if host.os == "raspios" else set()
-    document = host.model_dump(mode="json", exclude=_HOST_ELSEWHERE | by_its_image)
+    by_its_image = ["wifi"] if host.os == "raspios" else []
+    document = host.model_dump(mode="json", exclude={*_HOST_ELSEWHERE, *by_its_image})
     _sorted_names(document, "users", "dns_names")
     document["people"] = _people(lab, host.users, "settings")
     document["network"] = _present(
