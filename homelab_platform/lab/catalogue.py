@@ -77,6 +77,10 @@ class Entry(Protocol):
     """One workload of the catalogue (`helm/<name>/workload.yaml`)."""
 
     @property
+    def waive(self) -> Mapping[str, str]:
+        """Faults for which its rendering is not refused, each with the reason."""
+
+    @property
     def name(self) -> str:
         """The entry's name, its folder in helm/."""
 

@@ -14,6 +14,8 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from homelab_platform.lab.pod_levels import PodLevel
+
 
 class Frozen(BaseModel):
     """Base of all resolved types: immutable, no unknown fields."""
@@ -197,6 +199,7 @@ class ResolvedWorkload(Frozen):
     exporters: dict[str, ResolvedExporter] = {}
     backup: dict[str, Any] | None = None
     stateful: bool = False
+    pod_security: PodLevel = "restricted"  # the level of Kubernetes' Pod Security Standards that its pods need
 
     def service_of(self, port: str) -> str:
         """The Kubernetes Service behind which a port of it lies."""

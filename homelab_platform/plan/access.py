@@ -9,6 +9,8 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
+from homelab_platform.lab.pod_levels import PodLevel, most_open
+
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
 
@@ -33,17 +35,25 @@ def namespaces(lab: ResolvedLab) -> dict[str, list[str]]:
     """Each namespace of a workload with the roles, besides admin, that have rights in it.
 
     Who may start pods in a namespace can mount its Secrets and use its service accounts, so a dev has rights only where
-    every workload is for devs and none serves the whole platform.
+    every workload is for devs, none serves the whole platform, and none may have its node.
     """
     found: dict[str, set[str]] = {}
     not_for_dev: set[str] = set()
     for workload in deployed(lab):
         found.setdefault(workload.namespace, set()).update(set(workload.roles) - {"admin"})
-        if "dev" not in workload.roles or workload.tier in PLATFORM_TIERS:
+        if "dev" not in workload.roles or workload.tier in PLATFORM_TIERS or workload.pod_security == "privileged":
             not_for_dev.add(workload.namespace)
     for name in not_for_dev:
         found[name].discard("dev")
     return {name: sorted(roles) for name, roles in sorted(found.items())}
+
+
+def pod_security(lab: ResolvedLab) -> dict[str, PodLevel]:
+    """The level of pods that each namespace of a workload takes: the most open that one of its workloads needs."""
+    found: dict[str, list[PodLevel]] = {}
+    for workload in deployed(lab):
+        found.setdefault(workload.namespace, []).append(workload.pod_security)
+    return {name: most_open(levels) for name, levels in sorted(found.items())}
 
 
 def media_facts(lab: ResolvedLab) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from homelab_platform.names import LAKE_BUCKET, RAW_BUCKET
-from homelab_platform.plan.access import callers, media_facts, namespaces
+from homelab_platform.plan.access import callers, media_facts, namespaces, pod_security
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.facts import facts_for, providers
 from homelab_platform.plan.layers import make_key
@@ -173,7 +173,7 @@ def cluster_states(lab: ResolvedLab) -> Iterator[DesiredState]:
         if name in lab.hosts
     }
     document["pod_cidr"], document["service_cidr"] = lab.network.pod_cidr, lab.network.service_cidr
-    document["namespaces"] = namespaces(lab)
+    document["namespaces"], document["pod_security"] = namespaces(lab), pod_security(lab)
     if media := media_facts(lab):
         document["media"] = media
     yield DesiredState(

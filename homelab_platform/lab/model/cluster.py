@@ -84,7 +84,10 @@ class Cluster(Node):
     runtime: Literal["containerd", "docker"] = Field("containerd", description="Container runtime.")
     registries: dict[str, Registry] = Field({}, description="Registry mirrors by the registry's name.")
     air_gapped: bool = Field(False, description="Whether images and binaries come from a local store only.")
-    pod_security: Literal["privileged", "baseline", "restricted"] = Field("restricted", description="Default level.")
+    pod_security: Literal["privileged", "baseline", "restricted"] = Field(
+        "restricted",
+        description="Level of the Pod Security Standards that namespaces enforce; a workload's own entry may waive it.",
+    )
     network_policies: Literal["deny", "allow"] = Field(
         "deny", description="What is not declared is denied, or allowed."
     )

@@ -21,13 +21,14 @@ from homelab_platform.lab.resolve.backups import (
     resolve_backups,
     resolve_targets,
 )
+from homelab_platform.lab.resolve.bundled import disabled
 from homelab_platform.lab.resolve.chosen import Draft, facts_of, make_draft, plain
 from homelab_platform.lab.resolve.data import resolve_buckets, resolve_marts, resolve_streams, resolve_tables
 from homelab_platform.lab.resolve.host_facts import with_host_facts
 from homelab_platform.lab.resolve.hosts import resolve_hosts
 from homelab_platform.lab.resolve.network import network_facts, vpn_addresses
 from homelab_platform.lab.resolve.scrape import scrape_targets
-from homelab_platform.lab.resolve.volumes import default_class, storage_facts
+from homelab_platform.lab.resolve.volumes import storage_facts
 from homelab_platform.lab.resolve.workloads import resolve_workloads
 from homelab_platform.lab.resolved import (
     ResolvedCluster,
@@ -92,7 +93,7 @@ def cluster_facts(draft: Draft, hosts: Mapping[str, ResolvedHost]) -> ResolvedCl
         servers=servers,
         agents=tuple(name for name in draft.nodes if name not in servers),
         datastore=said.datastore or ("etcd" if len(servers) > 1 else "sqlite"),
-        disabled=_disabled(draft, said),
+        disabled=disabled(draft, said),
         api_address=said.api.address or first,
         deploy=way,
         gitops=plain(repository.model_dump()) if repository is not None else {},
@@ -103,24 +104,6 @@ def cluster_facts(draft: Draft, hosts: Mapping[str, ResolvedHost]) -> ResolvedCl
 def _cluster_settings(said: Cluster) -> dict[str, Any]:
     apart = {"k3s", "datastore", "disable", "deploy"}
     return {name: value for name, value in facts_of(said, exclude_none=True).items() if name not in apart}
-
-
-def _disabled(draft: Draft, said: Cluster) -> tuple[str, ...]:
-    """Bundled parts of k3s that are left out: what the file says, else what a workload of the lab replaces."""
-    if said.disable is not None:
-        return tuple(sorted(set(said.disable)))
-    parts = {
-        "load-balancer": "servicelb",
-        "ingress": "traefik",
-        "metrics-server": "metrics-server",
-        "coredns": "coredns",
-    }
-    replaced = {
-        part for word, part in parts.items() if (name := draft.first(word)) and draft.chosen[name].kind != "builtin"
-    }
-    if default_class(draft) != "local-path" and not draft.first("local-path"):
-        replaced.add("local-storage")
-    return tuple(sorted(replaced))
 
 
 def people_facts(loaded: LoadedLab) -> dict[str, ResolvedPerson]:

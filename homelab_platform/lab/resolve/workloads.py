@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from homelab_platform.lab.catalogue import Entry
+from homelab_platform.lab.pod_levels import PodLevel, most_open
+from homelab_platform.lab.resolve.bundled import has_load_balancer
 from homelab_platform.lab.resolve.chosen import Chosen, Draft, plain, settings_of
 from homelab_platform.lab.resolve.network import load_balancer_addresses
 from homelab_platform.lab.resolve.placement import place
@@ -103,7 +105,22 @@ def _workload(
         issuer=_issuer(draft, chosen, exposure),
         backup=_backup(chosen, volumes),
         stateful=entry.stateful if entry else bool(volumes),
+        pod_security=pod_security_of(draft, chosen, exposure),
     )
+
+
+def pod_security_of(draft: Draft, chosen: Chosen, exposure: Exposure) -> PodLevel:
+    """The most open level of the lab's own, of what the workload's entry waives by name, and of what else it needs.
+
+    A chart of one's own without an entry may be root in its pods, as most are. Ports of a node are beyond baseline.
+    """
+    levels: list[PodLevel] = [draft.lab.cluster.pod_security if draft.lab.cluster is not None else "restricted"]
+    waived = chosen.entry.waive if chosen.entry else {}
+    if "not-baseline" in waived or (exposure == "lan" and not has_load_balancer(draft)):
+        levels.append("privileged")
+    if "not-restricted" in waived or (chosen.entry is None and (chosen.said.chart or chosen.said.kustomize)):
+        levels.append("baseline")
+    return most_open(levels)
 
 
 def exposure_of(chosen: Chosen) -> Exposure:

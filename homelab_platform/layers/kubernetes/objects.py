@@ -23,7 +23,8 @@ DNS = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kub
 def objects_of(document: Mapping[str, Any]) -> list[Object]:
     """Everything that the cluster's document asks for beside its nodes, in an order in which it can be applied."""
     spaces: Mapping[str, Sequence[str]] = document.get("namespaces") or {}
-    found = [_namespace(name, roles) for name, roles in sorted(spaces.items()) if name not in SYSTEM_NAMESPACES]
+    levels: Mapping[str, str] = document.get("pod_security") or {}
+    found = [_namespace(name, levels.get(name, "restricted")) for name in sorted(set(spaces) - SYSTEM_NAMESPACES)]
     found += [_guest_role(), _dev_role(), _admins()]
     for name, roles in sorted(spaces.items()):
         found += [_default_deny(name)] if name not in SYSTEM_NAMESPACES else []
@@ -101,14 +102,12 @@ def _meta(name: str, namespace: str | None = None) -> Object:
     return {"name": name, **({"namespace": namespace} if namespace else {}), "labels": dict(PART_OF)}
 
 
-def _namespace(name: str, roles: Sequence[str]) -> Object:
-    """Where people beside admins start pods, none may have the node's files, network or rights: the namespace refuses
-    what is beyond the baseline level. Elsewhere it warns.
-    """
+def _namespace(name: str, level: str) -> Object:
+    """A namespace whose API server refuses pods beyond a level of the Pod Security Standards, and warns of those beyond
+    the strictest."""
     meta = _meta(name)
-    if "dev" in roles:
-        meta["labels"]["pod-security.kubernetes.io/enforce"] = "baseline"
     meta["labels"] |= {
+        "pod-security.kubernetes.io/enforce": level,
         "pod-security.kubernetes.io/warn": "restricted",
         "pod-security.kubernetes.io/audit": "restricted",
     }

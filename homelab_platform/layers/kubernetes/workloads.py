@@ -176,6 +176,8 @@ class WorkloadAdapter:
         if found:
             where = f"workload {workload.name}"
             remedy = "Nothing was changed. Correct its values, or waive it in its entry (waive: {%s: why})."
+            if entry is None:
+                remedy += f" It has none yet: make helm/{workload.name}/workload.yaml beside the lab file."
             raise HomelabError([Problem(where, fault.what, remedy % fault.rule, fault.rule) for fault in found])
 
     def _upgrade(

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from homelab_platform.plan.workload.rendering import Pods, Rendering
+from homelab_platform.plan.workload.pod_security import beyond_baseline, beyond_restricted
+from homelab_platform.plan.workload.rendering import Pods, Rendering, pod_specs
 
 if TYPE_CHECKING:
     from homelab_platform.catalog.model import CatalogueEntry
@@ -240,6 +241,20 @@ def default_class(judged: Judged) -> Iterator[str]:
             yield f"its claim {item['metadata']['name']} is of class {name or 'default'}, not {wanted}"
 
 
+def not_baseline(judged: Judged) -> Iterator[str]:
+    """A pod that has its node, in a namespace that refuses such."""
+    if judged.workload.pod_security != "privileged":
+        for name, pod in pod_specs(judged.all):
+            yield from (f"{name}: {what}, which its namespace refuses" for what in beyond_baseline(pod))
+
+
+def not_restricted(judged: Judged) -> Iterator[str]:
+    """A pod that may be or become root inside, in a namespace that refuses such."""
+    if judged.workload.pod_security == "restricted":
+        for name, pod in pod_specs(judged.all):
+            yield from (f"{name}: {what}, which its namespace refuses" for what in beyond_restricted(pod))
+
+
 FAULTS: dict[str, Callable[[Judged], Iterator[str]]] = {
     "lost-data": lost_data,
     "unmounted": unmounted,
@@ -252,6 +267,8 @@ FAULTS: dict[str, Callable[[Judged], Iterator[str]]] = {
     "unlabelled": unlabelled,
     "host-path": host_path,
     "default-class": default_class,
+    "not-baseline": not_baseline,
+    "not-restricted": not_restricted,
 }
 
 

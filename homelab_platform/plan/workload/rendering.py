@@ -144,6 +144,17 @@ def _pods(item: Object) -> Pods:
     )
 
 
+def pod_specs(rendering: Rendering) -> Iterator[tuple[str, Object]]:
+    """The specification of every pod that installing makes, each with `Kind name` of its controller."""
+    for item in rendering.kind(*CONTROLLERS, "Pod"):
+        if "test" in str((item["metadata"].get("annotations") or {}).get(HOOK)):
+            continue  # only `helm test` makes it
+        spec = item.get("spec") or {}
+        spec = spec["jobTemplate"]["spec"] if item["kind"] == "CronJob" else spec
+        spec = spec if item["kind"] == "Pod" else (spec.get("template") or {}).get("spec") or {}
+        yield f"{item['kind']} {item['metadata']['name']}", spec
+
+
 def _request(container: Object, what: str) -> str:
     resources = container.get("resources") or {}
     asked = resources.get("requests") or {}

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.lab.pod_levels import LEVELS
 from homelab_platform.tools.kube.api import Cluster, Forbidden
 from homelab_platform.tools.kube.people import kubeconfig_for
 from homelab_platform_tests.layers.kubernetes.lab_scene import CLUSTER, LabScene
+from homelab_platform_tests.plan.workload.pods_by_level import PODS, SAFE, WHOLE
 from homelab_platform_tests.testlab.cluster import TestCluster
 from homelab_platform_tests.testlab.test_cluster import pod
 
@@ -38,7 +40,7 @@ workloads:
   vault-of-ada: {image: 'localhost/busybox:1', namespace: SPACE-own}
 """
 
-IMAGE = "localhost/busybox:1"
+RESTRICTED = {"securityContext": WHOLE, "container": {"securityContext": SAFE}}
 
 
 @dataclass
@@ -145,23 +147,26 @@ def test_people_may_do_what_their_role_says_and_no_more(scene: Scene) -> None:
     assert scene.may("admin", "delete", "nodes")
 
 
-def test_a_dev_cannot_start_a_pod_that_has_the_node(scene: Scene) -> None:
-    """What would make them root there: its files, its network, every right."""
-    as_dev = ("--as=somebody", "--as-group=homelab:dev", "--dry-run=server", "-n", scene.space)
-    root = {"volumes": [{"name": "node", "hostPath": {"path": "/"}}]}
-    for name, spec in (
-        ("files", root),
-        ("net", {"hostNetwork": True}),
-        ("pid", {"hostPID": True}),
-        ("rights", {"containers": [{"name": "c", "image": IMAGE, "securityContext": {"privileged": True}}]}),
-    ):
-        whole = {"spec": {"containers": [{"name": "c", "image": IMAGE}], **spec}}
-        said = scene.cluster.kubectl(
-            "run", name, f"--image={IMAGE}", f"--overrides={json.dumps(whole)}", *as_dev, check=False
-        )
-        assert 'violates PodSecurity "baseline:latest"' in said.stderr, said
-    allowed = scene.cluster.kubectl("run", "plain", f"--image={IMAGE}", *as_dev, check=False)
-    assert allowed.returncode == 0, allowed.stderr
+def test_a_namespace_takes_the_pods_of_its_level_and_refuses_all_others(scene: Scene) -> None:
+    """Asked of the API server for each pod of the table, as the dev who has the namespace and as an admin: what it
+    refuses is what our judgement of a rendering says that it will refuse, at each of the levels."""
+    kubectl = scene.cluster.kubectl
+    for level in LEVELS:
+        kubectl("label", "namespace", scene.space, f"pod-security.kubernetes.io/enforce={level}", "--overwrite")
+        for name, (needs, spec) in PODS.items():
+            made = {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "asked", "namespace": scene.space},
+                "spec": spec,
+            }
+            for role in ("dev", "admin") if level == "restricted" else ("admin",):
+                who = ("--as=somebody", f"--as-group=homelab:{role}")
+                said = kubectl("create", "--dry-run=server", "-f", "-", *who, text=json.dumps(made), check=False)
+                taken = LEVELS.index(needs) <= LEVELS.index(level)
+                assert (said.returncode == 0) is taken, (level, name, role, said.stderr)
+                assert taken or f'violates PodSecurity "{level}:latest"' in said.stderr, (level, name, said.stderr)
+    assert f"Namespace {scene.space}: " in " ".join(scene.probe(CLUSTER).differences), "a label by hand is noticed"
 
 
 def test_a_persons_own_kubeconfig_has_the_rights_of_their_role(scene: Scene, tmp_path: Path) -> None:
@@ -183,13 +188,13 @@ def test_a_persons_own_kubeconfig_has_the_rights_of_their_role(scene: Scene, tmp
 
 def test_nobody_reaches_a_pod_of_the_lab_that_nothing_opens(scene: Scene) -> None:
     cluster = scene.cluster
-    serve = "mkdir -p /tmp/w; echo open >/tmp/w/index.html; httpd -f -p 8080 -h /tmp/w"
+    serve = "mkdir -p /dev/shm/w; echo open >/dev/shm/w/index.html; httpd -f -p 8080 -h /dev/shm/w"
     for name, space, node, command in (
         ("shop", scene.space, "pi-1", serve),
         ("same", scene.space, "pi-2", "sleep 600"),
         ("other", f"{scene.space}-own", "pi-1", "sleep 600"),
     ):
-        cluster.apply(pod(space, name, command, node=node))
+        cluster.apply(pod(space, name, command, node=node, **RESTRICTED))
         cluster.kubectl("wait", "-n", space, "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
     address = cluster.get("pod", "shop", "-n", scene.space)["status"]["podIP"]
     fetch = f"timeout 2 wget -q -O - http://{address}:8080/"

@@ -47,6 +47,7 @@ ports: {http: 8080}
 volumes: {data: {size: 10Mi, mount: /data, kind: local}}
 backup: {method: volume, covers: notes, volumes: [data]}
 health: {http: /}
+waive: {not-restricted: a chart as vendors write them}
 secrets: {admin: {user: {is: notes}, password: {form: hex, bytes: 16}}}
 """
 MANIFESTS = """\

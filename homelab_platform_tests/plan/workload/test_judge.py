@@ -12,13 +12,16 @@ from homelab_platform.catalog.model import CatalogueEntry
 from homelab_platform.lab.resolved import ResolvedPort, ResolvedVolume, ResolvedWorkload
 from homelab_platform.plan.workload.judge import Judged, faults_of
 from homelab_platform.plan.workload.rendering import Rendering
+from homelab_platform_tests.plan.workload.pods_by_level import PODS, SAFE
+from homelab_platform_tests.plan.workload.pods_by_level import WHOLE as SECURE
 
 LABELS = {"app.kubernetes.io/instance": "notes"}
 
 
 def _deployment(**pod: Any) -> dict[str, Any]:
-    container = {"name": "app", "image": "example.org/notes:1.0", "ports": [{"name": "http", "containerPort": 8080}]}
-    spec = {"containers": [container], "volumes": [], **pod}
+    ports = [{"name": "http", "containerPort": 8080}]
+    container = {"name": "app", "image": "example.org/notes:1.0", "ports": ports, "securityContext": SAFE}
+    spec = {"containers": [container], "volumes": [], "securityContext": SECURE, **pod}
     template = {"metadata": {"labels": dict(LABELS)}, "spec": spec}
     return {"kind": "Deployment", "metadata": {"name": "notes"}, "spec": {"template": template}}
 
@@ -128,3 +131,19 @@ def test_a_chart_of_ones_own_may_call_its_services_as_it_likes_and_loses_no_data
     own = {"chart": "./charts/notes"}
     assert _rules((MOUNTED, _claim(storage_class="fast")), **own) == []
     assert _rules((_deployment(),), **own) == ["lost-data"]
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_a_pod_beyond_the_level_of_its_workload_is_refused_and_a_named_waiver_lets_it_run(name: str) -> None:
+    level, pod = PODS[name]
+    mounted = {"name": "data", "persistentVolumeClaim": {"claimName": "notes-data"}}
+    pod = {**pod, "volumes": [*pod.get("volumes", ()), mounted]}
+    container = {**pod["containers"][0], "image": "example.org/notes:1.0"}
+    container["ports"] = [{"name": "http", "containerPort": 8080}, *container.get("ports", ())]
+    made = (_deployment(**{**pod, "containers": [container]}), _claim(), _service())
+    if "securityContext" not in pod:
+        del made[0]["spec"]["template"]["spec"]["securityContext"]
+    rules = {rule for rule in _rules(made) if rule.startswith("not-")}
+    assert bool(rules) is (level != "restricted")
+    assert ("not-baseline" in rules) is (level == "privileged")
+    assert {rule for rule in _rules(made, pod_security=level) if rule.startswith("not-")} == set()
