@@ -23,6 +23,7 @@ from homelab_platform.plan.state import AppliedState
 
 if TYPE_CHECKING:
     from homelab_platform.plan.health import Health
+    from homelab_platform.wire.json_types import Document
 
 
 UPKEEP = ("compact", "expire", "clean", "analyze")
@@ -51,7 +52,7 @@ class Observation:
     exists: bool
     fingerprint: str = ""
     differences: tuple[str, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Document = field(default_factory=dict)
 
     def matches(self, desired: DesiredState) -> bool:
         """Whether the target is as it should be."""
@@ -83,7 +84,7 @@ class Adapter(Protocol):
         """Bring the target to the desired state and leave the fingerprint there."""
         ...
 
-    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+    def remove(self, key: str, document: Document, say: Say) -> None:
         """Take the asset away, given its last applied document. A target that is gone already is no error."""
         ...
 
@@ -96,7 +97,7 @@ class Adapter(Protocol):
 class KeepsData(Protocol):
     """An adapter whose `remove` leaves data where it is; a person's word takes it too."""
 
-    def remove_with_data(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+    def remove_with_data(self, key: str, document: Document, say: Say) -> None:
         """Take the asset away, and its data for good."""
         ...
 
@@ -117,7 +118,7 @@ class Store(Protocol):
         self,
         key: str,
         fingerprint: str,
-        document: Mapping[str, Any],
+        document: Document,
         *,
         turn: int,
         followers: Iterable[str] = (),
@@ -136,7 +137,7 @@ class Store(Protocol):
         turn: int,
         reason: str = "",
         fingerprint: str = "",
-        document: Mapping[str, Any] | None = None,
+        document: Document | None = None,
     ) -> None:
         """Record what a look found: a status, and the fingerprint that the target carries."""
 

@@ -7,7 +7,7 @@ Not here: what follows from a state (plan/).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ from homelab_platform.tools.endpoints import PostgresEndpoint
 
 if TYPE_CHECKING:
     import psycopg
+
+    from homelab_platform.wire.json_types import Document
 
 CONSENT_HOURS = 24
 """How long a person's consent to a loss of data counts, if the change does not succeed before."""
@@ -150,7 +152,7 @@ class StateStore:
         self,
         key: str,
         fingerprint: str,
-        document: Mapping[str, Any],
+        document: Document,
         *,
         turn: int,
         followers: Iterable[str] = (),
@@ -212,7 +214,7 @@ class StateStore:
         turn: int,
         reason: str = "",
         fingerprint: str = "",
-        document: Mapping[str, Any] | None = None,
+        document: Document | None = None,
     ) -> None:
         """Record what an observation that began at `turn` found: ok, drifted or missing.
 

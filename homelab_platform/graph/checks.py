@@ -15,8 +15,10 @@ from homelab_platform.graph.assets import asset_key, failure
 from homelab_platform.graph.metadata import table_markdown, verdict_result
 from homelab_platform.graph.resources import SiteResource
 from homelab_platform.graph.work import Recount
+from homelab_platform.lab.resolved import ResolvedStream
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import layer_of, name_of
+from homelab_platform.plan.specs import read
 
 if TYPE_CHECKING:
     from homelab_platform.readings.quality.verdicts import CheckResult
@@ -88,8 +90,8 @@ def flow_check_keys(here: Mapping[str, DesiredState]) -> list[dg.AssetCheckKey]:
 
 
 def _through_nifi(here: Mapping[str, DesiredState]) -> list[str]:
-    flows = {key: state.document for key, state in here.items() if layer_of(key) == "flow"}
-    return [key for key, document in flows.items() if (document.get("source_settings") or {}).get("via") == "nifi"]
+    flows = {key: read(ResolvedStream, state.document) for key, state in here.items() if layer_of(key) == "flow"}
+    return [key for key, stream in flows.items() if stream.source_settings.get("via") == "nifi"]
 
 
 def reading_checks(here: Mapping[str, DesiredState]) -> list[dg.AssetChecksDefinition]:

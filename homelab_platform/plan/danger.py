@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from homelab_platform.plan.diff import ABSENT, Change
 from homelab_platform.plan.layers import layer_of
+
+if TYPE_CHECKING:
+    from homelab_platform.wire.json_types import Document
 
 Danger = Literal["safe", "restart", "data-loss"]
 Action = Literal["none", "create", "update", "replace", "delete"]
@@ -30,8 +33,8 @@ def _gone(change: Change) -> bool:
 
 
 def _shrunk(change: Change) -> bool:
-    sides = (change.old, change.new)
-    return all(isinstance(side, int | float) for side in sides) and change.new < change.old
+    old, new = change.old, change.new
+    return isinstance(old, int | float) and isinstance(new, int | float) and new < old
 
 
 def _keeps_less(change: Change) -> bool:
@@ -118,7 +121,7 @@ def moves(key: str, changes: Sequence[Change]) -> bool:
     return layer_of(key) == "workload" and any(change.path == "namespace" for change in changes)
 
 
-def judge_delete(key: str, document: Mapping[str, Any]) -> Danger:
+def judge_delete(key: str, document: Document) -> Danger:
     """What taking the asset `key` away does, given its last applied document."""
     layer = layer_of(key)
     if layer in ("bucket", "table", "cluster", "backup"):
@@ -130,9 +133,10 @@ def judge_delete(key: str, document: Mapping[str, Any]) -> Danger:
     return "safe"
 
 
-def kept_by_delete(key: str, document: Mapping[str, Any]) -> tuple[str, ...]:
+def kept_by_delete(key: str, document: Document) -> tuple[str, ...]:
     """What taking the asset `key` away leaves where it is unless a person names it: a workload's volumes."""
     if layer_of(key) != "workload":
         return ()
-    volumes = tuple(f"volume {name}" for name in document.get("volumes") or ())
+    held = document.get("volumes")
+    volumes = tuple(f"volume {name}" for name in held) if isinstance(held, Mapping) else ()
     return volumes or (("its volumes",) if document.get("stateful") else ())

@@ -10,7 +10,7 @@ import hashlib
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -18,7 +18,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.plan.layers import rank
 
 if TYPE_CHECKING:
-    pass
+    from homelab_platform.wire.json_types import Document, Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class DesiredState:
 
     key: str
     layer: str
-    document: Mapping[str, Any]
+    document: Document
     deps: tuple[str, ...] = ()
     follows: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
@@ -44,12 +44,12 @@ class DesiredState:
     fingerprint: str = ""
 
 
-def fingerprint_of(document: Mapping[str, Any], followed: Mapping[str, str] | None = None) -> str:
+def fingerprint_of(document: Document, followed: Mapping[str, str] | None = None) -> str:
     """SHA-256 over the canonical JSON of `document` and of the fingerprints of the assets it follows.
 
     The latter are in it so that a follower whose run was lost is still seen to be behind.
     """
-    content: Any = {"document": document, "follows": followed} if followed else document
+    content: Json = {"document": document, "follows": followed} if followed else document
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

@@ -10,11 +10,14 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import orjson
 
 from homelab_platform.lab.why.trace import show
+
+if TYPE_CHECKING:
+    from homelab_platform.wire.json_types import Document, Json
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+\Z")
 
@@ -34,10 +37,10 @@ class Change:
     """One value that differs: `path` in dotted form, `old` and `new` as JSON data, ABSENT where there is none."""
 
     path: str
-    old: Any
-    new: Any
+    old: Json | Absent
+    new: Json | Absent
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json | Absent]:
         """The change as JSON-ready data; a side that is absent is left out."""
         sides = {"old": self.old, "new": self.new}
         return {"path": self.path, **{name: side for name, side in sides.items() if side is not ABSENT}}
@@ -51,13 +54,13 @@ class Change:
             return f"- {old}"
         return f"{old} → {new}"
 
-    def _human(self, side: Any) -> Any:
+    def _human(self, side: Json | Absent) -> Json | Absent:
         """A side as the lab file would say it. Numbers in a chart's own values have the chart's units."""
         foreign = self.path.startswith(("values", "settings"))
         return side if foreign or side is ABSENT else show(self.path.rpartition(".")[2].partition("[")[0], side)
 
 
-def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
+def diff(old: Document, new: Document) -> tuple[Change, ...]:
     """Every value that differs between two JSON-able documents, in the order of their paths.
 
     Lists of names are compared as sets: what was added, what was taken away; their order only if nothing else differs.
@@ -71,7 +74,7 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _values(path: str, old: Any, new: Any) -> Iterator[Change]:
+def _values(path: str, old: Json, new: Json) -> Iterator[Change]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         yield from _maps(path, old, new)
     elif isinstance(old, list | tuple) and isinstance(new, list | tuple):
@@ -80,14 +83,14 @@ def _values(path: str, old: Any, new: Any) -> Iterator[Change]:
         yield Change(path, old, new)
 
 
-def _same(old: Any, new: Any) -> bool:
+def _same(old: Json, new: Json) -> bool:
     """Equal in JSON: `1`, `1.0` and `true` are three different values there."""
     if isinstance(old, int | float | bool) and isinstance(new, int | float | bool):
         return type(old) is type(new) and old == new
     return bool(old == new)
 
 
-def _maps(path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+def _maps(path: str, old: Document, new: Document) -> Iterator[Change]:
     if not old and not new:
         return
     for name in sorted({*old, *new}):
@@ -100,7 +103,7 @@ def _maps(path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator
             yield from _values(here, old[name], new[name])
 
 
-def _one_sided(path: str, value: Any, *, added: bool) -> Iterator[Change]:
+def _one_sided(path: str, value: Json, *, added: bool) -> Iterator[Change]:
     """Something that came or went: a map shows its members, so that each path says one thing."""
     if isinstance(value, Mapping) and value:
         for name in sorted(value):
@@ -109,11 +112,11 @@ def _one_sided(path: str, value: Any, *, added: bool) -> Iterator[Change]:
         yield Change(path, ABSENT, value) if added else Change(path, value, ABSENT)
 
 
-def _names(value: Sequence[Any]) -> bool:
+def _names(value: Sequence[Json]) -> bool:
     return all(isinstance(item, str) for item in value) and len(set(value)) == len(value)
 
 
-def _lists(path: str, old: Sequence[Any], new: Sequence[Any]) -> Iterator[Change]:
+def _lists(path: str, old: Sequence[Json], new: Sequence[Json]) -> Iterator[Change]:
     if not (_names(old) and _names(new)):
         yield from _items(path, old, new)
         return
@@ -128,7 +131,7 @@ def _lists(path: str, old: Sequence[Any], new: Sequence[Any]) -> Iterator[Change
         yield Change(path, list(old), list(new))
 
 
-def _items(path: str, old: Sequence[Any], new: Sequence[Any]) -> Iterator[Change]:
+def _items(path: str, old: Sequence[Json], new: Sequence[Json]) -> Iterator[Change]:
     """Lists of what has no name. Of two as long as each other the items are compared in pairs; else each item that came
     or went is told, at its place in the list where it stands.
     """
@@ -143,7 +146,7 @@ def _items(path: str, old: Sequence[Any], new: Sequence[Any]) -> Iterator[Change
             yield from (Change(f"{path}[{index}]", ABSENT, new[index]) for index in range(j, come))
 
 
-def shown(value: Any, limit: int = 60) -> str:
+def shown(value: Json | Absent, limit: int = 60) -> str:
     """A value for people on one line, cut after `limit` characters."""
     if value is None or isinstance(value, bool):
         text = {None: "null", True: "true", False: "false"}[value]
@@ -152,7 +155,7 @@ def shown(value: Any, limit: int = 60) -> str:
     elif isinstance(value, int | float):
         text = str(value)
     elif isinstance(value, Sequence) and _names(value):
-        text = ", ".join(value) or "[]"
+        text = ", ".join(map(str, value)) or "[]"
     else:
         text = "–" if value is ABSENT else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -5,10 +5,12 @@ Belongs here: the value type that plans and the reconciler read. Where it is sto
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from homelab_platform.wire.json_types import Document
 
 Status = Literal["ok", "failed", "drifted", "missing", "unreachable"]
 """`unreachable`: it does not answer, so nothing newer is known than what was applied."""
@@ -25,7 +27,7 @@ class AppliedState:
 
     key: str
     fingerprint: str = ""
-    document: Mapping[str, Any] = field(default_factory=dict)
+    document: Document = field(default_factory=dict)
     applied_at: datetime | None = None
     observed_at: datetime | None = None
     status: Status = "ok"

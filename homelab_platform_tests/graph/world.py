@@ -139,7 +139,7 @@ class FolderAdapter:
         return shown
 
     def check(self, desired: DesiredState) -> list[CheckResult]:
-        mart = MARTS[desired.document["name"]]
+        mart = MARTS[str(desired.document["name"])]
         return [CheckResult(name, True, "error", demand) for name, demand in test_names(mart).items()]
 
 

@@ -11,8 +11,10 @@ from homelab_platform.lab.check import load_resolved
 from homelab_platform.lab.pod_levels import LEVELS
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.layers.kubernetes.objects import objects_of
+from homelab_platform.layers.kubernetes.specs import ClusterSpec
 from homelab_platform.paths import project_path
 from homelab_platform.plan.access import deployed, namespaces, pod_security
+from homelab_platform.plan.specs import read
 
 
 def lab_of(example: str) -> ResolvedLab:
@@ -34,7 +36,7 @@ def test_a_dev_has_rights_only_where_nothing_serves_the_platform() -> None:
 @pytest.mark.parametrize("example", ["pi-cluster", "single-nixos", "single-pi", "hybrid", "test-lab"])
 def test_every_namespace_enforces_the_most_open_level_that_a_workload_of_it_waives(example: str) -> None:
     lab = lab_of(example)
-    objects = objects_of({"namespaces": namespaces(lab), "pod_security": pod_security(lab)})
+    objects = objects_of(read(ClusterSpec, {"namespaces": namespaces(lab), "pod_security": pod_security(lab)}))
     spaces = {o["metadata"]["name"]: o["metadata"]["labels"] for o in objects if o["kind"] == "Namespace"}
     for name, labels in spaces.items():
         levels = [workload.pod_security for workload in deployed(lab) if workload.namespace == name]
@@ -73,7 +75,7 @@ def test_ports_of_a_node_and_a_chart_of_ones_own_open_their_namespaces_and_no_ot
 
 
 def test_a_dev_reads_no_secret_and_opens_no_network() -> None:
-    objects = objects_of({"namespaces": roles_of("pi-cluster")})
+    objects = objects_of(read(ClusterSpec, {"namespaces": roles_of("pi-cluster")}))
     (dev,) = (o for o in objects if o["kind"] == "ClusterRole" and o["metadata"]["name"] == "homelab-dev")
     granted = {resource for rule in dev["rules"] for resource in rule["resources"]}
     assert not granted & {"secrets", "roles", "rolebindings", "serviceaccounts", "serviceaccounts/token", "nodes", "*"}

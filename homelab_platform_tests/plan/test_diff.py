@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homelab_platform.plan.diff import ABSENT, Change, as_lines, as_markdown, diff
+from homelab_platform.wire.json_types import Document
 
 SCALARS = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES: st.SearchStrategy[Any] = st.recursive(
@@ -54,7 +55,9 @@ def test_only_the_order_of_a_list_is_a_difference_of_its_own() -> None:
 
 
 def test_of_a_list_that_grew_or_shrank_only_the_items_that_came_or_went_are_told() -> None:
-    ssh, web, dns = {"allow": 22, "from": "lan"}, {"allow": "80-81"}, {"allow": 53}
+    ssh: Document = {"allow": 22, "from": "lan"}
+    web: Document = {"allow": "80-81"}
+    dns: Document = {"allow": 53}
     assert diff({"rules": [ssh, dns]}, {"rules": [ssh, web, dns]}) == (Change("rules[1]", ABSENT, web),)
     assert diff({"rules": [ssh, web, dns]}, {"rules": [dns]}) == (
         Change("rules[0]", ssh, ABSENT),

@@ -17,6 +17,7 @@ from homelab_platform.plan.plan import Plan, judge, make_plan, only, with_elsewh
 from homelab_platform.plan.render import render
 from homelab_platform.plan.sites import CAPABILITIES, SiteKind
 from homelab_platform.plan.state import AppliedState, Status
+from homelab_platform.wire.json_types import Document
 from homelab_platform_tests.plan.labs import small_lab, with_values
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -130,7 +131,7 @@ def test_what_was_observed_otherwise_is_put_back(status: Status, action: str, be
 def test_a_workload_that_moves_is_not_taken_for_one_that_is_gone(
     volumes: dict[str, Any], danger: str, because: str
 ) -> None:
-    before = {"name": "web", "namespace": "apps", "volumes": volumes}
+    before: Document = {"name": "web", "namespace": "apps", "volumes": volumes}
     state = AppliedState("workload/web", "a" * 64, before, status="missing")
     wanted = DesiredState("workload/web", "workload", {**before, "namespace": "new"}, fingerprint="b" * 64)
     step = judge(wanted, state)

@@ -20,7 +20,9 @@ LINE = b'{"ts":"2026-10-20T10:00:00Z","device":"a","sensor":"b","value":1}\n'
 @pytest.mark.servers
 def test_what_another_engine_redeclared_is_seen_and_put_back(lakehouse: Lakehouse) -> None:
     contract.ensure_tables(lakehouse)
-    desired = DesiredState("table/sensor_data", "table", {"name": contract.READINGS}, fingerprint="f" * 64)
+    desired = DesiredState(
+        "table/sensor_data", "table", {"name": contract.READINGS, "bucket": "lake"}, fingerprint="f" * 64
+    )
     adapter = TableAdapter(lakehouse)
     assert adapter.probe(desired).differences == ()
     table = catalog_of(lakehouse).load_table(contract.READINGS)

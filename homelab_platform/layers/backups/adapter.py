@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -18,6 +17,7 @@ from homelab_platform.layers.backups.records import IDENTITY
 from homelab_platform.layers.backups.targets import FolderTarget, NotMounted, answers
 from homelab_platform.names import Say
 from homelab_platform.plan.desired import DesiredState
+from homelab_platform.wire.json_types import Document
 
 PLANS = "plans"
 Work = Callable[[DesiredState, Mapping[str, str], Say], Iterable[Exhibit]]
@@ -57,7 +57,7 @@ class PlanAdapter:
         document = {"fingerprint": desired.fingerprint, "document": desired.document}
         write_whole(_file(own, desired.key), orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
-    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+    def remove(self, key: str, document: Document, say: Say) -> None:
         """Take the plan away; the snapshots stay."""
         _file(self._targets()[0], key).unlink(missing_ok=True)
         say("the plan is gone; its snapshots stay at their targets")

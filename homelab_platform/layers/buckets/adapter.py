@@ -10,17 +10,22 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from homelab_platform.apply.adapter import Exhibit, Observation
 from homelab_platform.errors import HomelabError
+from homelab_platform.lab.resolved import ResolvedBucket
 from homelab_platform.names import LAKE_BUCKET, RAW_BUCKET, Say
 from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.layers import name_of
+from homelab_platform.plan.specs import read
 from homelab_platform.tools.endpoints import Lakehouse
 
 if TYPE_CHECKING:
     from homelab_platform.tools.objects.access import KeyFile
     from homelab_platform.tools.objects.client import ExpiryRule, ObjectStore
+    from homelab_platform.tools.objects.grants import BucketAccess
+    from homelab_platform.wire.json_types import Document, Json
 
 FINGERPRINT_TAG = "homelab-fingerprint"
 COUNTED = 10_000
@@ -46,24 +51,24 @@ class BucketAdapter:
 
         return ObjectStore(self._lakehouse.objects)
 
-    def bucket(self, document: Mapping[str, Any]) -> str:
-        """The name on the S3 server of the bucket that a document describes."""
-        name = str(document["name"])
+    def bucket(self, key: str) -> str:
+        """The name on the S3 server of the bucket with this asset key."""
+        name = name_of(key)
         return self._names.get(name, name)
 
     def probe(self, desired: DesiredState) -> Observation:
         """Existence, tag, and every setting that the lab has a say in."""
-        document, name = desired.document, self.bucket(desired.document)
+        wanted, name = read(ResolvedBucket, desired.document), self.bucket(desired.key)
         with self._open() as store:
             if not store.bucket_exists(name):
                 return Observation(exists=False)
             tags = store.bucket_tags(name)
-            differences = [*_setting_differences(store, name, document), *_policy_differences(store, name)]
-            facts = _facts(document, store.server())
-        access, why = self._access(document)
+            differences = [*_setting_differences(store, name, wanted), *_policy_differences(store, name)]
+            facts = _facts(wanted, store.server())
+        access, why = self._access(wanted)
         if access is not None:
-            differences += access.differences(name, document.get("access") or {})
-        elif document.get("access"):
+            differences += access.differences(name, wanted.access)
+        elif wanted.access:
             facts["rights"] = f"not looked after: {why}"
         return Observation(True, tags.get(FINGERPRINT_TAG, ""), tuple(differences), facts)
 
@@ -72,26 +77,25 @@ class BucketAdapter:
 
         Raises HomelabError, without the fingerprint, when the lab asks for encryption that the server has not.
         """
-        document, name = desired.document, self.bucket(desired.document)
+        wanted, name = read(ResolvedBucket, desired.document), self.bucket(desired.key)
         with self._open() as store:
             store.ensure_bucket(name)
-            versioned = bool(document.get("versioning"))
-            if store.versioning(name) != versioned:
-                store.set_versioning(name, versioned)
-            wanted = _rules(document, store.server())
-            if list(store.lifecycle(name)) != wanted:
-                store.set_lifecycle(name, wanted)
+            if store.versioning(name) != wanted.versioning:
+                store.set_versioning(name, wanted.versioning)
+            rules = _rules(wanted, store.server())
+            if list(store.lifecycle(name)) != rules:
+                store.set_lifecycle(name, rules)
             if store.policy(name) is not None:
                 store.set_policy(name, None)
-            self._grant(name, document, say)
-            _set_encryption(store, name, bool(document.get("encrypted")))
+            self._grant(name, wanted, say)
+            _set_encryption(store, name, wanted.encrypted)
             store.set_bucket_tags(name, {**store.bucket_tags(name), FINGERPRINT_TAG: desired.fingerprint})
         say(f"s3://{name} is set up")
 
-    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+    def remove(self, key: str, document: Document, say: Say) -> None:
         """Delete the bucket with all its objects, and everybody's rights in it."""
-        name = self.bucket(document)
-        access, _ = self._access(document)
+        name = self.bucket(key)
+        access, _ = self._access(read(ResolvedBucket, document))
         if access is not None:
             access.take_away(name)
         with self._open() as store:
@@ -102,7 +106,7 @@ class BucketAdapter:
         """What the bucket holds, and who may do what with it."""
         from homelab_platform.tools.objects.grants import rows
 
-        name = self.bucket(desired.document)
+        name = self.bucket(desired.key)
         with self._open() as store:
             found = list(islice(store.list(name), COUNTED + 1))
         more = len(found) > COUNTED
@@ -111,7 +115,7 @@ class BucketAdapter:
         newest = sorted(found, key=lambda item: item.last_modified, reverse=True)[:10]
         shown = [{"object": i.key, "bytes": i.size, "written": f"{i.last_modified:%Y-%m-%d %H:%M:%S}"} for i in newest]
         yield Exhibit("newest objects", "table", shown)
-        yield Exhibit("rights", "table", rows(desired.document.get("access") or {}))
+        yield Exhibit("rights", "table", rows(read(ResolvedBucket, desired.document).access))
 
     def expire(self, states: Iterable[DesiredState], say: Say) -> Iterable[Exhibit]:
         """Delete from these buckets what the lab lets go; see expiry.py for what stays in spite of its age."""
@@ -120,9 +124,9 @@ class BucketAdapter:
         done = Swept()
         with self._open() as store:
             for state in states:
-                name = self.bucket(state.document)
+                name = self.bucket(state.key)
                 if store.bucket_exists(name):
-                    found = sweep(self._lakehouse, store, name, state.document)
+                    found = sweep(self._lakehouse, store, name, read(ResolvedBucket, state.document))
                     say(f"s3://{name}: {found.line()}")
                     done += found
         yield Exhibit("raw objects deleted", "number", done.deleted)
@@ -132,42 +136,42 @@ class BucketAdapter:
         yield Exhibit("old versions deleted", "number", done.versions)
         yield Exhibit("unfinished uploads given up", "number", done.uploads)
 
-    def _access(self, document: Mapping[str, Any]) -> tuple[Any, str]:
+    def _access(self, wanted: ResolvedBucket) -> tuple[BucketAccess | None, str]:
         from homelab_platform.tools.objects.grants import open_bucket_access
 
-        return open_bucket_access(self._lakehouse, self._keys) if document.get("access") else (None, "")
+        return open_bucket_access(self._lakehouse, self._keys) if wanted.access else (None, "")
 
-    def _grant(self, name: str, document: Mapping[str, Any], say: Say) -> None:
-        access, why = self._access(document)
+    def _grant(self, name: str, wanted: ResolvedBucket, say: Say) -> None:
+        access, why = self._access(wanted)
         if access is not None:
-            access.put_right(name, document["access"])
+            access.put_right(name, wanted.access)
         elif why:
             say(f"s3://{name}: rights are not looked after: {why}")
 
 
-def _setting_differences(store: ObjectStore, name: str, document: Mapping[str, Any]) -> list[str]:
+def _setting_differences(store: ObjectStore, name: str, wanted: ResolvedBucket) -> list[str]:
     found: list[str] = []
     versioned = store.versioning(name)
-    if versioned != bool(document.get("versioning")):
+    if versioned != wanted.versioning:
         found.append(f"versioning is {'on' if versioned else 'off'}")
-    rules, wanted = list(store.lifecycle(name)), _rules(document, store.server())
-    if rules != wanted:
-        found += _lifecycle_differences(rules, wanted, document)
+    rules, asked = list(store.lifecycle(name)), _rules(wanted, store.server())
+    if rules != asked:
+        found += _lifecycle_differences(rules, asked, wanted.keep)
     encrypted = store.encryption(name)
-    if encrypted and not document.get("encrypted"):
+    if encrypted and not wanted.encrypted:
         found.append("new objects are encrypted, which the lab does not ask for")
-    elif document.get("encrypted") and not encrypted:
+    elif wanted.encrypted and not encrypted:
         found.append(_NO_ENCRYPTION)
     return found
 
 
 def _lifecycle_differences(
-    rules: Sequence[ExpiryRule], wanted: Sequence[ExpiryRule], document: Mapping[str, Any]
+    rules: Sequence[ExpiryRule], wanted: Sequence[ExpiryRule], raw_prefixes: Iterable[str]
 ) -> list[str]:
     found = []
     for rule in rules:
         if rule not in wanted and rule.days:
-            raw = any(rule.prefix.startswith(p) or p.startswith(rule.prefix) for p in document.get("keep") or {})
+            raw = any(rule.prefix.startswith(p) or p.startswith(rule.prefix) for p in raw_prefixes)
             what = f"{rule.prefix}* expire" if rule.prefix else "objects expire"
             found.append(f"{what} after {_count(rule.days)}{', ingested or not' if raw else ''}")
         elif rule not in wanted:
@@ -200,37 +204,36 @@ def _policy_differences(store: ObjectStore, name: str) -> list[str]:
     return [f"a policy lets {'everybody' if everybody else 'others'} into the bucket, without the lab's word"]
 
 
-def _rules(document: Mapping[str, Any], server: str) -> list[ExpiryRule]:
+def _rules(wanted: ResolvedBucket, server: str) -> list[ExpiryRule]:
     """What the server is told to delete by itself. Raw objects of streams are not among it: see expiry.py.
 
     MinIO refuses the rule for unfinished uploads, and ends them after a day by its own.
     """
     from homelab_platform.tools.objects.client import ExpiryRule
 
-    uploads = None if server.startswith("minio") else _days(document, "unfinished")
-    rule = ExpiryRule("", _days(document, "expire_after"), _days(document, "old_versions"), uploads)
+    uploads = None if server.startswith("minio") else _days(wanted.unfinished)
+    rule = ExpiryRule("", _days(wanted.expire_after), _days(wanted.old_versions), uploads)
     return [] if rule == ExpiryRule("") else [rule]
 
 
-def _days(document: Mapping[str, Any], field: str) -> int | None:
-    """A time of the document in whole days, rounded up: nothing goes earlier than the lab says."""
-    seconds = document.get(field)
-    return None if seconds is None else max(1, -(-int(seconds) // _DAY))
+def _days(seconds: int | None) -> int | None:
+    """A time in whole days, rounded up: nothing goes earlier than the lab says."""
+    return None if seconds is None else max(1, -(-seconds // _DAY))
 
 
 def _count(days: int) -> str:
     return f"{days} day{'s' * (days != 1)}"
 
 
-def _facts(document: Mapping[str, Any], server: str) -> dict[str, Any]:
-    facts: dict[str, Any] = {
+def _facts(wanted: ResolvedBucket, server: str) -> dict[str, Json]:
+    facts: dict[str, Json] = {
         "server": server,
-        "versioning": "on" if document.get("versioning") else "off",
-        "encryption": "by the server" if document.get("encrypted") else "none",
+        "versioning": "on" if wanted.versioning else "off",
+        "encryption": "by the server" if wanted.encrypted else "none",
     }
-    days = _days(document, "expire_after")
+    days = _days(wanted.expire_after)
     facts["objects expire"] = f"after {_count(days)}" if days else "never"
-    for prefix, seconds in sorted((document.get("keep") or {}).items()):
+    for prefix, seconds in sorted(wanted.keep.items()):
         kept = "for ever" if seconds is None else f"{_count(-(-seconds // _DAY))}, then goes once it is in the table"
         facts[f"raw objects of {prefix}"] = f"kept {kept}"
     return facts

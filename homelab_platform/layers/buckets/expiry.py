@@ -11,15 +11,16 @@ maintenance worker runs, so the rest is done here too; where the server has done
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from homelab_platform.tools.endpoints import Lakehouse
 
 if TYPE_CHECKING:
+    from homelab_platform.lab.resolved import ResolvedBucket
     from homelab_platform.tools.objects.client import ObjectInfo, ObjectStore
 
 BATCH = 1000
@@ -54,24 +55,24 @@ class Swept:
 
 
 def sweep(
-    lakehouse: Lakehouse, store: ObjectStore, bucket: str, document: Mapping[str, Any], now: datetime | None = None
+    lakehouse: Lakehouse, store: ObjectStore, bucket: str, wanted: ResolvedBucket, now: datetime | None = None
 ) -> Swept:
-    """Delete what the bucket's document lets go at `now`. Safe to repeat and to kill."""
+    """Delete what the lab lets go of the bucket at `now`. Safe to repeat and to kill."""
     now = now or datetime.now(UTC)
 
-    def ago(field: str) -> datetime:
-        return now - timedelta(seconds=int(document[field]))
+    def ago(seconds: int) -> datetime:
+        return now - timedelta(seconds=seconds)
 
     done = Swept()
-    for prefix, seconds in sorted((document.get("keep") or {}).items()):
+    for prefix, seconds in sorted(wanted.keep.items()):
         if seconds is not None:
-            done += _raw(lakehouse, store, bucket, prefix, now - timedelta(seconds=seconds))
-    if document.get("expire_after"):
-        done += _all(store, bucket, ago("expire_after"))
-    if document.get("old_versions"):
-        done += Swept(versions=store.delete_old_versions(bucket, ago("old_versions")))
-    if document.get("unfinished"):
-        done += Swept(uploads=store.abort_uploads(bucket, ago("unfinished")))
+            done += _raw(lakehouse, store, bucket, prefix, ago(seconds))
+    if wanted.expire_after:
+        done += _all(store, bucket, ago(wanted.expire_after))
+    if wanted.old_versions:
+        done += Swept(versions=store.delete_old_versions(bucket, ago(wanted.old_versions)))
+    if wanted.unfinished:
+        done += Swept(uploads=store.abort_uploads(bucket, ago(wanted.unfinished)))
     return done
 
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from homelab_platform.apply.adapter import Adapter, Exhibit, Observation
 from homelab_platform.files import write_whole
-from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.lab.resolved import ResolvedLab, ResolvedStream
 from homelab_platform.layers.flows.direct import FlowAdapter
 from homelab_platform.names import Say
 from homelab_platform.paths import LAB_JSON
 from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.specs import read
 from homelab_platform.tools.endpoints import Lakehouse
+from homelab_platform.wire.json_types import Document
 
 if TYPE_CHECKING:
     from homelab_platform.servers.site.site import Site
@@ -34,8 +36,8 @@ class FlowLayer:
         self._own: Adapter = FlowAdapter(lab, lakehouse, root)
         self._nifi: Adapter = NifiFlowAdapter(lab, lakehouse, site.engines, root)
 
-    def _of(self, document: Mapping[str, Any]) -> Adapter:
-        return self._own if document.get("source") == "machine" else self._nifi
+    def _of(self, document: Document) -> Adapter:
+        return self._own if read(ResolvedStream, document).source == "machine" else self._nifi
 
     def probe(self, desired: DesiredState) -> Observation:
         """Look at one flow where it runs."""
@@ -43,14 +45,14 @@ class FlowLayer:
 
     def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
         """Bring one flow to its desired state; a sender by MQTT gets the right to its topic first."""
-        if desired.document.get("source") == "mqtt":
+        if read(ResolvedStream, desired.document).source == "mqtt":
             from homelab_platform.servers.site.site import renew_broker
 
             write_whole(self._root / LAB_JSON, self._lab.to_json())  # the bridge reads it
             renew_broker(self._root, self._lab)
         self._of(desired.document).change(desired, observed, say)
 
-    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+    def remove(self, key: str, document: Document, say: Say) -> None:
         """Take one flow away; what it has taken in stays."""
         self._of(document).remove(key, document, say)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -17,11 +17,14 @@ from homelab_platform.agents.drop.folders import FLOWS, folder_of
 from homelab_platform.agents.drop.watch import LOOK_EVERY, last_look
 from homelab_platform.apply.adapter import Exhibit, Observation
 from homelab_platform.files import write_whole
-from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.lab.resolved import ResolvedLab, ResolvedStream
 from homelab_platform.names import Say
 from homelab_platform.paths import LAB_JSON
 from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.layers import name_of
+from homelab_platform.plan.specs import read
 from homelab_platform.tools.endpoints import Lakehouse
+from homelab_platform.wire.json_types import Document, Json
 
 if TYPE_CHECKING:
     from homelab_platform.servers.site.site import ServerStatus
@@ -55,7 +58,7 @@ class FlowAdapter:
 
     def probe(self, desired: DesiredState) -> Observation:
         """The settings as they lie in the site's folder, and whether the collector runs with them."""
-        file = self._file(str(desired.document["name"]))
+        file = self._file(name_of(desired.key))
         if not file.exists():
             return Observation(exists=False)
         fingerprint = str(orjson.loads(file.read_bytes()).get("fingerprint", ""))
@@ -63,20 +66,24 @@ class FlowAdapter:
         if process is None:
             missing = f"no {self._carrier} runs on this site, and nothing brings its readings"
             return Observation(True, fingerprint, (missing,), {self._carrier: "not part of this site"})
-        if desired.document.get("source") == "files":
+        if read(ResolvedStream, desired.document).source == "files":
             return self._watched(desired, fingerprint)
         alive = process.state == "running"
         differences = () if alive else (f"the {self._carrier} is {process.state}",)
-        facts = {self._carrier: process.state, "restarts": process.restarts, "memory in bytes": process.memory}
+        facts: dict[str, Json] = {
+            self._carrier: process.state,
+            "restarts": process.restarts,
+            "memory in bytes": process.memory,
+        }
         return Observation(True, fingerprint, differences, facts)
 
     def _watched(self, desired: DesiredState, fingerprint: str) -> Observation:
         """Whether the carrier looks into the stream's drop folder: by its own record of the looks."""
-        name = str(desired.document["name"])
-        settings = desired.document.get("source_settings") or {}
-        folder = folder_of(self._root, name, str(settings.get("path") or name))
+        stream = read(ResolvedStream, desired.document)
+        name = stream.name
+        folder = folder_of(self._root, name, str(stream.source_settings.get("path") or name))
         look = last_look(self._root, name)
-        facts: dict[str, Any] = {"files are dropped in": str(folder)}
+        facts: dict[str, Json] = {"files are dropped in": str(folder)}
         if look is None or look.folder != str(folder):
             return Observation(True, fingerprint, (f"nothing has looked into {folder} yet",), facts)
         age = time.time() - look.at
@@ -101,8 +108,8 @@ class FlowAdapter:
         self._wake(say)
         content = {"fingerprint": desired.fingerprint, "document": desired.document}
         options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2
-        write_whole(self._file(str(desired.document["name"])), orjson.dumps(content, option=options))
-        if desired.document.get("source") == "files":
+        write_whole(self._file(name_of(desired.key)), orjson.dumps(content, option=options))
+        if read(ResolvedStream, desired.document).source == "files":
             self._await_look(desired, say)
 
     def _wake(self, say: Say) -> None:
@@ -112,15 +119,15 @@ class FlowAdapter:
 
             restart(self._root, self._carrier, progress=say)
 
-    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+    def remove(self, key: str, document: Document, say: Say) -> None:
         """Forget the settings; objects that were written stay."""
-        self._file(str(document["name"])).unlink(missing_ok=True)
+        self._file(name_of(key)).unlink(missing_ok=True)
 
     def work(self, desired: DesiredState, request: Mapping[str, str], say: Say) -> Iterable[Exhibit]:
         """The newest objects of the flow."""
         from homelab_platform.tools.objects.client import NotFound, ObjectStore
 
-        prefix = str(desired.document["prefix"])
+        prefix = read(ResolvedStream, desired.document).prefix
         with ObjectStore(self._lakehouse.objects) as store:
             try:
                 found = list(store.list(self._lakehouse.raw_bucket, prefix))

@@ -10,22 +10,25 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from homelab_platform.apply.adapter import Exhibit, Observation
 from homelab_platform.errors import HomelabError
-from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.lab.resolved import ResolvedLab, ResolvedStream
 from homelab_platform.layers.flows.entrances import Entrance, Entrances
 from homelab_platform.layers.flows.parameters import LOOPBACK, definition_of, has_entrance, parameters, path_of
 from homelab_platform.layers.flows.values import Given, Values
 from homelab_platform.names import RAW_BUCKET, Say
 from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.layers import name_of
+from homelab_platform.plan.specs import read
 from homelab_platform.secrets.values import lab_folder, reveal
 from homelab_platform.tools.endpoints import Engines, Lakehouse, NifiEndpoint, ObjectsEndpoint
+from homelab_platform.wire.json_types import Document, Json
 
 if TYPE_CHECKING:
-    from homelab_platform.tools.nifi.flows import FlowHealth, FlowSpec
+    from homelab_platform.tools.nifi.flows import FlowHealth, FlowSpec, Group
 
 ROLE = "nifi"
 VERSIONS = "flows/versions"
@@ -53,14 +56,14 @@ class NifiFlowAdapter:
         from homelab_platform.tools.nifi import flows
         from homelab_platform.tools.nifi.client import NifiClient
 
-        stream = str(desired.document["name"])
+        stream = name_of(desired.key)
         with NifiClient(self._nifi) as client:
             entity = flows.find(client, stream)
             if entity is None:
                 return Observation(exists=False)
             group = flows.read_group(client, entity)
             health = flows.group_health(client, stream, group.id)
-        facts: dict[str, Any] = {"waiting": health.waiting, "received in 5 min": health.received}
+        facts: dict[str, Json] = {"waiting": health.waiting, "received in 5 min": health.received}
         entrance = self._entrances.get(stream)
         if entrance is not None:
             facts["readings are posted to"] = entrance.url
@@ -69,13 +72,13 @@ class NifiFlowAdapter:
         lines = self._differences(desired, group, entrance)
         return Observation(True, group.mark.fingerprint, lines, facts)
 
-    def _differences(self, desired: DesiredState, group: Any, entrance: Entrance | None) -> tuple[str, ...]:
+    def _differences(self, desired: DesiredState, group: Group, entrance: Entrance | None) -> tuple[str, ...]:
         from homelab_platform.tools.nifi import flows
 
-        source = str(desired.document["source"])
-        if has_entrance(source) and entrance is None:
+        stream = read(ResolvedStream, desired.document)
+        if has_entrance(stream.source) and entrance is None:
             return ("nobody remembers where its senders reach it",)
-        spec = self._spec(desired, self._given(desired.document, entrance))
+        spec = self._spec(desired, self._given(stream, entrance))
         return tuple(one.line for one in flows.differences(spec, spec.definition(), group))
 
     def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
@@ -84,8 +87,9 @@ class NifiFlowAdapter:
         from homelab_platform.tools.nifi import changes
         from homelab_platform.tools.nifi.client import NifiClient
 
-        entrance = self._entrance(desired, observed) if has_entrance(str(desired.document["source"])) else None
-        given = self._given(desired.document, entrance, make_key=True)
+        stream = read(ResolvedStream, desired.document)
+        entrance = self._entrance(stream, observed) if has_entrance(stream.source) else None
+        given = self._given(stream, entrance, make_key=True)
         spec = self._spec(desired, given)
         spec.definition()  # whatever is wrong with it shows before anything is touched
         prepare(given)
@@ -97,12 +101,12 @@ class NifiFlowAdapter:
             self._wait_listening(spec.stream, entrance)
             say(f"readings are posted to {entrance.url}")
 
-    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+    def remove(self, key: str, document: Document, say: Say) -> None:
         """Stop what comes in, drain the queues, delete. Raises HomelabError with what is left if they do not drain."""
         from homelab_platform.tools.nifi import changes
         from homelab_platform.tools.nifi.client import NifiClient
 
-        stream = str(document["name"])
+        stream = name_of(key)
         with NifiClient(self._nifi) as client:
             changes.remove_flow(client, stream, say)
         self._entrances.forget(stream)
@@ -111,7 +115,7 @@ class NifiFlowAdapter:
         """Throughput, queues, bulletins, and how to send a reading."""
         from homelab_platform.tools.nifi import flows
 
-        stream = str(desired.document["name"])
+        stream = name_of(desired.key)
         health = flows.flow_health(self._nifi, stream)
         entrance = self._entrances.get(stream)
         if entrance is not None:
@@ -120,35 +124,31 @@ class NifiFlowAdapter:
         yield from exhibits(health)
         yield Exhibit("canvas", "url", f"{self._nifi.url}/nifi/")
 
-    def _entrance(self, desired: DesiredState, observed: Observation) -> Entrance:
+    def _entrance(self, stream: ResolvedStream, observed: Observation) -> Entrance:
         """The entrance that the flow shall have: the one it had, on another port only if somebody else took it."""
         from homelab_platform.servers.supervise import ports
 
-        stream = str(desired.document["name"])
-        known = self._entrances.get(stream)
+        known = self._entrances.get(stream.name)
         host = urlsplit(self._nifi.url).hostname or LOOPBACK[0]
         if known is not None and (observed.exists or ports.is_free(known.port)):
             port = known.port
         else:
             port = ports.choose(1, avoid=self._entrances.ports())[0]
-        token = self._token(desired.document, known)
-        return Entrance(f"http://{host}:{port}{path_of(desired.document)}", token)
+        return Entrance(f"http://{host}:{port}{path_of(stream)}", self._token(stream, known))
 
-    def _token(self, document: Mapping[str, Any], known: Entrance | None) -> str:
+    def _token(self, stream: ResolvedStream, known: Entrance | None) -> str:
         """What senders present: what the lab file says, and for the bridge from MQTT something only it knows."""
-        if document["source"] == "mqtt":
+        if stream.source == "mqtt":
             return known.token if known and known.token else secrets.token_urlsafe(24)
-        reference = (document.get("source_settings") or {}).get("token")
+        reference = stream.source_settings.get("token")
         return reveal(str(reference), lab_folder(self._root)) if reference else ""
 
-    def _given(self, document: Mapping[str, Any], entrance: Entrance | None, *, make_key: bool = False) -> Given:
-        stream = str(document["name"])
-        bucket = str(document["bucket"])
-        name = self._lakehouse.raw_bucket if bucket == RAW_BUCKET else bucket
-        if entrance is not None and document["source"] == "http":
-            entrance = Entrance(entrance.url, self._token(document, entrance))
-        objects = self._objects(bucket, name, make_key)
-        return Given(stream, document, objects, name, self._nifi, self._root, entrance)
+    def _given(self, stream: ResolvedStream, entrance: Entrance | None, *, make_key: bool = False) -> Given:
+        name = self._lakehouse.raw_bucket if stream.bucket == RAW_BUCKET else stream.bucket
+        if entrance is not None and stream.source == "http":
+            entrance = Entrance(entrance.url, self._token(stream, entrance))
+        objects = self._objects(stream.bucket, name, make_key)
+        return Given(stream.name, stream, objects, name, self._nifi, self._root, entrance)
 
     def _objects(self, bucket: str, name: str, make: bool) -> ObjectsEndpoint:
         """The S3 server with NiFi's own key, which may do no more than write where the lab lets it; else the site's."""
@@ -163,15 +163,14 @@ class NifiFlowAdapter:
         if access is None:
             return self._lakehouse.objects
         if make:
-            grants = {role: grant.model_dump(mode="json") for role, grant in declared.access.items()}
-            access.put_right(name, grants)
+            access.put_right(name, declared.access)
         return endpoint_for(self._lakehouse.objects, keys, user_of(self._lakehouse.raw_bucket, ROLE))
 
     def _spec(self, desired: DesiredState, given: Given) -> FlowSpec:
         from homelab_platform.tools.nifi.flows import FlowSpec
 
         values: Values = parameters(given)
-        source = definition_of(str(desired.document["source"]))
+        source = definition_of(given.declared.source)
         return FlowSpec(given.stream, source, values.plain, values.secret, desired.fingerprint)
 
     def _wait_listening(self, stream: str, entrance: Entrance) -> None:

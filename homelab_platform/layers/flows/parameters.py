@@ -7,11 +7,11 @@ Belongs here: one function for each kind of source, from the resolved stream to 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.lab.resolved import ResolvedStream
 from homelab_platform.layers.flows.sources import POLLED
 from homelab_platform.layers.flows.values import Given, Values
 
@@ -21,7 +21,7 @@ USUAL_PATH = "/readings"
 
 def parameters(given: Given) -> Values:
     """The values for a stream. Raises HomelabError for a source that comes another way, or a missing secret."""
-    source, known = str(given.document["source"]), {**SOURCES, **POLLED}
+    source, known = given.declared.source, {**SOURCES, **POLLED}
     if source not in known:
         raise HomelabError.of(
             f"flow/{given.stream}", f"NiFi has no flow for {source}", f"There are: {', '.join(sorted(known))}."
@@ -47,10 +47,9 @@ def has_entrance(source: str) -> bool:
     return definition_of(source) == "http"
 
 
-def path_of(document: Mapping[str, Any]) -> str:
+def path_of(stream: ResolvedStream) -> str:
     """The path that readings are posted to."""
-    settings = document.get("source_settings") or {}
-    path = str(settings.get("path") or USUAL_PATH) if document.get("source") == "http" else USUAL_PATH
+    path = str(stream.source_settings.get("path") or USUAL_PATH) if stream.source == "http" else USUAL_PATH
     return path if path.startswith("/") else f"/{path}"
 
 
@@ -63,7 +62,7 @@ def _http(given: Given) -> Values:
         "http.address": "127.0.0.1" if here else "0.0.0.0",  # noqa: S104 - in a pod of its own, behind a service
         "http.port": str(entrance.port),
         "http.path": re.escape(urlsplit(entrance.url).path),
-        "http.zone": str(given.document.get("tz") or ""),
+        "http.zone": given.declared.tz or "",
     }
     return Values(plain, {"http.token": entrance.token})
 

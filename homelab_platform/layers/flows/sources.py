@@ -7,9 +7,8 @@ entrance (parameters.py), the definitions themselves (nifi/flows/).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 from homelab_platform.agents.drop.folders import folder_of as drop_folder
@@ -34,7 +33,7 @@ def folder_of(given: Given) -> Path:
 
 def prepare(given: Given) -> None:
     """Make what the flow looks at: a drop folder. Raises HomelabError when that is not possible."""
-    if given.document["source"] != "files":
+    if given.declared.source != "files":
         return
     folder = folder_of(given)
     try:
@@ -50,8 +49,8 @@ def _files(given: Given) -> Values:
         "files.settled": f"{LOOK_EVERY} sec",
         "files.format": str(given.settings.get("format") or "any"),
         "files.columns": _json(given.settings.get("columns")),
-        "files.device": _only(given.document.get("devices")),
-        "files.sensor": _only(given.document.get("sensors")),
+        "files.device": _only(given.declared.devices),
+        "files.sensor": _only(given.declared.sensors),
     }
     return Values(plain, {})
 
@@ -107,7 +106,7 @@ def _rest(given: Given) -> Values:
         "poll.kind": str(settings.get("shape") or ("home-assistant" if statistics else "readings")),
         "poll.items": str(settings.get("items") or ""),
         "poll.fields": _json(settings.get("fields")),
-        "poll.device": _only(given.document.get("devices")),
+        "poll.device": _only(given.declared.devices),
         "poll.settle": f"{float(settings.get('settle') or 3600):g}",
         **_polled(given, "rest", 300),
     }
@@ -125,7 +124,7 @@ def _statistics_body(statistics: list[str], overlap: float) -> str:
 
 def _polled(given: Given, producer: str, usual: float) -> dict[str, str]:
     every = max(1, round(float(given.settings.get("every") or usual)))
-    units = {name: str(said.get("unit") or "") for name, said in (given.document.get("sensors") or {}).items()}
+    units = {name: sensor.unit for name, sensor in given.declared.sensors.items()}
     return {
         "poll.every": f"{every} sec",
         "poll.sensors": _json(units),
@@ -134,14 +133,14 @@ def _polled(given: Given, producer: str, usual: float) -> dict[str, str]:
     }
 
 
-def _json(value: Mapping[str, Any] | None) -> str:
+def _json(value: Mapping[str, object] | None) -> str:
     return json.dumps(dict(value or {}), sort_keys=True)
 
 
-def _only(names: Any) -> str:
+def _only(names: Iterable[str]) -> str:
     """The one name that there is; empty when there are several or none."""
-    found = list(names or ())
-    return str(found[0]) if len(found) == 1 else ""
+    found = list(names)
+    return found[0] if len(found) == 1 else ""
 
 
 POLLED: dict[str, Callable[[Given], Values]] = {"files": _files, "prometheus": _prometheus, "rest": _rest}

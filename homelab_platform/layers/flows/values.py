@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from homelab_platform.lab.resolved import ResolvedStream
 from homelab_platform.layers.flows.entrances import Entrance
 from homelab_platform.tools.endpoints import NifiEndpoint, ObjectsEndpoint
 
@@ -18,12 +19,12 @@ from homelab_platform.tools.endpoints import NifiEndpoint, ObjectsEndpoint
 class Given:
     """What the parameters of one stream are made from.
 
-    `document` is the stream as the lab resolves it, `objects` the S3 server with the key that NiFi writes with,
+    `declared` is the stream as the lab resolves it, `objects` the S3 server with the key that NiFi writes with,
     `bucket` the raw bucket's name there, `root` the site's folder, `entrance` where senders reach the flow, if they do.
     """
 
     stream: str
-    document: Mapping[str, Any]
+    declared: ResolvedStream
     objects: ObjectsEndpoint
     bucket: str
     nifi: NifiEndpoint
@@ -33,7 +34,7 @@ class Given:
     @property
     def settings(self) -> Mapping[str, Any]:
         """What the lab file says about the source."""
-        return dict(self.document.get("source_settings") or {})
+        return self.declared.source_settings
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,13 @@ from homelab_platform.layers.hosts.state import HostLook, State, intrusions, unh
 from homelab_platform.names import Say
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.layers import name_of
+from homelab_platform.plan.specs import read
 from homelab_platform.tools import who
 from homelab_platform.tools.host.presence import answering_port
 from homelab_platform.tools.ssh.client import Ssh, knock, opened
 from homelab_platform.tools.ssh.errors import NoAnswer
 from homelab_platform.tools.ssh.target import Target
+from homelab_platform.wire.json_types import Document
 
 ANSWER_WITHIN = 4.0
 """Seconds for the first word of a host's SSH server."""
@@ -187,7 +189,7 @@ class HostAdapter:
         marks = [self.access.broker_mark(host), self.access.secret_marks(host, self.lab.secrets)]
         return " ".join([way.setup(self.lab, host), *filter(None, marks)])
 
-    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+    def remove(self, key: str, document: Document, say: Say) -> None:
         """Let go of a host that left the lab: what runs there stays, but it is no longer ours to put back."""
         host = self._host(key, document)
         if host.os == "external":
@@ -200,15 +202,14 @@ class HostAdapter:
         """A host has no daily work."""
         return ()
 
-    def _host(self, key: str, document: Mapping[str, Any] | None = None) -> ResolvedHost:
+    def _host(self, key: str, document: Document | None = None) -> ResolvedHost:
         """The host of the lab, or what `document` knows of one that left it."""
         known = self.lab.hosts.get(name_of(key))
         if known is not None:
             return known
         if not document:
             raise HomelabError.of(key, "the lab has no such host")
-        fields = {name: value for name, value in document.items() if name in ResolvedHost.model_fields}
-        return ResolvedHost.model_validate({"role": "", "cpu": 0, "memory": 0, **fields})
+        return read(ResolvedHost, {"role": "", "cpu": 0, "memory": 0, **document})
 
     def _way(self, host: ResolvedHost) -> Way:
         tool = host.settings.get("configured_by") or ("nix" if host.os == "nixos" else "ansible")

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from homelab_platform.apply.adapter import Exhibit, Observation
 from homelab_platform.errors import HomelabError
 from homelab_platform.layers.kubernetes.objects import PART_OF, objects_of
+from homelab_platform.layers.kubernetes.specs import ClusterSpec, NodeSpec
 from homelab_platform.names import Say
 from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.specs import read
 from homelab_platform.tools.kube import drift
 from homelab_platform.tools.kube.api import Cluster, Object, name_of
+from homelab_platform.wire.json_types import Document
 
 RECORD = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "homelab", "namespace": "kube-system"}}
 """Carries the fingerprint, at the cluster itself."""
@@ -37,14 +39,14 @@ class ClusterAdapter:
 
     def probe(self, desired: DesiredState) -> Observation:
         """Nodes, objects, and the record of what was last applied."""
-        document = desired.document
+        spec = read(ClusterSpec, desired.document)
         record = self._cluster.get(RECORD)
         nodes = {node["metadata"]["name"]: node for node in self._cluster.list("v1", "Node")}
-        differences = [*_node_differences(document, nodes)]
+        differences = [*_node_differences(spec, nodes)]
         if record is not None:
-            for wanted in objects_of(document):
+            for wanted in objects_of(spec):
                 differences += [difference.line() for difference in drift.differences(self._cluster, wanted)]
-            differences += [f"{name_of(item)} is not asked for" for item in self._left_over(document)]
+            differences += [f"{name_of(item)} is not asked for" for item in self._left_over(spec)]
         facts = {
             "version": self._cluster.version(),
             "nodes": ", ".join(f"{n} {_state(nodes[n])}" for n in sorted(nodes)),
@@ -57,27 +59,27 @@ class ClusterAdapter:
 
         Raises HomelabError when a node of the lab has not joined.
         """
-        document = desired.document
+        spec = read(ClusterSpec, desired.document)
         nodes = {node["metadata"]["name"]: node for node in self._cluster.list("v1", "Node")}
-        missing = sorted(set(document.get("nodes") or {}) - set(nodes))
+        missing = sorted(set(spec.nodes) - set(nodes))
         if missing:
             raise HomelabError.of(
                 f"host {missing[0]}",
                 f"has not joined the cluster{f' (nor {len(missing) - 1} more)' if len(missing) > 1 else ''}",
                 f"Look there with `journalctl -u k3s-agent`; apply host/{missing[0]} again if k3s is not installed.",
             )
-        for name, wanted in (document.get("nodes") or {}).items():
+        for name, wanted in spec.nodes.items():
             self._node(nodes[name], wanted, say)
-        for item in objects_of(document):
+        for item in objects_of(spec):
             for difference in drift.put_back(self._cluster, item):
                 say(difference.line() if difference.path else f"making {name_of(item)}")
-        for item in self._left_over(document):
+        for item in self._left_over(spec):
             say(f"taking away {name_of(item)}")
             self._cluster.delete(item)
         self._cluster.apply({**RECORD, "data": {"fingerprint": desired.fingerprint}})
 
-    def _node(self, node: Object, wanted: Mapping[str, Any], say: Say) -> None:
-        name, labels = node["metadata"]["name"], wanted.get("labels") or {}
+    def _node(self, node: Object, wanted: NodeSpec, say: Say) -> None:
+        name, labels = node["metadata"]["name"], wanted.labels
         has = node["metadata"].get("labels") or {}
         if any(has.get(key) != value for key, value in labels.items()):
             say(f"labelling {name}")
@@ -93,19 +95,19 @@ class ClusterAdapter:
             fresh["metadata"].pop("managedFields", None)
             self._cluster.replace(fresh)
 
-    def _left_over(self, document: Mapping[str, Any]) -> list[Object]:
-        wanted = {name_of(item) for item in objects_of(document)}
+    def _left_over(self, spec: ClusterSpec) -> list[Object]:
+        wanted = {name_of(item) for item in objects_of(spec)}
         marks = ",".join(f"{key}={value}" for key, value in PART_OF.items())
         found = [item for version, kind in _KINDS for item in self._cluster.list(version, kind, labels=marks)]
         # what belongs to one workload is that workload's own
         found = [item for item in found if not item["metadata"]["name"].startswith("flows-")]
         return [item for item in found if name_of(item) not in wanted]
 
-    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+    def remove(self, key: str, document: Document, say: Say) -> None:
         """Take our roles and policies away; nodes, namespaces and what runs in them stay."""
-        for item in self._left_over({}):
+        for item in self._left_over(ClusterSpec()):
             self._cluster.delete(item)
-        for item in objects_of({}):
+        for item in objects_of(ClusterSpec()):
             self._cluster.delete(item)
         self._cluster.delete(RECORD)
         say("roles, policies and the record are gone; nodes and namespaces stay as they are")
@@ -131,13 +133,13 @@ def _state(node: Object) -> str:
     return ("ready" if ready.get("status") == "True" else "not ready") + cordoned
 
 
-def _node_differences(document: Mapping[str, Any], nodes: Mapping[str, Object]) -> Iterable[str]:
-    for name, wanted in (document.get("nodes") or {}).items():
+def _node_differences(spec: ClusterSpec, nodes: Mapping[str, Object]) -> Iterable[str]:
+    for name, wanted in spec.nodes.items():
         if name not in nodes:
             yield f"node {name} has not joined"
             continue
         has = nodes[name]["metadata"].get("labels") or {}
-        for key, value in (wanted.get("labels") or {}).items():
+        for key, value in wanted.labels.items():
             if has.get(key) != value:
                 yield f"node {name}: label {key} is {has.get(key, 'gone')}, should be {value}"
         if _own_taints(nodes[name]) != _taints(wanted):
@@ -147,11 +149,11 @@ def _node_differences(document: Mapping[str, Any], nodes: Mapping[str, Object]) 
 Taint = tuple[str, str, str]
 
 
-def _taints(wanted: Mapping[str, Any]) -> set[Taint]:
+def _taints(wanted: NodeSpec) -> set[Taint]:
     """`key=value:Effect`, as the lab writes them."""
     found = set()
-    for text in wanted.get("taints") or ():
-        head, _, effect = str(text).rpartition(":")
+    for text in wanted.taints:
+        head, _, effect = text.rpartition(":")
         key, _, value = head.partition("=")
         found.add((key, value, effect))
     return found

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from homelab_platform.layers.kubernetes.specs import ClusterSpec, MediaSpec
+
 Object = dict[str, Any]
 PART_OF = {"app.kubernetes.io/part-of": "homelab", "app.kubernetes.io/managed-by": "homelab"}
 GROUP = "homelab"
@@ -20,31 +22,32 @@ MEDIA = "media"
 DNS = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
 
 
-def objects_of(document: Mapping[str, Any]) -> list[Object]:
+def objects_of(spec: ClusterSpec) -> list[Object]:
     """Everything that the cluster's document asks for beside its nodes, in an order in which it can be applied."""
-    spaces: Mapping[str, Sequence[str]] = document.get("namespaces") or {}
-    levels: Mapping[str, str] = document.get("pod_security") or {}
+    spaces, levels = spec.namespaces, spec.pod_security
     found = [_namespace(name, levels.get(name, "restricted")) for name in sorted(set(spaces) - SYSTEM_NAMESPACES)]
     found += [_guest_role(), _dev_role(), _admins()]
     for name, roles in sorted(spaces.items()):
         found += [_default_deny(name)] if name not in SYSTEM_NAMESPACES else []
         found += _bindings(name, roles)
-    return [*found, *_media(document.get("media") or {})]
+    return [*found, *_media(spec.media)]
 
 
-def _media(media: Mapping[str, Any]) -> list[Object]:
+def _media(media: MediaSpec | None) -> list[Object]:
     """The lab's one media folder as a volume and a claim in each namespace whose workloads use it.
 
     All claims lead to the same folder, so that a hard link from downloads to media stays one file.
     """
     found: list[Object] = []
-    for namespace in media.get("namespaces") or ():
+    if media is None:
+        return found
+    for namespace in media.namespaces:
         name = f"media-{namespace}"
-        size = {"storage": f"{int(media['size']) // 1024**2}Mi"}
+        size = {"storage": f"{media.size // 1024**2}Mi"}
         common = {"accessModes": ["ReadWriteMany"], "storageClassName": MEDIA}
         volume = {
             **common, "capacity": size, "persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem",
-            "claimRef": {"namespace": namespace, "name": MEDIA}, **media["source"],
+            "claimRef": {"namespace": namespace, "name": MEDIA}, **media.source,
         }  # fmt: skip
         found.append({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": _meta(name), "spec": volume})
         claim = {**common, "resources": {"requests": size}, "volumeName": name}

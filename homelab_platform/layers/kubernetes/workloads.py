@@ -17,8 +17,11 @@ from homelab_platform.layers.kubernetes import beside, ground, shown
 from homelab_platform.layers.kubernetes.charts import OWN_CHARTS, PLATFORM, chart_lines, chart_of
 from homelab_platform.layers.kubernetes.kustomized import Kustomized
 from homelab_platform.layers.kubernetes.objects import Flows, flow_policies
+from homelab_platform.layers.kubernetes.specs import WorkloadSpec
 from homelab_platform.names import Say
 from homelab_platform.plan.access import ANYONE, node_networks
+from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.specs import read
 from homelab_platform.plan.values import values_of
 from homelab_platform.plan.workload.judge import Judged, faults_of, pod_sets
 from homelab_platform.plan.workload.kustomization import kustomization_files
@@ -26,11 +29,11 @@ from homelab_platform.plan.workload.manifests import manifests_of
 from homelab_platform.plan.workload.rendering import Rendering
 from homelab_platform.tools.kube import drift, health, kustomize, pods, releases, volumes
 from homelab_platform.tools.kube.api import Cluster, Object
+from homelab_platform.wire.json_types import Document
 
 if TYPE_CHECKING:
     from homelab_platform.catalog.load import Catalogue
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
-    from homelab_platform.plan.desired import DesiredState
 
 KUSTOMIZE, BUILTIN = "kustomize", "builtin"
 COMES_UP = 300.0
@@ -79,10 +82,11 @@ class WorkloadAdapter:
 
     def probe(self, desired: DesiredState) -> Observation:
         """The release, and every object of it compared with what it should be."""
-        name, namespace = str(desired.document["name"]), str(desired.document["namespace"])
-        if desired.document.get("kind") == KUSTOMIZE:
+        spec = read(WorkloadSpec, desired.document)
+        name, namespace = spec.name, spec.namespace
+        if spec.kind == KUSTOMIZE:
             return self._kustomized(self._workload(desired)).probe()
-        if desired.document.get("kind") == BUILTIN:
+        if spec.kind == BUILTIN:
             return self._builtin(desired)
         found = releases.current(self._cluster, namespace, name)
         if found is None:
@@ -272,29 +276,29 @@ class WorkloadAdapter:
             pods.free_stuck(self._cluster, workload.namespace, workload.name)
             time.sleep(0.5)
 
-    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+    def remove(self, key: str, document: Document, say: Say) -> None:
         """Take the release away; its volumes stay, and are named."""
-        for claim in self._uninstalled(document, say):
+        for claim in self._uninstalled(read(WorkloadSpec, document), say):
             meta = claim["metadata"]
             say(
                 f"volume {meta['namespace']}/{meta['name']} was kept, with its data; "
                 f"`kubectl delete pvc -n {meta['namespace']} {meta['name']}` ends it"
             )
 
-    def remove_with_data(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+    def remove_with_data(self, key: str, document: Document, say: Say) -> None:
         """Take the release away, its volumes, and the secrets that were made up for it."""
-        for claim in self._uninstalled(document, say):
+        spec = read(WorkloadSpec, document)
+        for claim in self._uninstalled(spec, say):
             say(volumes.delete(self._cluster, claim))
-        name, namespace = str(document["name"]), str(document["namespace"])
-        for secret in self._secrets(str(document.get("catalogue", name)), name, namespace):
+        for secret in self._secrets(spec.catalogue or spec.name, spec.name, spec.namespace):
             self._cluster.delete(secret)
 
-    def _uninstalled(self, document: Mapping[str, Any], say: Say) -> list[Object]:
+    def _uninstalled(self, spec: WorkloadSpec, say: Say) -> list[Object]:
         """Take the release away and return its claims, which are all that is left."""
-        name, namespace = str(document["name"]), str(document["namespace"])
-        if document.get("kind") == BUILTIN:
+        name, namespace = spec.name, spec.namespace
+        if spec.kind == BUILTIN:
             return []
-        if document.get("kind") != KUSTOMIZE:
+        if spec.kind != KUSTOMIZE:
             self._helm.settle(name, namespace, say)
         found = releases.current(self._cluster, namespace, name)
         claims = volumes.claims_of(self._cluster, namespace, name, found.manifest if found else ())
@@ -302,7 +306,7 @@ class WorkloadAdapter:
             row for row in beside.recorded(self._cluster, namespace, name) if row["kind"] == "PersistentVolumeClaim"
         ]
         beside.remove_all(self._cluster, namespace, name, say)
-        if document.get("kind") != KUSTOMIZE:
+        if spec.kind != KUSTOMIZE:
             self._helm.uninstall(name, namespace)
         for policy in self._cluster.list("networking.k8s.io/v1", "NetworkPolicy", namespace, f"{ground.FLOWS}={name}"):
             self._cluster.delete(policy)
@@ -310,15 +314,16 @@ class WorkloadAdapter:
 
     def work(self, desired: DesiredState, request: Mapping[str, str], say: Say) -> Iterable[Exhibit]:
         """Its pods, its volumes, and the way of its releases."""
-        yield from shown.exhibits(self._cluster, str(desired.document["name"]), str(desired.document["namespace"]))
+        spec = read(WorkloadSpec, desired.document)
+        yield from shown.exhibits(self._cluster, spec.name, spec.namespace)
 
     def _policies(self, desired: DesiredState, rendering: Rendering) -> list[Object]:
         """Our own charts bring their network policies along; a vendor's gets ours beside it."""
-        document = desired.document
-        if document.get("chart", "app") in OWN_CHARTS:
+        spec = read(WorkloadSpec, desired.document)
+        if spec.chart in OWN_CHARTS:
             return []
         workload = self._workload(desired)
-        callers = [str(name) for name in (document.get("derived") or {}).get("callers") or ()]
+        callers = spec.derived.callers
         own = list(workload.labels())
         hooks = [pods.labels for pods in rendering.pods if pods.hook and pods.labels]
         own += [dict(labels) for labels in hooks if not any(known.items() <= labels.items() for known in own)]
@@ -339,7 +344,7 @@ class WorkloadAdapter:
         return flow_policies(flows)
 
     def _workload(self, desired: DesiredState) -> ResolvedWorkload:
-        return self._lab.workloads[str(desired.document["name"])]
+        return self._lab.workloads[read(WorkloadSpec, desired.document).name]
 
 
 def _fingerprint(release: releases.Release) -> str:

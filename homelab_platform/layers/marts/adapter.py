@@ -23,6 +23,7 @@ from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.documents import table_key
 from homelab_platform.readings.contract import READINGS
 from homelab_platform.tools.endpoints import Lakehouse
+from homelab_platform.wire.json_types import Document
 
 if TYPE_CHECKING:
     from homelab_platform.readings.marts.tables import Mart
@@ -120,7 +121,7 @@ class MartAdapter:
             say(f"{report.rows:,} rows of {days}")
         return tuple(changed)
 
-    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+    def remove(self, key: str, document: Document, say: Say) -> None:
         """Drop the mart's table and its files; it can be computed again at any time."""
         from homelab_platform.readings.marts import remove_mart
 

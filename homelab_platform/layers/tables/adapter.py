@@ -14,11 +14,14 @@ import orjson
 
 from homelab_platform.apply.adapter import Exhibit, Observation
 from homelab_platform.errors import HomelabError
+from homelab_platform.lab.resolved import ResolvedTable
 from homelab_platform.names import CATALOG, Say
 from homelab_platform.plan.desired import DesiredState
+from homelab_platform.plan.specs import read
 from homelab_platform.readings.contract import REJECTED
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.iceberg.snapshot import Change
+from homelab_platform.wire.json_types import Document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,7 +152,7 @@ class TableAdapter:
         have = columns_of(state)
         differences = tuple(
             f"column {column} is {have[column]}, not {wanted}" if column in have else f"column {column} is missing"
-            for column, wanted in _columns(desired.document).items()
+            for column, wanted in _columns(read(ResolvedTable, desired.document)).items()
             if have.get(column) != wanted
         )
         differences += tuple(declared.differences(name, state))
@@ -176,13 +179,13 @@ class TableAdapter:
             )
         contract.ensure_tables(self.lakehouse)
         update(self.lakehouse, name, declared.corrections)
-        columns = _columns(desired.document)
+        columns = _columns(read(ResolvedTable, desired.document))
         if columns:
             update(self.lakehouse, name, lambda state: _new_columns(state, columns))
         set_properties(self.lakehouse, name, {FINGERPRINT_PROPERTY: desired.fingerprint})
         say(f"{name} is set up")
 
-    def remove(self, key: str, document: Mapping[str, Any], say: Say) -> None:
+    def remove(self, key: str, document: Document, say: Say) -> None:
         """Drop the table from the catalogue and delete its files."""
         from homelab_platform.tools.iceberg import tables as iceberg
 
@@ -218,8 +221,8 @@ def exhibits(metadata: Mapping[str, Any]) -> Iterable[Exhibit]:
     yield Exhibit("commits", "table", rows)
 
 
-def _columns(document: Mapping[str, Any]) -> dict[str, str]:
-    return {name: TYPES.get(kind, kind) for name, kind in (document.get("columns") or {}).items()}
+def _columns(table: ResolvedTable) -> dict[str, str]:
+    return {name: TYPES.get(kind, kind) for name, kind in table.columns.items()}
 
 
 def _new_columns(state: TableState, wanted: Mapping[str, str]) -> list[TableUpdate]:

@@ -37,8 +37,7 @@ def give_rights(root: Path, lakehouse: Lakehouse, lab: ResolvedLab, say: Callabl
         for name in sorted(declared.keys() & there):
             if access is None:
                 raise HomelabError.of(lakehouse.objects.url, why)
-            grants = {role: grant.model_dump(mode="json") for role, grant in declared[name].access.items()}
-            access.put_right(name, grants)
+            access.put_right(name, declared[name].access)
     except HomelabError as error:
         say(f"rights at the S3 server are left as they are: {error.problems[0].what}")
 

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypedDict
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.files import locked, write_whole
@@ -31,6 +31,23 @@ RIGHTS = {
 there; it neither lists nor deletes. `read` and `change` also list the bucket. Only actions that every server knows:
 SeaweedFS takes `s3:GetBucketLocation` for the right to read all objects of the bucket."""
 LISTS = ("s3:ListBucket",)
+
+
+class Statement(TypedDict, total=False):
+    """A statement of a policy, in the language of Amazon's IAM; there is more to it than is read here."""
+
+    Sid: str
+    Effect: str
+    Principal: object
+    Action: str | Sequence[str]
+    Resource: str | Sequence[str]
+
+
+class Policy(TypedDict, total=False):
+    """A policy of a user or a bucket."""
+
+    Version: str
+    Statement: Sequence[Statement]
 
 
 class NoUsers(HomelabError):
@@ -56,11 +73,11 @@ class ObjectAccess(Protocol):
         """Make the user, if need be, and this its one key."""
         ...
 
-    def policies(self, user: str) -> Mapping[str, Mapping[str, Any]]:
+    def policies(self, user: str) -> Mapping[str, Policy]:
         """The user's policies by name; empty when there is no such user."""
         ...
 
-    def set_policy(self, user: str, name: str, policy: Mapping[str, Any] | None) -> None:
+    def set_policy(self, user: str, name: str, policy: Policy | None) -> None:
         """Give the user this policy under this name, or take it away."""
         ...
 
@@ -73,12 +90,12 @@ class ObjectAccess(Protocol):
         ...
 
 
-def policy_document(bucket: str, right: str, prefixes: Sequence[str]) -> dict[str, Any]:
+def policy_document(bucket: str, right: str, prefixes: Sequence[str]) -> Policy:
     """The policy of one right on a bucket's objects under `prefixes` ("" means all of them)."""
     resources = [f"arn:aws:s3:::{bucket}/{prefix}*" for prefix in sorted(set(prefixes))]
-    statements: list[dict[str, Any]] = [{"Effect": "Allow", "Action": sorted(RIGHTS[right]), "Resource": resources}]
+    statements: list[Statement] = [{"Effect": "Allow", "Action": sorted(RIGHTS[right]), "Resource": resources}]
     if right != "put":
-        listed: dict[str, Any] = {
+        listed: Statement = {
             "Effect": "Allow",
             "Action": sorted(LISTS),
             "Resource": [f"arn:aws:s3:::{bucket}"],
@@ -87,18 +104,22 @@ def policy_document(bucket: str, right: str, prefixes: Sequence[str]) -> dict[st
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def same_policy(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
+def names_in(value: str | Sequence[str]) -> list[str]:
+    """The actions or resources of a statement, of which one alone may stand without a list."""
+    return [value] if isinstance(value, str) else list(value)
+
+
+def same_policy(one: Policy | None, other: Policy | None) -> bool:
     """Whether two policies say the same, whatever the order of their lists and whether a list of one is a list."""
     return one is not None and other is not None and _plain(one) == _plain(other)
 
 
-def _plain(policy: Mapping[str, Any]) -> list[str]:
+def _plain(policy: Policy) -> list[str]:
     found = []
     for statement in policy.get("Statement", ()):
         lists = {
-            name: sorted([value] if isinstance(value, str) else value)
-            for name, value in statement.items()
-            if name in {"Action", "Resource"}
+            "Action": sorted(names_in(statement.get("Action", ()))),
+            "Resource": sorted(names_in(statement.get("Resource", ()))),
         }
         rest = {name: value for name, value in statement.items() if name not in {"Action", "Resource", "Sid"} and value}
         found.append(json.dumps({**rest, **lists}, sort_keys=True))

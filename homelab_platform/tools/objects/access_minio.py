@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.tools.endpoints import ObjectsEndpoint
-from homelab_platform.tools.objects.access import AccessKey
+from homelab_platform.tools.objects.access import AccessKey, Policy
 from homelab_platform.tools.objects.body import first_line, reason
 from homelab_platform.tools.objects.http import make_http
 
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 MARK = "homelab."
 _MISSING = {"XMinioAdminNoSuchUser", "XMinioAdminNoSuchPolicy"}
+
+
+class _User(TypedDict, total=False):
+    """What MinIO's list says of a user: whether it may come in, and the names of its policies."""
+
+    status: str
+    policyName: str
 
 
 class MinioAccess:
@@ -40,7 +47,7 @@ class MinioAccess:
             secure=scheme == "https",
             http_client=make_http(3, 15),
         )
-        self._listed: dict[str, Mapping[str, Any]] | None = None  # the question costs a tenth of a CPU-second
+        self._listed: dict[str, _User] | None = None  # the question costs a tenth of a CPU-second
 
     def key_of(self, user: str) -> str | None:
         """The access key of a user that is enabled."""
@@ -55,13 +62,13 @@ class MinioAccess:
         names = self._attached(key.access_key)
         with self._errors(user):
             self._admin.user_add(key.access_key, key.secret_key)
-            self._admin.policy_add(f"{MARK}{user}", policy=_MEMBERSHIP)
+            self._admin.policy_add(f"{MARK}{user}", policy={**_MEMBERSHIP})
         self._all()[key.access_key] = {"status": "enabled"}
         self._attach(user, key.access_key, {*names, f"{MARK}{user}"})
 
-    def policies(self, user: str) -> Mapping[str, Mapping[str, Any]]:
+    def policies(self, user: str) -> Mapping[str, Policy]:
         """What is attached, without the mark itself."""
-        found: dict[str, Mapping[str, Any]] = {}
+        found: dict[str, Policy] = {}
         for _, info in self._users(user):
             for name in str(info.get("policyName") or "").split(","):
                 if name.startswith(f"{MARK}{user}."):
@@ -70,12 +77,12 @@ class MinioAccess:
                     found[name.removeprefix(f"{MARK}{user}.")] = document.get("Policy", document)
         return found
 
-    def set_policy(self, user: str, name: str, policy: Mapping[str, Any] | None) -> None:
+    def set_policy(self, user: str, name: str, policy: Policy | None) -> None:
         """Policies of MinIO stand for themselves and are attached; the name says whose this one is."""
         full, key = f"{MARK}{user}.{name}", self.key_of(user)
         if policy is not None:
             with self._errors(user):
-                self._admin.policy_add(full, policy=dict(policy))
+                self._admin.policy_add(full, policy={**policy})
         if key is not None:
             names = self._attached(key) - {full}
             self._attach(user, key, names | ({full} if policy is not None else set()))
@@ -104,18 +111,18 @@ class MinioAccess:
         if policies != self._attached(key):
             with self._errors(user):
                 self._admin.policy_set(names, user=key)
-            self._all()[key] = {**self._all().get(key, {}), "policyName": names}
+            self._all()[key] = {**self._all().get(key, _User()), "policyName": names}
 
     def _attached(self, key: str) -> set[str]:
-        return set(filter(None, str(self._all().get(key, {}).get("policyName") or "").split(",")))
+        return set(filter(None, str(self._all().get(key, _User()).get("policyName") or "").split(",")))
 
-    def _all(self) -> dict[str, Mapping[str, Any]]:
+    def _all(self) -> dict[str, _User]:
         if self._listed is None:
             with self._errors(""):
                 self._listed = dict(json.loads(self._admin.user_list()))
         return self._listed
 
-    def _users(self, role: str) -> list[tuple[str, Mapping[str, Any]]]:
+    def _users(self, role: str) -> list[tuple[str, _User]]:
         return sorted((key, info) for key, info in self._all().items() if _role(info) == role)
 
     @contextmanager
@@ -139,14 +146,14 @@ class MinioAccess:
             ) from None
 
 
-_MEMBERSHIP: dict[str, Any] = {
+_MEMBERSHIP: Policy = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": ["s3:ListAllMyBuckets"], "Resource": ["arn:aws:s3:::*"]}],
 }
 """What the mark itself allows: to see which buckets there are, which MinIO narrows to those one may enter."""
 
 
-def _role(info: Mapping[str, Any]) -> str | None:
+def _role(info: _User) -> str | None:
     """Whose role a user has: the mark without a further dot."""
     names = str(info.get("policyName") or "").split(",")
     roles = [name.removeprefix(MARK) for name in names if name.startswith(MARK)]

@@ -10,13 +10,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
 from xml.etree import ElementTree
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.tools.endpoints import ObjectsEndpoint
-from homelab_platform.tools.objects.access import AccessKey
+from homelab_platform.tools.objects.access import AccessKey, Policy
 from homelab_platform.tools.objects.body import reason
 from homelab_platform.tools.objects.http import make_http
 
@@ -51,11 +50,11 @@ class SeaweedAccess:
                 self._ask("DeleteAccessKey", user, AccessKeyId=_text(member, "AccessKeyId"))
         self._ask("CreateAccessKey", user, AccessKeyId=key.access_key, SecretAccessKey=key.secret_key)
 
-    def policies(self, user: str) -> Mapping[str, Mapping[str, Any]]:
+    def policies(self, user: str) -> Mapping[str, Policy]:
         """The user's own policies."""
         listed = self._ask("ListUserPolicies", user)
         names = [] if listed is None else [found.text or "" for found in _every(listed, "member")]
-        policies: dict[str, Mapping[str, Any]] = {}
+        policies: dict[str, Policy] = {}
         for name in filter(None, names):
             found = self._ask("GetUserPolicy", user, PolicyName=name)
             text = "" if found is None else _text(found, "PolicyDocument")
@@ -63,7 +62,7 @@ class SeaweedAccess:
                 policies[name] = json.loads(text if text.lstrip().startswith("{") else unquote(text))
         return policies
 
-    def set_policy(self, user: str, name: str, policy: Mapping[str, Any] | None) -> None:
+    def set_policy(self, user: str, name: str, policy: Policy | None) -> None:
         """Put or delete a policy of the user's own."""
         if policy is None:
             if name in self.policies(user):

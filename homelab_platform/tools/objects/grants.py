@@ -7,14 +7,16 @@ Belongs here: a bucket's grants against what the server knows of its users. Not 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from homelab_platform.lab.resolved import ResolvedGrant
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.objects.access import (
     KeyFile,
     NoUsers,
     ObjectAccess,
+    Policy,
     endpoint_for,
+    names_in,
     policy_document,
     same_policy,
     user_of,
@@ -22,7 +24,8 @@ from homelab_platform.tools.objects.access import (
 from homelab_platform.tools.objects.errors import CredentialsRefused
 from homelab_platform.tools.objects.users import open_access
 
-Grants = Mapping[str, Mapping[str, Any]]
+Grants = Mapping[str, ResolvedGrant]
+"""What each user may do, by name."""
 
 
 class BucketAccess:
@@ -73,8 +76,8 @@ class BucketAccess:
     def _user(self, role: str) -> str:
         return user_of(self._lakehouse.raw_bucket, role)
 
-    def _policy(self, bucket: str, grant: Mapping[str, Any]) -> dict[str, Any]:
-        return policy_document(bucket, str(grant["right"]), list(grant["under"]))
+    def _policy(self, bucket: str, grant: ResolvedGrant) -> Policy:
+        return policy_document(bucket, grant.right, grant.under)
 
     def _lets_in(self, user: str) -> bool:
         """Whether the server knows this user by our key, and takes its secret."""
@@ -97,10 +100,10 @@ class BucketAccess:
         return [role for role in own if role not in grants and bucket in self._access.policies(self._user(role))]
 
 
-def rows(grants: Grants) -> list[dict[str, Any]]:
+def rows(grants: Grants) -> list[dict[str, str]]:
     """The grants for people: who, what, under which prefixes."""
     return [
-        {"user": role, "may": str(grant["right"]), "under": ", ".join(grant["under"]).strip() or "everything"}
+        {"user": role, "may": grant.right, "under": ", ".join(grant.under).strip() or "everything"}
         for role, grant in sorted(grants.items())
     ]
 
@@ -115,16 +118,15 @@ def open_bucket_access(lakehouse: Lakehouse, keys: KeyFile | None) -> tuple[Buck
         return None, error.problems[0].what
 
 
-def _said(policy: Mapping[str, Any] | None) -> str:
+def _said(policy: Policy | None) -> str:
     """A policy in few words: `put environment/*`."""
     if policy is None:
         return "nothing"
     actions: set[str] = set()
     places: set[str] = set()
     for statement in policy.get("Statement", ()):
-        for name, into in (("Action", actions), ("Resource", places)):
-            value = statement.get(name, ())
-            into.update([value] if isinstance(value, str) else value)
+        actions.update(names_in(statement.get("Action", ())))
+        places.update(names_in(statement.get("Resource", ())))
     verbs = [
         verb
         for action, verb in (

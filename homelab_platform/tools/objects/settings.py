@@ -10,13 +10,15 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from homelab_platform.tools.objects.errors import CredentialsRefused, NotFound, ObjectsError, ObjectsUnreachable
 
 if TYPE_CHECKING:
     from minio import Minio
     from minio.lifecycleconfig import Rule
+
+    from homelab_platform.tools.objects.access import Policy
 
 NO_POLICY = "NoSuchBucketPolicy"
 
@@ -121,20 +123,20 @@ class BucketSettings:
             else:
                 self._client.delete_bucket_encryption(bucket)
 
-    def policy(self, bucket: str) -> Mapping[str, Any] | None:
+    def policy(self, bucket: str) -> Policy | None:
         """The bucket's policy; None when it has none, and then only keys of the server reach it."""
         from minio.error import S3Error
 
         with self._errors(bucket):
             try:
-                found: Mapping[str, Any] = json.loads(self._client.get_bucket_policy(bucket))
+                found: Policy = json.loads(self._client.get_bucket_policy(bucket))
             except S3Error as error:
                 if error.code != NO_POLICY:
                     raise
                 return None
         return found
 
-    def set_policy(self, bucket: str, policy: Mapping[str, Any] | None) -> None:
+    def set_policy(self, bucket: str, policy: Policy | None) -> None:
         """Replace the bucket's policy, or remove it."""
         from minio.error import S3Error
 

@@ -40,7 +40,7 @@ def test_a_plan_lies_at_its_target_and_is_seen_there(tmp_path: Path) -> None:
     assert not apply_one(world, STATE).wrote
     found = adapter.probe(STATE)
     assert found.matches(STATE)
-    assert "same disk" in found.facts["worth"]
+    assert "same disk" in str(found.facts["worth"])
     adapter.remove(STATE.key, STATE.document, print)
     assert not adapter.probe(STATE).exists
     assert target.identity().lab == "attic"

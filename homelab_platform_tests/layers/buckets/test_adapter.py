@@ -14,6 +14,7 @@ import pytest
 from homelab_platform.catalog.load import load_catalogue
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.check import load_resolved
+from homelab_platform.lab.resolved import ResolvedBucket
 from homelab_platform.layers.buckets import adapter as buckets
 from homelab_platform.layers.buckets.adapter import BucketAdapter
 from homelab_platform.layers.buckets.expiry import sweep
@@ -21,13 +22,15 @@ from homelab_platform.names import silent
 from homelab_platform.paths import project_path
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.gather import desired_states
+from homelab_platform.plan.specs import read
 from homelab_platform.readings import ledger
 from homelab_platform.readings.contract import ensure_tables
 from homelab_platform.readings.ingest import ingest_pending
 from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint
-from homelab_platform.tools.objects.access import KeyFile, endpoint_for, policy_document, user_of
+from homelab_platform.tools.objects.access import KeyFile, Statement, endpoint_for, policy_document, user_of
 from homelab_platform.tools.objects.client import CredentialsRefused, ExpiryRule, ObjectStore
 from homelab_platform.tools.objects.users import open_access
+from homelab_platform.wire.json_types import Document, Json
 from homelab_platform.wire.reading import Reading, object_key, pack
 
 DAY = 86_400
@@ -36,7 +39,7 @@ SERVERS = [
     pytest.param("seaweedfs", marks=pytest.mark.servers),
     pytest.param("minio", marks=[pytest.mark.servers, pytest.mark.slow]),
 ]
-DOCUMENT = {
+DOCUMENT: Document = {
     "name": "readings-raw",
     "owner": "platform",
     "versioning": True,
@@ -86,7 +89,7 @@ def site(request: pytest.FixtureRequest, lakehouse: Lakehouse, tmp_path: Path) -
             store.remove_bucket(made.bucket, with_objects=True)
 
 
-def desired(**changed: object) -> DesiredState:
+def desired(**changed: Json) -> DesiredState:
     return DesiredState("bucket/readings-raw", "bucket", {**DOCUMENT, **changed}, fingerprint="f" * 64)
 
 
@@ -95,7 +98,7 @@ def apply(site: Site, state: DesiredState) -> None:
 
 
 def policy_for_everybody(site: Site) -> None:
-    allow = {
+    allow: Statement = {
         "Effect": "Allow",
         "Principal": {"AWS": ["*"]},
         "Action": ["s3:GetObject"],
@@ -220,7 +223,7 @@ def test_raw_objects_go_by_their_own_streams_time_and_never_before_they_are_inge
         assert {e.key for e in ledger.entries(lake, status="quarantined")} == {broken}
 
         def left(after: timedelta) -> set[str]:
-            done = sweep(lake, store, bucket, DOCUMENT, NOW + after)
+            done = sweep(lake, store, bucket, read(ResolvedBucket, DOCUMENT), NOW + after)
             told.append((done.deleted, done.waiting, done.quarantined))
             return {found.key for found in store.list(bucket)}
 
@@ -239,7 +242,7 @@ def test_an_object_that_changed_after_it_was_ingested_stays(lake: Lakehouse) -> 
         key = put(store, lake.raw_bucket, "machine", "a")
         ingest_pending(lake)
         store.put(lake.raw_bucket, key, pack(Reading(NOW, "attic", "humidity", 1.0).line()))
-        done = sweep(lake, store, lake.raw_bucket, DOCUMENT, NOW + timedelta(days=99))
+        done = sweep(lake, store, lake.raw_bucket, read(ResolvedBucket, DOCUMENT), NOW + timedelta(days=99))
         assert (done.deleted, done.waiting) == (0, 1)
 
 
@@ -252,8 +255,8 @@ def test_old_versions_and_broken_off_uploads_go_and_what_is_current_stays(site: 
     store.put(bucket, "deleted", b"1")
     store.delete(bucket, ["deleted"])
     upload = store._client._create_multipart_upload(bucket, "never-finished", {})
-    document = {"old_versions": 30 * DAY, "unfinished": 2 * DAY}
-    ten, forty = (sweep(site.lakehouse, store, bucket, document, NOW + timedelta(days=n)) for n in (10, 40))
+    wanted = ResolvedBucket(name="b", owner="platform", old_versions=30 * DAY, unfinished=2 * DAY)
+    ten, forty = (sweep(site.lakehouse, store, bucket, wanted, NOW + timedelta(days=n)) for n in (10, 40))
     assert (ten.versions, forty.versions) == (0, 4)
     assert [(v.key, v.latest) for v in store.versions(bucket)] == [("current", True)]
     assert store.get(bucket, "current") == b"3"

@@ -184,6 +184,6 @@ def test_root_s_greeting_is_no_answer_and_does_not_hide_one(hosts: TestLab, tmp_
     host.ssh("cp -p /root/.bashrc /root/kept; sed -i '1i echo welcome' /root/.bashrc")
     try:
         adapter = by_script(lab, access_to(hosts, tmp_path), ":")
-        assert adapter.probe(state_of(lab, "look-1")).facts["system"].startswith("Debian")
+        assert str(adapter.probe(state_of(lab, "look-1")).facts["system"]).startswith("Debian")
     finally:
         host.ssh("mv /root/kept /root/.bashrc", check=False)

@@ -216,9 +216,10 @@ def test_a_second_apply_keeps_made_up_secrets(tmp_path: Path, memory: Memory) ->
 
 def test_no_policy_is_written_for_the_clusters_own_namespaces(tmp_path: Path, memory: Memory) -> None:
     from homelab_platform.layers.kubernetes.objects import Flows, flow_policies, objects_of
+    from homelab_platform.layers.kubernetes.specs import ClusterSpec
 
     assert flow_policies(Flows("kube-system", "csi-driver-nfs", ({"a": "b"},))) == []
-    made = objects_of({"namespaces": {"kube-system": [], "apps": []}})
+    made = objects_of(ClusterSpec(namespaces={"kube-system": (), "apps": ()}))
     denied = {item["metadata"]["namespace"] for item in made if item["kind"] == "NetworkPolicy"}
     assert denied == {"apps"}
     assert "kube-system" not in {item["metadata"]["name"] for item in made if item["kind"] == "Namespace"}

@@ -18,6 +18,7 @@ from homelab_platform.tools.objects.access import (
     KeyFile,
     NoUsers,
     ObjectAccess,
+    Policy,
     endpoint_for,
     policy_document,
     same_policy,
@@ -174,7 +175,7 @@ def test_a_server_whose_users_we_cannot_make_says_so(monkeypatch: pytest.MonkeyP
 
 def test_policies_are_compared_by_what_they_say() -> None:
     one = policy_document("b", "change", ["x/", "y/"])
-    turned = {"Statement": [{**s, "Action": list(reversed(s["Action"]))} for s in reversed(one["Statement"])]}
+    turned: Policy = {"Statement": [{**s, "Action": list(reversed(s["Action"]))} for s in reversed(one["Statement"])]}
     assert same_policy(one, turned)
     assert not same_policy(one, policy_document("b", "change", ["x/"]))
     assert not same_policy(one, None)
