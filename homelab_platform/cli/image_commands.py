@@ -36,7 +36,7 @@ def image(
     host: Annotated[str, typer.Argument(help="A host of the lab.")],
     base: Annotated[
         Path | None,
-        typer.Option("--from", metavar="FILE", help="Raspberry Pi OS: the image to start from (.img, .img.xz …)."),
+        typer.Option("--from", metavar="FILE", help="Another Raspberry Pi OS than the lab names (.img, .img.xz …)."),
     ] = None,
     sha256: Annotated[
         str | None, typer.Option("--sha256", metavar="SUM", help="SHA-256 of FILE; else FILE.sha256 counts.")
@@ -51,66 +51,49 @@ def image(
 
     It holds the host's private key. `homelab flash HOST DEVICE` writes it to a card.
     """
-    from homelab_platform.layers.images.build import build_raspios, host_key
-    from homelab_platform.layers.images.first_contact import is_known, learn_host_key
-    from homelab_platform.secrets.values import reveal
+    from homelab_platform.layers.images.adapter import ImageAdapter
+    from homelab_platform.layers.images.base import fetch_base
+    from homelab_platform.paths import site_path
+    from homelab_platform.sites.lab import IMAGES
     from homelab_platform.sites.reach import KNOWN_HOSTS
 
     path = common.find_lab(lab)
     resolved = common.resolved_lab(path)
     known = _check_host(resolved, host)
-    whole_base = _checked_base(known, base, sha256)
-    target = file or image_file(resolved.name, host)
-
-    def secret(text: str) -> str:
-        return reveal(text, path.parent)
-
-    key, known_hosts = host_key(known, secret), path.parent / KNOWN_HOSTS
-    is_known(known_hosts, host, key.public)
+    known_hosts = path.parent / KNOWN_HOSTS
+    adapter = ImageAdapter(resolved, path.parent, site_path(resolved.name) / IMAGES, known_hosts)
+    target = file or adapter.file(host)
     with output.steps(quiet=as_json) as say:
-        built = build_raspios(resolved, known, base=whole_base, file=target, key=key, reveal=secret, say=say)
-    learned = learn_host_key(known_hosts, host, key.public)
+        start = _given_base(known, base, sha256) if base else fetch_base(resolved, known, path.parent, say)
+        fingerprint = "" if base or file else _fingerprint(resolved, host)
+        built, key, learned = adapter.make(host, start, target, say, fingerprint=fingerprint)
     if as_json:
-        output.write_json({"host": host, "image": str(built.file), "sha256": built.sha256, "host_key": key.public})
+        output.write_json({"host": host, "image": str(built.file), "sha256": built.sha256, "host_key": key})
         return
-    output.say(f"{built.file}: made from {whole_base.path.name}. It holds {host}'s private key: keep it to yourself.")
+    output.say(f"{built.file}: made from {start.path.name}. It holds {host}'s private key: keep it to yourself.")
     if learned:
-        output.say(f"Added {host} to {known_hosts}: {key.public}")
+        output.say(f"Added {host} to {known_hosts}: {key}")
     output.say(f"Next: homelab flash {host} DEVICE")
 
 
-def image_file(lab_name: str, host: str) -> Path:
-    """Where the image of a host lies unless somebody says otherwise."""
-    from homelab_platform.paths import site_path
-
-    return site_path(lab_name) / "images" / f"{host}.img"
-
-
-def _checked_base(host: ResolvedHost, base: Path | None, sha256: str | None) -> Image:
+def _given_base(host: ResolvedHost, base: Path, sha256: str | None) -> Image:
     """The image to start from, read once and compared with its sum. Raises HomelabError if it cannot serve the host."""
+    from homelab_platform.layers.images.base import check_kind
     from homelab_platform.tools.disks.source import survey, written_sum
 
-    where = f"host/{host.name}"
-    if host.os == "nixos":
-        remedy = (
-            f"scripts/build-image.sh {host.name} --lab FOLDER builds it, then homelab flash {host.name} --image FILE."
-        )
-        raise HomelabError.of(where, "its image is built by nix, not made from another image", remedy)
-    if host.os != "raspios" or not host.board.startswith("pi"):
-        what = f"images are made for Raspberry Pi OS and NixOS; this is {host.os} on {host.board}"
-        raise HomelabError.of(where, what, "Install it by hand, with SSH and the key of somebody who may deploy.")
-    if host.settings.get("image") != "sd":
-        what = f"asks for another image than one of a card (image: {host.settings.get('image', 'none')})"
-        raise HomelabError.of(where, what, f"Leave hosts.{host.name}.image out.")
-    if base is None:
-        bits = "arm64" if host.arch == "arm64" else "armhf"
-        remedy = f"Download Raspberry Pi OS Lite ({bits}) with its SHA-256 from raspberrypi.com, and add --from FILE."
-        raise HomelabError.of(where, "which image of Raspberry Pi OS shall it start from?", remedy)
+    check_kind(host)
     if not (sha256 or written_sum(base)):
-        raise HomelabError.of(
-            str(base), "its SHA-256 is not known", "Add --sha256 SUM, from where the image comes from."
-        )
+        remedy = "Add --sha256 SUM, from where the image comes from."
+        raise HomelabError.of(str(base), "its SHA-256 is not known", remedy)
     return survey(base, sha256)
+
+
+def _fingerprint(lab: ResolvedLab, host: str) -> str:
+    """What the graph knows the host's image by."""
+    from homelab_platform.plan.gather import desired_states
+    from homelab_platform.plan.layers import make_key
+
+    return desired_states(lab)[make_key("image", host)].fingerprint
 
 
 def flash(
@@ -174,7 +157,10 @@ def flash(
 
 def _made_image(lab_name: str, host: str) -> Path:
     """The image that was made for the host. Raises HomelabError if there is none."""
-    file = image_file(lab_name, host)
+    from homelab_platform.paths import site_path
+    from homelab_platform.sites.lab import IMAGES
+
+    file = site_path(lab_name) / IMAGES / f"{host}.img"
     if not file.exists():
         raise HomelabError.of(f"image/{host}", "was not made yet", f"homelab image {host}, or add --image FILE.")
     return file

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from homelab_platform.names import LAKE_BUCKET, RAW_BUCKET
 from homelab_platform.plan.access import callers, media_facts, namespaces, pod_security
+from homelab_platform.plan.cards import CARD, base_image, card_document
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.facts import facts_for, providers
 from homelab_platform.plan.layers import make_key
@@ -98,7 +99,7 @@ def host_states(lab: ResolvedLab, host: ResolvedHost) -> Iterator[DesiredState]:
             _image_document(lab, host),
             title=f"Image of {host.name}",
             description=f"The disk image that {host.name} ({host.board}, {host.os}) starts from the first time.",
-            kinds=(host.os, family),
+            kinds=(host.os, family, *((CARD,) if base_image(lab, host) else ())),
             owners=_owners(lab),
         )
     yield DesiredState(
@@ -126,6 +127,7 @@ def _image_document(lab: ResolvedLab, host: ResolvedHost) -> dict[str, Any]:
             "gateway": None if host.dhcp else lab.network.gateway,
             "timezone": lab.timezone,
             "people": {name: person for name, person in people.items() if person.get("role") == "admin"},
+            **card_document(lab, host),
         }
     )
 

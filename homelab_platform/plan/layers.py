@@ -27,7 +27,7 @@ LAYER_TITLES = {
 }
 
 _NEEDS = {
-    "image": "an image builder",
+    "image": "a site of kind lab, and Raspberry Pi OS to make it from (tooling.raspios)",
     "host": "the lab's hosts",
     "cluster": "the lab's hosts",
     "workload": "the lab's cluster",
@@ -60,8 +60,8 @@ def rank(key: str) -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a site can observe and change: whole `layers`, of the flow layer the sources in `flow_sources`, and backups
-    and drills of what has one of `backup_kinds`.
+    """What a site can observe and change: whole `layers`, of the flow layer the sources in `flow_sources`, images of
+    `image_kinds`, and backups and drills of what has one of `backup_kinds`.
 
     Whatever a site cannot reach is external to it: shown, never counted as applied or as a pending change.
     """
@@ -70,13 +70,19 @@ class Capabilities:
     layers: frozenset[str]
     flow_sources: frozenset[str] = frozenset()
     backup_kinds: frozenset[str] = frozenset()
+    image_kinds: frozenset[str] = frozenset()
 
     def can(self, key: str, kinds: tuple[str, ...] = ()) -> bool:
         """Whether the site reaches the asset `key`, whose kinds are `kinds` (a flow's first kind is its source)."""
         layer = layer_of(key)
         if layer in self.layers:
             return True
-        some = {"flow": self.flow_sources, "backup": self.backup_kinds, "drill": self.backup_kinds}
+        some = {
+            "image": self.image_kinds,
+            "flow": self.flow_sources,
+            "backup": self.backup_kinds,
+            "drill": self.backup_kinds,
+        }
         return any(kind in some.get(layer, ()) for kind in kinds)
 
     def lacks(self, key: str) -> str:

@@ -46,6 +46,7 @@ CAPABILITIES: Mapping[SiteKind, Capabilities] = {
         frozenset({"host", "cluster", "workload", "bucket", "table", "mart"}),
         flow_sources=frozenset({"machine", "files", "mqtt"}),
         backup_kinds=frozenset({"platform"}),
+        image_kinds=frozenset({"card"}),
     ),
     # The lab's own cluster, with the platform in its pods: what the servers there hold.
     SiteKind.CLUSTER: Capabilities("cluster", frozenset({"bucket", "table", "mart"})),

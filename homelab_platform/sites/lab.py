@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.layers.flows.direct import FlowAdapter
-from homelab_platform.sites.reach import Reach
+from homelab_platform.sites.reach import KNOWN_HOSTS, Reach
 
 if TYPE_CHECKING:
     from homelab_platform.apply.adapter import Adapter
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from homelab_platform.tools.kube.api import Cluster
 
 BRIDGE = "bridge"
+IMAGES = "images"
+"""The folder of a site that holds the images of hosts."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def steered_layers(lab: ResolvedLab, site: Site) -> SteeredLayers:
 
     return SteeredLayers(
         {
+            "image": lambda: _images(lab, site),
             "host": hosts,
             "cluster": cluster,
             "workload": lambda: _workloads(lab, site, api()),
@@ -70,6 +73,13 @@ def steered_layers(lab: ResolvedLab, site: Site) -> SteeredLayers:
         },
         hosts,
     )
+
+
+def _images(lab: ResolvedLab, site: Site) -> Adapter:
+    from homelab_platform.layers.images.adapter import ImageAdapter
+
+    folder = site.lab_path.parent
+    return ImageAdapter(lab, folder, site.root / IMAGES, folder / KNOWN_HOSTS)
 
 
 def _workloads(lab: ResolvedLab, site: Site, api: Cluster) -> Adapter:

@@ -248,6 +248,24 @@ class Ci(Node):
     repository: str | None = Field(None, description="Repository of the lab.")
 
 
+class BaseImage(Node):
+    """An image of an operating system as it is published, and its checksum."""
+
+    image: str = Field(
+        description="File beside the lab file, or an http(s) address.", examples=["images/raspios-lite-arm64.img.xz"]
+    )
+    sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] = Field(
+        description="SHA-256 of that file, from where the image comes from."
+    )
+
+
+class RaspiosImages(Node):
+    """The Raspberry Pi OS that cards are made from, by processor."""
+
+    arm64: BaseImage | None = Field(None, description="For 64-bit boards.")
+    armhf: BaseImage | None = Field(None, description="For 32-bit boards.")
+
+
 class Tooling(Node):
     """Tools beside the platform itself."""
 
@@ -256,3 +274,4 @@ class Tooling(Node):
     puppet: Puppet | None = Field(None, description="Puppet and Bolt.")
     ci: Ci = Field(Ci.model_construct(), description="Where pull requests are checked.")
     images: str | None = Field(None, description="Registry that images of your own are pushed to.")
+    raspios: RaspiosImages | None = Field(None, description="Raspberry Pi OS that cards of its hosts are made from.")
