@@ -90,14 +90,20 @@ class IntegrityConfig(dg.Config):
 
 def protection_checks(here: Mapping[str, DesiredState]) -> list[dg.AssetChecksDefinition]:
     """The check of each backup: is its newest snapshot young enough, and proven."""
-    return [_check(state) for key, state in here.items() if layer_of(key) == "backup"]
+    drills = {state.document["item"]: key for key, state in here.items() if layer_of(key) == "drill"}
+    return [
+        _check(state, drills.get(state.document["item"])) for key, state in here.items() if layer_of(key) == "backup"
+    ]
 
 
-def _check(state: DesiredState) -> dg.AssetChecksDefinition:
+def _check(state: DesiredState, drill: str | None) -> dg.AssetChecksDefinition:
+    """`drill` is the asset that proves the backup: in a run of both, the verdict comes after it."""
+
     @dg.asset_check(
         asset=asset_key(state.key),
         name=PROTECTED,
         description="Its newest snapshot is as young as its plan says, and so is the drill that proved one.",
+        additional_deps=[asset_key(drill)] if drill else [],
         blocking=False,
     )
     def protected(site: SiteResource) -> dg.AssetCheckResult:

@@ -252,7 +252,7 @@ def suspicions(item: Item, manifest: Manifest, repository: Repository, snapshot:
     wrong = [entry.path for entry in manifest.files if sizes.get(entry.path) != entry.size]
     if wrong:
         found.append(f"{len(wrong)} files of the manifest are missing or have another size, such as {wrong[0]}")
-    if not manifest.files:
+    if not manifest.files and not item.copier.may_be_empty:
         found.append("it is empty")
     return found
 

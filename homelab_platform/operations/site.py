@@ -36,6 +36,11 @@ class Copier(Protocol):
         """Paths without which a snapshot of it does not count."""
         ...
 
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether a copy of nothing can be the whole: a bucket that was listed and holds no object."""
+        ...
+
     def capture(self, stage: Path, run: str, say: Say, *, shrunk: bool = False) -> Manifest:
         """Make a copy in `stage`, its manifest last."""
         ...

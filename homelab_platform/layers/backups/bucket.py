@@ -28,6 +28,7 @@ class BucketItem:
     name: str
     method: str = "s3"
     must_have: tuple[str, ...] = (FILE,)
+    may_be_empty: bool = True
 
     def capture(self, stage: Path, run: str, say: Say, *, shrunk: bool = False) -> Manifest:
         """Copy the bucket into `stage`, which may hold an earlier copy.

@@ -28,6 +28,7 @@ class DatabaseItem:
     name: str
     method: str = "postgres"
     must_have: tuple[str, ...] = (DUMP, "manifest.json")
+    may_be_empty: bool = False
 
     def capture(self, stage: Path, run: str, say: Callable[[str], None], *, shrunk: bool = False) -> Manifest:
         """Dump the database as of one moment into `stage`. Raises HomelabError with pg_dump's words."""

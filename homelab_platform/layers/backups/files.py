@@ -27,6 +27,7 @@ class FilesItem:
     required: tuple[str, ...]
     patterns: tuple[str, ...] = ()
     method: str = "files"
+    may_be_empty: bool = False
 
     @property
     def must_have(self) -> tuple[str, ...]:

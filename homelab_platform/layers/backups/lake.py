@@ -58,6 +58,7 @@ class LakeItem:
     name: str = "lake"
     method: str = "lake"
     must_have: tuple[str, ...] = MUST_HAVE
+    may_be_empty: bool = False
 
     def capture(self, stage: Path, run: str, say: Say, *, shrunk: bool = False) -> Manifest:
         """Copy the lake as it is now into `stage`, which may hold an earlier copy; the manifest comes last.

@@ -115,11 +115,11 @@ def refuse_shrunk(bucket: str, found: int, before: Manifest | None, *, shrunk: b
     knows (`shrunk`).
     """
     known = sum(entry.name.startswith(f"s3://{bucket}/") for entry in before.files) if before else 0
-    if found < known * LEAST_SHARE and not shrunk:
+    if before and found < known * LEAST_SHARE and not shrunk:
         raise HomelabError.of(
             f"bucket {bucket}",
             f"holds {found} objects, the backup before {known}",
-            "Nothing was saved. If they were deleted on purpose: homelab backup run ITEM --shrunk.",
+            f"Nothing was saved. If they were deleted on purpose: homelab backup run {before.item} --shrunk.",
         )
 
 
