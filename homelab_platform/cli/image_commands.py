@@ -42,14 +42,19 @@ def image(
         str | None, typer.Option("--sha256", metavar="SUM", help="SHA-256 of FILE; else FILE.sha256 counts.")
     ] = None,
     file: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write it there; else into the site's folder images/.")
+        Path | None,
+        typer.Option("--output", "-o", help="Write it there (NixOS: a folder), not into the site's images/."),
     ] = None,
+    builder: Annotated[
+        str, typer.Option("--builder", help="NixOS: auto, local, docker or ssh://USER@MACHINE.")
+    ] = "auto",
     lab: common.LabOption = None,
     as_json: common.JsonOption = False,
 ) -> None:
-    """Make the image that HOST starts from the first time: name, account, network, and the SSH key that the lab knows.
+    """Make the image that HOST starts from the first time; `homelab flash HOST DEVICE` writes it to a card.
 
-    It holds the host's private key. `homelab flash HOST DEVICE` writes it to a card.
+    Raspberry Pi OS: from the image that the lab names, with name, account, network, and the SSH key that the lab knows
+    it by. NixOS: built by nix.
     """
     from homelab_platform.layers.images.adapter import ImageAdapter
     from homelab_platform.layers.images.base import fetch_base
@@ -60,6 +65,9 @@ def image(
     path = common.find_lab(lab)
     resolved = common.resolved_lab(path)
     known = _check_host(resolved, host)
+    if known.os == "nixos" and base is None:
+        _build_nixos(known, path, file or site_path(resolved.name) / IMAGES, builder, quiet=as_json)
+        return
     known_hosts = path.parent / KNOWN_HOSTS
     adapter = ImageAdapter(resolved, path.parent, site_path(resolved.name) / IMAGES, known_hosts)
     target = file or adapter.file(host)
@@ -74,6 +82,21 @@ def image(
     if learned:
         output.say(f"Added {host} to {known_hosts}: {key}")
     output.say(f"Next: homelab flash {host} DEVICE")
+
+
+def _build_nixos(host: ResolvedHost, lab_file: Path, folder: Path, builder: str, *, quiet: bool) -> None:
+    """Build the image of a NixOS host into `folder` and say what comes next."""
+    from homelab_platform.layers.images.nixos import build_nixos
+    from homelab_platform.tools.disks.source import SUFFIXES, written_sum
+
+    with output.steps(quiet=quiet) as say:
+        file = build_nixos(host.name, lab_file, folder, builder, say)
+    if quiet:
+        output.write_json({"host": host.name, "image": str(file), "sha256": written_sum(file), "host_key": None})
+        return
+    output.say(f"{file}: built. Its host makes its own SSH key at the first start.")
+    on_card = file.name.endswith(SUFFIXES)
+    output.say(f"Next: {f'homelab flash {host.name} DEVICE' if on_card else 'give it to the hypervisor'}")
 
 
 def _given_base(host: ResolvedHost, base: Path, sha256: str | None) -> Image:
@@ -157,13 +180,11 @@ def flash(
 
 def _made_image(lab_name: str, host: str) -> Path:
     """The image that was made for the host. Raises HomelabError if there is none."""
+    from homelab_platform.layers.images.nixos import built_image
     from homelab_platform.paths import site_path
     from homelab_platform.sites.lab import IMAGES
 
-    file = site_path(lab_name) / IMAGES / f"{host}.img"
-    if not file.exists():
-        raise HomelabError.of(f"image/{host}", "was not made yet", f"homelab image {host}, or add --image FILE.")
-    return file
+    return built_image(site_path(lab_name) / IMAGES, host)
 
 
 def _check_host(lab: ResolvedLab, host: str) -> ResolvedHost:

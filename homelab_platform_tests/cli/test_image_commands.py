@@ -20,6 +20,7 @@ from homelab_platform.tools.disks.probe import UNFINISHED, Disk, look
 from homelab_platform.tools.disks.source import file_sum, survey
 from homelab_platform_tests.cli.conftest import Homelab
 from homelab_platform_tests.layers.images.cards import boot_of, make_image
+from homelab_platform_tests.nix.test_build_image import NIX
 
 LAB = PROJECT / "examples" / "pi-cluster"
 HOST = "pi-worker-1"
@@ -216,7 +217,8 @@ def test_from_a_downloaded_image_to_a_card_whose_host_is_known_by_its_key(
         (("pi-1",), "which image of Raspberry Pi OS shall it start from?"),
         (("pi-1", "--from", "BASE"), "its SHA-256 is not known"),
         (("pi-1", "--from", "BASE", "--sha256", "0" * 64), "has the SHA-256"),
-        (("nix-1",), "scripts/build-image.sh nix-1"),
+        (("nix-1", "--from", "BASE", "--sha256", "0" * 64), "Leave out --from"),
+        (("nix-1", "--builder", "cloud"), "image/nix-1  cloud is no builder"),
         (("vm-1",), "this is debian on vm"),
         (("nas",), "os: external"),
         (("pi-2",), "image: none"),
@@ -229,3 +231,25 @@ def test_an_image_is_never_made_from_what_nobody_vouches_for(
     said = homelab("image", *({"BASE": image}.get(word, word) for word in words), "-l", own_lab)
     assert said.code == 1 and what in said.err, said.err
     assert [path.name for path in own_lab.iterdir()] == ["lab.yaml"]
+
+
+@pytest.mark.slow
+def test_the_image_of_a_nixos_host_is_built_by_nix_and_then_flashed(
+    homelab: Homelab, own_lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    nix = NIX.replace("{folder}", "sd-image").replace("{file}", "nixos.img").replace("{lab}", "home")
+    (programs / "nix").write_text(nix)
+    (programs / "nix").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOMELAB_IMAGE_GIB", "1")
+    built = homelab("image", "nix-1", "-l", own_lab)
+    assert built.code == 0, built.err
+    assert "Next: homelab flash" in built.out and "image for aarch64-linux" in built.err
+    card = tmp_path / "large"
+    with card.open("wb") as stream:
+        stream.truncate(128 << 20)
+    flashed = homelab("flash", "nix-1", card, "--yes", "-l", own_lab)
+    assert flashed.code == 0 and f"{card}: nix-1.img written" in flashed.out, flashed.err

@@ -26,8 +26,7 @@ def check_kind(host: ResolvedHost) -> None:
     """Raises HomelabError for a host whose image is not made from Raspberry Pi OS, with what to do instead."""
     where = f"host/{host.name}"
     if host.os == "nixos":
-        remedy = f"scripts/build-image.sh {host.name} --lab FOLDER, then homelab flash {host.name} DEVICE --image FILE"
-        raise HomelabError.of(where, "its image is built by nix, not made from another image", remedy)
+        raise HomelabError.of(where, "its image is built by nix, not made from another image", "Leave out --from.")
     if host.os != "raspios" or not host.board.startswith("pi"):
         what = f"images are made for Raspberry Pi OS and NixOS; this is {host.os} on {host.board}"
         raise HomelabError.of(where, what, "Install it by hand, with SSH and the key of somebody who may deploy.")
