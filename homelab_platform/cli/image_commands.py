@@ -19,6 +19,8 @@ from homelab_platform.errors import HomelabError
 
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
+    from homelab_platform.layers.images.adapter import ImageAdapter
+    from homelab_platform.plan.desired import DesiredState
     from homelab_platform.tools.disks.probe import Disk
     from homelab_platform.tools.disks.source import Image
 
@@ -56,31 +58,25 @@ def image(
     Raspberry Pi OS: from the image that the lab names, with name, account, network, and the SSH key that the lab knows
     it by. NixOS: built by nix.
     """
-    from homelab_platform.layers.images.adapter import ImageAdapter
     from homelab_platform.layers.images.base import fetch_base
-    from homelab_platform.paths import site_path
-    from homelab_platform.sites.lab import IMAGES
-    from homelab_platform.sites.reach import KNOWN_HOSTS
 
     path = common.find_lab(lab)
     resolved = common.resolved_lab(path)
-    known = _check_host(resolved, host)
+    known, adapter = _check_host(resolved, host), _adapter(resolved, path)
     if known.os == "nixos" and base is None:
-        _build_nixos(known, path, file or site_path(resolved.name) / IMAGES, builder, quiet=as_json)
+        _build_nixos(known, path, file or adapter.images, builder, quiet=as_json)
         return
-    known_hosts = path.parent / KNOWN_HOSTS
-    adapter = ImageAdapter(resolved, path.parent, site_path(resolved.name) / IMAGES, known_hosts)
     target = file or adapter.file(host)
     with output.steps(quiet=as_json) as say:
         start = _given_base(known, base, sha256) if base else fetch_base(resolved, known, path.parent, say)
-        fingerprint = "" if base or file else _fingerprint(resolved, host)
+        fingerprint = "" if base or file else _state(resolved, host).fingerprint
         built, key, learned = adapter.make(host, start, target, say, fingerprint=fingerprint)
     if as_json:
         output.write_json({"host": host, "image": str(built.file), "sha256": built.sha256, "host_key": key})
         return
     output.say(f"{built.file}: made from {start.path.name}. It holds {host}'s private key: keep it to yourself.")
     if learned:
-        output.say(f"Added {host} to {known_hosts}: {key}")
+        output.say(f"Added {host} to {adapter.known_hosts}: {key}")
     output.say(f"Next: homelab flash {host} DEVICE")
 
 
@@ -111,12 +107,12 @@ def _given_base(host: ResolvedHost, base: Path, sha256: str | None) -> Image:
     return survey(base, sha256)
 
 
-def _fingerprint(lab: ResolvedLab, host: str) -> str:
+def _state(lab: ResolvedLab, host: str) -> DesiredState:
     """What the graph knows the host's image by."""
     from homelab_platform.plan.gather import desired_states
     from homelab_platform.plan.layers import make_key
 
-    return desired_states(lab)[make_key("image", host)].fingerprint
+    return desired_states(lab)[make_key("image", host)]
 
 
 def flash(
@@ -148,7 +144,7 @@ def flash(
     path = common.find_lab(lab)
     resolved = common.resolved_lab(path)
     _check_host(resolved, host)
-    source = image or _made_image(resolved.name, host)
+    source = image or _made_image(resolved, path, host)
     disk = look(device)
     with output.steps(quiet=as_json) as say:
         say(f"reading {source}")
@@ -178,13 +174,27 @@ def flash(
     output.say(f"Next: put it into {host} and switch it on.")
 
 
-def _made_image(lab_name: str, host: str) -> Path:
-    """The image that was made for the host. Raises HomelabError if there is none."""
+def _made_image(lab: ResolvedLab, lab_file: Path, host: str) -> Path:
+    """The image that was made for the host; notes if the lab was edited since. Raises HomelabError without one."""
     from homelab_platform.layers.images.nixos import built_image
+
+    adapter, wanted = _adapter(lab, lab_file), _state(lab, host)
+    file = built_image(adapter.images, host)
+    found = adapter.probe(wanted)
+    if found.fingerprint and not found.matches(wanted):
+        output.note(f"{file.name} was made for the lab as it was before. Made anew: homelab image {host}")
+    return file
+
+
+def _adapter(lab: ResolvedLab, lab_file: Path) -> ImageAdapter:
+    """What makes the images of this lab on this machine."""
+    from homelab_platform.layers.images.adapter import ImageAdapter
     from homelab_platform.paths import site_path
     from homelab_platform.sites.lab import IMAGES
+    from homelab_platform.sites.reach import KNOWN_HOSTS
 
-    return built_image(site_path(lab_name) / IMAGES, host)
+    folder = lab_file.parent
+    return ImageAdapter(lab, folder, site_path(lab.name) / IMAGES, folder / KNOWN_HOSTS)
 
 
 def _check_host(lab: ResolvedLab, host: str) -> ResolvedHost:

@@ -207,8 +207,26 @@ def test_from_a_downloaded_image_to_a_card_whose_host_is_known_by_its_key(
     private = boot_of(file).read("homelab.key").decode().splitlines()[2]
     assert private not in made.out + made.err + again.out + again.err
     flashed = homelab("flash", "pi-1", card, "--yes", "-l", own_lab)
-    assert flashed.code == 0, flashed.err
+    assert flashed.code == 0 and "as it was before" not in flashed.err, flashed.err
     assert boot_of(card).read("homelab.key") == boot_of(file).read("homelab.key")
+
+
+@pytest.mark.slow
+def test_an_image_of_the_lab_as_it_was_before_is_said_to_be_so(
+    homelab: Homelab, own_lab: Path, card: Path, tmp_path: Path
+) -> None:
+    base = make_image(tmp_path / "raspios.img")
+    named = f"tooling: {{raspios: {{arm64: {{image: {base}, sha256: {file_sum(base)}}}}}}}\n"
+    text = OWN_LAB + named
+    (own_lab / "lab.yaml").write_text(text)
+    assert homelab("secrets", "init", own_lab, "--recovery-to", tmp_path / "paper").code == 0
+    assert homelab("image", "pi-1", "-l", own_lab).code == 0
+    flash = ("flash", "pi-1", card, "--yes", "--confirm", card, "-l", own_lab)
+    assert "as it was before" not in homelab(*flash).err
+    edited = (own_lab / "lab.yaml").read_text().replace("192.168.7.11", "192.168.7.77")
+    (own_lab / "lab.yaml").write_text(edited)
+    said = homelab(*flash)
+    assert said.code == 0 and "pi-1.img was made for the lab as it was before" in said.err
 
 
 @pytest.mark.parametrize(

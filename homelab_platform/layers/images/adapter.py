@@ -42,11 +42,12 @@ class ImageAdapter:
     """The images of a lab's Raspberry Pi OS hosts in the folder `images`; `lab_folder` holds lab file and secrets."""
 
     def __init__(self, lab: ResolvedLab, lab_folder: Path, images: Path, known_hosts: Path) -> None:
-        self._lab, self._lab_folder, self._images, self._known_hosts = lab, lab_folder, images, known_hosts
+        self._lab, self._lab_folder = lab, lab_folder
+        self.images, self.known_hosts = images, known_hosts
 
     def file(self, host: str) -> Path:
         """Where the image of a host lies."""
-        return self._images / f"{host}.img"
+        return self.images / f"{host}.img"
 
     def probe(self, desired: DesiredState) -> Observation:
         """Look at the file and what is known of it; a file of another size or time is another image."""
@@ -79,10 +80,10 @@ class ImageAdapter:
             return reveal(text, self._lab_folder)
 
         key = host_key(known, secret)
-        is_known(self._known_hosts, host, key.public)
+        is_known(self.known_hosts, host, key.public)
         self._forget(file)
         built = build_raspios(self._lab, known, base=base, file=file, key=key, reveal=secret, say=say)
-        learned = learn_host_key(self._known_hosts, host, key.public)
+        learned = learn_host_key(self.known_hosts, host, key.public)
         if fingerprint:
             found = file.stat()
             record = _Record(
