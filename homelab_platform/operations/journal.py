@@ -182,6 +182,10 @@ class Journal:
         """The newest procedures, newest first."""
         return self._select("true ORDER BY began DESC LIMIT %s", limit)
 
+    def of_kind(self, kind: str, limit: int = 20) -> list[ProcedureRecord]:
+        """The newest procedures of one kind, newest first."""
+        return self._select("kind = %s ORDER BY began DESC LIMIT %s", kind, limit)
+
     def newest(self, kind: str, subject: str) -> ProcedureRecord | None:
         """The procedure of this kind that began last; None if there never was one."""
         found = self._select("kind = %s AND subject = %s ORDER BY began DESC LIMIT 1", kind, subject)

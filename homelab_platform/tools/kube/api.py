@@ -235,6 +235,31 @@ class Cluster:
 
         return self.patiently(action)
 
+    def evict(self, namespace: str, name: str) -> str:
+        """Ask a pod to leave its node, within what its disruption budgets allow (the eviction API).
+
+        Returns why it may not leave now; empty when it was asked to, or is gone.
+        """
+        from kubernetes import client
+        from kubernetes.client import ApiException
+
+        eviction = client.V1Eviction(metadata=client.V1ObjectMeta(name=name, namespace=namespace))
+
+        def ask() -> str:
+            api = client.CoreV1Api(self._client)
+            try:
+                api.create_namespaced_pod_eviction(name, namespace, eviction, _request_timeout=TIMEOUT)
+            except ApiException as error:
+                if error.status == 404:
+                    return ""
+                if error.status in (429, 500):  # a budget says no; 500: more than one budget selects the pod
+                    return _message(error)
+                raise
+            return ""
+
+        with self._explained(f"Pod {namespace}/{name}"):
+            return ask()
+
     def request(self, path: str) -> tuple[int, str]:
         """GET a path of the API server, also one that it proxies to a service: status and body.
 

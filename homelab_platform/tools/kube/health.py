@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.tools.kube.api import Cluster
@@ -215,10 +215,15 @@ def _controller(cluster: Cluster, namespace: str, kind: str, name: str) -> tuple
     live = cluster.get(manifest)
     if live is None:
         return None
+    ready, wanted = pod_counts(kind, live)
+    return ready >= wanted, f"{ready} of {wanted} pods ready"
+
+
+def pod_counts(kind: str, live: Mapping[str, Any]) -> tuple[int, int]:
+    """How many pods of a controller are ready, and how many it wants; `kind` is one of CONTROLLERS."""
     status = live.get("status") or {}
     wanted = status.get(_WANTED[kind], 0) if kind in _WANTED else (live.get("spec") or {}).get("replicas", 1)
-    ready = status.get(_MINIMUM[kind], 0)
-    return ready >= wanted, f"{ready} of {wanted} pods ready"
+    return int(status.get(_MINIMUM[kind]) or 0), int(wanted)
 
 
 @contextmanager
