@@ -26,6 +26,7 @@ from homelab_platform.cli import (
     logs_command,
     mart_commands,
     objects_commands,
+    patch_command,
     plan_commands,
     readings_commands,
     repair_command,
@@ -83,6 +84,7 @@ for _family in (
     image_commands,
     history_commands,
     backup_commands,
+    patch_command,
     catalogue_commands,
 ):
     _family.register(app)

@@ -21,6 +21,7 @@ from homelab_platform.graph.labfile import LabWatch, load_or_last_good
 from homelab_platform.graph.marts import extras_of, mart_checks
 from homelab_platform.graph.operations import WORKS, operation_jobs, operation_schedules, protection_checks
 from homelab_platform.graph.own import Own, add_own, own_check, stamp_of
+from homelab_platform.graph.patching import patch_assets, patch_checks, patch_jobs, patch_plan, patch_schedules
 from homelab_platform.graph.reading_sensors import reading_sensors
 from homelab_platform.graph.resources import SITE, Session, site_resource
 from homelab_platform.graph.schedules import build_schedules
@@ -51,7 +52,13 @@ def build_definitions(
     here = {key: state for key, state in desired.items() if kind.capabilities.can(key, state.kinds)}
     watch = LabWatch(lab_file) if lab_file is not None else None
     steps = op_names(desired, kind.capabilities)
-    jobs = {**asset_jobs(here, steps), **upkeep_jobs(here), **operation_jobs(here, steps)}
+    patching = patch_plan(lab, here)
+    jobs = {
+        **asset_jobs(here, steps),
+        **upkeep_jobs(here),
+        **operation_jobs(here, steps),
+        **patch_jobs(patching),
+    }
     reconciler = Reconciler(lab, desired, kind, watch, steps, stamp_of(lab_file))
     described = f"{lab.source} of {lab.name}: {len(lab.hosts)} hosts, {len(lab.workloads)} workloads."
     base = dg.Definitions(
@@ -59,6 +66,7 @@ def build_definitions(
             lab_asset(lab.name, described),
             *build_assets(desired, kind.capabilities, extras_of(lab), WORKS),
             *maintenance_assets(here),
+            *patch_assets(patching),
         ],
         asset_checks=[
             lab_file_check(lab.name, problems),
@@ -66,9 +74,14 @@ def build_definitions(
             *mart_checks(lab, here),
             *host_checks(here),
             *protection_checks(here),
+            *patch_checks(patching),
         ],
         jobs=list(jobs.values()),
-        schedules=[*build_schedules(lab.timezone, jobs), *operation_schedules(lab.timezone, here, jobs, steps)],
+        schedules=[
+            *build_schedules(lab.timezone, jobs),
+            *operation_schedules(lab.timezone, here, jobs, steps),
+            *patch_schedules(patching, jobs),
+        ],
         sensors=[
             *build_sensors(reconciler, jobs),
             *reading_sensors(jobs, here, lab, steps),

@@ -147,7 +147,7 @@ class _Patch:
         if self.turn.node:
             outcome["drain"] = self._require_cluster()
             outcome["unready"] = list[JsonValue](sorted(self._nodes.unready()))
-        self.say(f"{len(facts.updates)} updates: {', '.join(update.name for update in facts.updates[:SHOWN])}")
+        self.say(f"updates: {', '.join(update.name for update in facts.updates[:SHOWN]) or 'none'}")
         return outcome
 
     def _require_host(self, facts: HostFacts) -> None:

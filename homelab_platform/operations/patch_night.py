@@ -217,14 +217,25 @@ def sweep(fleet: Fleet, say: Say) -> list[str]:
         return []
     nodes = fleet.nodes()
     swept = []
-    for name, state in nodes.states().items():
-        if state.run and not _is_alive(fleet, state.run) and nodes.uncordon(name, state.run):
-            say(f"uncordoned {name}, which run {state.run} had left")
+    for name, run in _dead(fleet):
+        if nodes.uncordon(name, run):
+            say(f"uncordoned {name}, which run {run} had left")
             swept.append(name)
     return swept
 
 
-def _is_alive(fleet: Fleet, run: str) -> bool:
+def dead_cordons(fleet: Fleet) -> list[str]:
+    """The nodes that the sweep would uncordon. Raises ClusterUnreachable if the cluster does not answer."""
+    return [name for name, _ in _dead(fleet)]
+
+
+def _dead(fleet: Fleet) -> list[tuple[str, str]]:
+    """Nodes with the cordon of a run that no process works on, and that run."""
+    states = fleet.nodes().states() if fleet.nodes is not None else {}
+    return [(name, state.run) for name, state in states.items() if state.run and not is_alive(fleet, state.run)]
+
+
+def is_alive(fleet: Fleet, run: str) -> bool:
     """Whether a process works on this run right now."""
     try:
         record = fleet.journal.load(run)

@@ -134,7 +134,9 @@ def _turn(step: Mapping[str, object]) -> Turn:
 def _other_way(host: ResolvedHost) -> str:
     """How a host without apt is updated; empty for one with apt."""
     if host.os == "nixos":
-        return "NixOS is updated by a new generation: nix flake update where its inputs are pinned, then homelab apply"
+        return (
+            "NixOS is updated by a new generation: raise nix.release or its inputs in the lab file, then homelab apply"
+        )
     return ""
 
 

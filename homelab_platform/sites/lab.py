@@ -30,10 +30,11 @@ IMAGES = "images"
 
 @dataclass(frozen=True)
 class SteeredLayers:
-    """The adapters of a steered lab by layer, each opened once, and the one that asks hosts whether they are there."""
+    """The adapters of a steered lab by layer, each opened once; the one of hosts, and the client of the cluster."""
 
     adapters: Mapping[str, Callable[[], Adapter]]
     hosts: Callable[[], HostAdapter]
+    cluster: Callable[[], Cluster]
 
 
 def reach_of(lab: ResolvedLab, site: Site) -> Reach:
@@ -72,6 +73,7 @@ def steered_layers(lab: ResolvedLab, site: Site) -> SteeredLayers:
             "flow": lambda: FlowAdapter(lab, site.lakehouse, site.root, carrier=BRIDGE),
         },
         hosts,
+        api,
     )
 
 

@@ -21,7 +21,9 @@ from homelab_platform.tools.objects.access import KeyFile
 
 if TYPE_CHECKING:
     from homelab_platform.apply.adapter import Adapter
+    from homelab_platform.apply.state_store import StateStore
     from homelab_platform.lab.resolved import ResolvedLab
+    from homelab_platform.operations.patch_site import Fleet
     from homelab_platform.operations.site import Protection
     from homelab_platform.servers.site.site import Site
     from homelab_platform.tools.endpoints import Lakehouse
@@ -47,18 +49,31 @@ def world_of(lab: ResolvedLab, site: Site) -> SiteWorld:
     """A running site of this machine as the graph sees it."""
     buckets = BucketAdapter(site.lakehouse, KeyFile(site.root))
     adapters = data_layers(lab, site.lakehouse, buckets)
-    hosts = None
+    hosts, fleet = None, None
     if site.kind is SiteKind.LAB:
         from homelab_platform.sites.lab import steered_layers
 
         steered = steered_layers(lab, site)
         adapters |= steered.adapters
         hosts = steered.hosts
+
+        def fleet(store: StateStore) -> Fleet:
+            from homelab_platform.sites.patching import fleet_of_site
+
+            return fleet_of_site(lab, site, steered, store)
+
     else:
         adapters["flow"] = lambda: _flows(lab, site)
     adapters |= {"backup": lambda: _saved(lab, site, "backup"), "drill": lambda: _saved(lab, site, "drill")}
     parts = Parts(
-        site.kind, buckets, adapters, lambda: _reload_beside(site), site.engines, hosts, lambda: _protection(lab, site)
+        site.kind,
+        buckets,
+        adapters,
+        lambda: _reload_beside(site),
+        site.engines,
+        hosts,
+        lambda: _protection(lab, site),
+        fleet,
     )
     return SiteWorld(lab, site.lakehouse, parts)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
     from homelab_platform.layers.buckets.adapter import BucketAdapter
     from homelab_platform.layers.hosts.adapter import HostAdapter
+    from homelab_platform.operations.patch_site import Fleet
     from homelab_platform.operations.site import Protection
     from homelab_platform.plan.desired import DesiredState
     from homelab_platform.plan.health import Health
@@ -40,7 +41,8 @@ class Parts:
     """What a kind of site is made of.
 
     `adapters` opens the adapter of each layer when it is first needed: opening one may import clients or connect.
-    `hosts` opens the one that can ask hosts whether they are there, `protection` what the site saves and proves.
+    `hosts` opens the one that can ask hosts whether they are there, `protection` what the site saves and proves,
+    `fleet` which hosts it patches.
     `dagster` is the database of Dagster's own storage. `reload` has the UI load the lab anew, at once.
     """
 
@@ -51,6 +53,7 @@ class Parts:
     engines: Engines = field(default_factory=Engines)
     hosts: Callable[[], HostAdapter] | None = None
     protection: Callable[[], Protection] | None = None
+    fleet: Callable[[StateStore], Fleet] | None = None
     dagster: PostgresEndpoint | None = None
 
 
@@ -97,6 +100,13 @@ class SiteWorld:
             fault = f"a site of kind {self._parts.kind} saves nothing itself"
             raise HomelabError.of("backup", fault, f"It takes {self.capabilities.lacks('backup')}.")
         return self._parts.protection()
+
+    def fleet(self) -> Fleet:
+        """The hosts that the site patches. Raises HomelabError for a site that reaches no hosts."""
+        if self._parts.fleet is None:
+            fault = f"a site of kind {self._parts.kind} reaches no hosts"
+            raise HomelabError.of("patch", fault, "homelab up --profile lab starts one that does.")
+        return self._parts.fleet(self._store)
 
     def reload_code(self) -> None:
         """Have the servers of the UI and of the sensors load the lab anew; returns at once."""

@@ -107,7 +107,8 @@ def refresh():
     """Ask the archives what there is; what went wrong, empty if nothing did."""
     code, output, errors = run(*apt("-q", "-o", "APT::Update::Error-Mode=any", "update"))
     if code:
-        return last("\n".join(line for line in (errors or output).splitlines() if line[:2] in ("E:", "W:")) or errors)
+        lines = [line for line in (errors or output).splitlines() if line[:2] in ("E:", "W:")]
+        return lines[0][:500] if lines else last(errors or output)
     write(REFRESHED, "")
     return ""
 
