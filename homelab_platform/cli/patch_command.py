@@ -17,6 +17,7 @@ from homelab_platform.errors import HomelabError
 if TYPE_CHECKING:
     from homelab_platform.operations.patch_night import NightReport, Preview
     from homelab_platform.operations.patch_site import Fleet
+    from homelab_platform.servers.site.site import Site
 
 SHOWN = 4
 
@@ -61,7 +62,17 @@ def patch(
         raise typer.Exit(0)
     with output.steps(quiet=as_json) as progress:
         report = patch_now(fleet, turns, progress)
+    _tell_pages(site, report)
     _say_report(report, as_json=as_json)
+
+
+def _tell_pages(site: Site, report: NightReport) -> None:
+    """Leave the result on the hosts' pages in the UI."""
+    from homelab_platform.graph.apply import instance_of
+    from homelab_platform.graph.patching import report_patched
+
+    with instance_of(site) as instance:
+        report_patched(instance, report)
 
 
 def _leave(previews: list[Preview], pending: list[Preview], *, as_json: bool, dry_run: bool) -> None:

@@ -234,15 +234,27 @@ def _carried_out(
         raise failure(error) from None
     rows = [result.to_dict() for result in report.hosts]
     table = dg.MetadataValue.md(table_markdown(rows))
-    for result in report.hosts:
-        if result.state in ("patched", "nothing due"):
-            found: dict[str, Any] = {"updates": result.updates, "restarted": result.rebooted, "run": result.run}
-            key = asset_key(make_key(LAYER, result.host))
-            context.log_event(dg.AssetMaterialization(key, description=result.state, metadata=found))
+    for event in _materializations(report):
+        context.log_event(event)
     if report.error is not None:
         broken = failure(report.error)
         raise dg.Failure(broken.description, metadata={**broken.metadata, "hosts": table}, allow_retries=False)
     return dg.Output(None, metadata={"hosts": table})
+
+
+def _materializations(report: "NightReport") -> Iterable[dg.AssetMaterialization]:
+    """What the pages of the hosts that were patched, or had nothing due, are told."""
+    for result in report.hosts:
+        if result.state in ("patched", "nothing due"):
+            found: dict[str, Any] = {"updates": result.updates, "restarted": result.rebooted, "run": result.run}
+            key = asset_key(make_key(LAYER, result.host))
+            yield dg.AssetMaterialization(key, description=result.state, metadata=found)
+
+
+def report_patched(instance: dg.DagsterInstance, report: "NightReport") -> None:
+    """Leave what a command patched on the hosts' pages, as a night of the graph does."""
+    for event in _materializations(report):
+        instance.report_runless_asset_event(event)
 
 
 def patch_schedules(plan: PatchPlan, jobs: Mapping[str, Any]) -> list[dg.ScheduleDefinition]:

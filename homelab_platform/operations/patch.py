@@ -139,6 +139,7 @@ class _Patch:
             "boot": facts.boot,
             "failed": list(facts.failed),
             "unready": [],
+            "kubelet_boot": False,
         }
         if not due:
             self.say("nothing is due")
@@ -147,6 +148,7 @@ class _Patch:
         if self.turn.node:
             outcome["drain"] = self._require_cluster()
             outcome["unready"] = list[JsonValue](sorted(self._nodes.unready()))
+            outcome["kubelet_boot"] = self._nodes.states()[self.turn.host].boot == facts.boot
         self.say(f"updates: {', '.join(update.name for update in facts.updates[:SHOWN]) or 'none'}")
         return outcome
 
@@ -244,7 +246,8 @@ class _Patch:
 
     def _check_start(self) -> Outcome:
         """Whether it needs a restart now; refused if it might not come up again."""
-        facts = self._answer(lambda _facts: True, RESTART_SECONDS)
+        self._boot(RESTART_SECONDS)
+        facts = self.machine.look()
         if facts.updates:
             names = ", ".join(update.name for update in facts.updates[:SHOWN])
             self.say(f"not updated, because the list was made before: {names}")
@@ -260,21 +263,20 @@ class _Patch:
         if not done[START]["restart"]:
             return {"rebooted": False}
         before = str(done[LOOK]["boot"])
-        if self._answer(lambda _facts: True, RESTART_SECONDS).boot == before:
+        if self._boot(RESTART_SECONDS) == before:
             reasons = done[START]["reasons"]
             self.say(f"restarts: {', '.join(map(str, reasons)) if isinstance(reasons, list) and reasons else 'always'}")
             self.machine.reboot()
-        after = self._answer(lambda facts: facts.boot != before, RESTART_SECONDS)
-        return {"rebooted": True, "boot": after.boot, "kernel": after.kernel}
+        return {"rebooted": True, "boot": self._boot(RESTART_SECONDS, other_than=before)}
 
-    def _answer(self, wanted: Callable[[HostFacts], bool], seconds: float) -> HostFacts:
-        """Look until it answers and is as wanted. Raises HomelabError when it is not within `seconds`."""
+    def _boot(self, seconds: float, *, other_than: str = "") -> str:
+        """The id of its boot, once it answers and has another one. Raises HomelabError if not within `seconds`."""
         until, why = self.clock.ticks() + seconds, "it has not restarted"
         while True:
             try:
-                facts = self.machine.look()
-                if wanted(facts):
-                    return facts
+                boot = self.machine.boot()
+                if boot != other_than:
+                    return boot
             except Unreachable as error:
                 why = error.problems[0].what
             if self.clock.ticks() >= until:
@@ -289,18 +291,23 @@ class _Patch:
     def _check_health(self, done: Outcomes) -> Outcome:
         before = done[LOOK]["failed"]
         failed = [str(unit) for unit in before] if isinstance(before, list) else []
-        facts = self._answer(lambda _facts: True, RESTART_SECONDS)
+        boot = self._boot(RESTART_SECONDS)
         self._wait(lambda: self.machine.ailments(failed), RESTART_SECONDS / 2, "is not healthy")
         if self.turn.node and "node-ready" in self.fleet.plan.health:
-            self._wait(lambda: self._node_lacks(facts.boot), RESTART_SECONDS, "its node is not ready")
-        return {"boot": facts.boot}
+            reported = self._kubelet_boot(done, boot)
+            self._wait(lambda: self._node_lacks(reported), RESTART_SECONDS, "its node is not ready")
+        return {"boot": boot}
+
+    def _kubelet_boot(self, done: Outcomes, boot: str) -> str:
+        """The boot that the kubelet must report; empty where it never reported the host's own (some containers)."""
+        return boot if done[LOOK]["kubelet_boot"] else ""
 
     def _node_lacks(self, boot: str) -> list[str]:
         """Why the node does not count as back: Ready of before the restart is no answer."""
         state = self._nodes.states().get(self.turn.host)
         if state is None:
             return ["the cluster has no such node"]
-        if state.boot and state.boot != boot:
+        if boot and state.boot != boot:
             return ["its kubelet has not reported since the restart"]
         return [] if state.ready else ["it is NotReady"]
 
@@ -331,13 +338,14 @@ class _Patch:
                 lambda: sorted(self._nodes.unready() - before), RESTART_SECONDS, "workloads do not come back whole"
             )
         until = self.clock.ticks() + self.turn.settle
-        boot = done[HEALTH]["boot"]
+        boot = str(done[HEALTH]["boot"])
+        reported = self._kubelet_boot(done, boot)
         while self.clock.ticks() < until:
             self.clock.sleep(min(POLL_SECONDS * 5, max(until - self.clock.ticks(), 0.0)))
-            if self._answer(lambda _facts: True, POLL_SECONDS * 15).boot != boot:
+            if self._boot(POLL_SECONDS * 15) != boot:
                 raise self._refusal("restarted by itself after the update", "Look at journalctl --boot=-1 there.")
             if self.turn.node and "node-ready" in checks:
-                self._wait(lambda: self._node_lacks(str(boot)), POLL_SECONDS * 15, "its node is not ready")
+                self._wait(lambda: self._node_lacks(reported), POLL_SECONDS * 15, "its node is not ready")
         return {}
 
     def _note(self, run: str, done: Outcomes) -> Outcome:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from homelab_platform.cli import common, main
+from homelab_platform.graph.assets import asset_key
 from homelab_platform.operations.patch_site import Fleet
 from homelab_platform.tools.endpoints import PostgresEndpoint
 from homelab_platform_tests.operations.fleet import World, fleet_in, own_journal, world_of_four
@@ -27,7 +30,15 @@ class Site:
 
 
 @pytest.fixture
-def memory(postgres_endpoint: PostgresEndpoint, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+@pytest.fixture
+def memory(
+    postgres_endpoint: PostgresEndpoint, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
     world = world_of_four()
     with own_journal(postgres_endpoint) as journal:
         site = Site(fleet_in(world, journal))
@@ -35,6 +46,7 @@ def memory(postgres_endpoint: PostgresEndpoint, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(common, "resolved_lab", lambda _path: None)
         monkeypatch.setattr(common, "running_site", lambda _path: None)
         monkeypatch.setattr("homelab_platform.sites.local.world_of", lambda _lab, _site: site)
+        monkeypatch.setattr("homelab_platform.graph.apply.instance_of", lambda _site: nullcontext(instance))
         yield world
 
 
@@ -57,10 +69,18 @@ def test_a_dry_run_prints_the_timetable_and_every_package_and_changes_nothing(
 
 
 def test_hosts_are_patched_only_once_a_person_agrees(
-    memory: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    memory: World,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("typer.confirm", lambda text: bool(asked.append(text)))
+
+    def refuse(text: str) -> bool:
+        asked.append(text)
+        return False
+
+    monkeypatch.setattr("typer.confirm", refuse)
     assert homelab(monkeypatch, "nas") == 0
     assert asked == ["Patch 1 host now?"]
     assert memory.log == []
@@ -68,6 +88,7 @@ def test_hosts_are_patched_only_once_a_person_agrees(
     assert memory.log == []
     assert homelab(monkeypatch, "nas", "--yes") == 0
     assert memory.happened("updated") == ["nas"]
+    assert instance.get_latest_materialization_event(asset_key("patch/nas")) is not None
     capsys.readouterr()
     assert homelab(monkeypatch, "nas", "--yes") == 0
     assert "Nothing is due." in capsys.readouterr().out

@@ -51,6 +51,7 @@ class Host:
     wants_restart: bool = True
     restart_seconds: float = BOOT_SECONDS
     refuses_updates: str = ""
+    kubelet_seconds: float = 30.0
     ill: tuple[str, ...] = ()
     boots: int = 1
     up_at: float = 0.0
@@ -95,6 +96,12 @@ class World:
         """The hosts to which something happened, in order."""
         return [host for _, host, word in self.log if word == what]
 
+    def kubelet_boot(self, host: str) -> str:
+        """The boot that a node's kubelet reported last: that of before until it has started anew."""
+        one = self.hosts[host]
+        late = self.seconds < one.up_at + (one.kubelet_seconds if one.boots > 1 else 0.0)
+        return f"{host}-{one.boots - 1 if late else one.boots}"
+
     def is_up(self, host: str) -> bool:
         """Whether a host answers."""
         return self.seconds >= self.hosts[host].up_at
@@ -122,6 +129,9 @@ class FakeMachine:
             boot=f"{host.name}-{host.boots}", kernel="6.6", updates=pending, free=1 << 40, reboot=reasons,
             patched=host.record,
         )  # fmt: skip
+
+    def boot(self) -> str:
+        return self.look().boot
 
     def install(self, run: str, updates: Sequence[Update], say: Say) -> None:
         host = self._host
@@ -153,11 +163,15 @@ class FakeNodes:
 
     def states(self) -> dict[str, NodeState]:
         return {
-            name: NodeState(
-                name, self._world.is_up(name), f"{name}-{self._world.hosts[name].boots}", node.cordoned, node.run
-            )
+            name: NodeState(name, self.seems_ready(name), self._world.kubelet_boot(name), node.cordoned, node.run)
             for name, node in self._world.nodes.items()
         }
+
+    def seems_ready(self, name: str) -> bool:
+        """A node counts as Ready for 40 seconds after it went down, as the real ones do."""
+        host = self._world.hosts[name]
+        went_down = host.up_at - host.restart_seconds
+        return self._world.is_up(name) or (host.boots > 1 and self._world.seconds < went_down + 40)
 
     def cordon(self, name: str, run: str) -> bool:
         node = self._world.nodes[name]

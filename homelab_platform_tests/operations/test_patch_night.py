@@ -106,6 +106,21 @@ def test_a_node_that_never_comes_back_stops_the_night_and_is_not_left_cordoned(j
     assert nothing_is_cordoned(world)
 
 
+def test_ready_of_before_the_restart_is_no_answer(journal: Journal) -> None:
+    world = world_of_four()
+    world.hosts["pi-2"].kubelet_seconds = 300.0
+    report = patch_due(fleet_in(world, journal), quiet)
+    assert states(report)["pi-2"] == "patched"
+    (down,) = [second for second, host, what in world.log if (host, what) == ("pi-2", "down")]
+    (uncordoned,) = [second for second, host, what in world.log if (host, what) == ("pi-2", "uncordoned")]
+    assert uncordoned - down >= 300
+    world = world_of_four()
+    world.hosts["pi-2"].kubelet_seconds = 1e9
+    world.now = NIGHT + timedelta(days=28)
+    report = patch_due(fleet_in(world, journal), quiet)
+    assert "its kubelet has not reported since the restart" in str(report.error)
+
+
 def test_a_unit_that_fails_after_the_update_stops_the_night(journal: Journal) -> None:
     world = world_of_four()
     world.hosts["pi-2"].ill = ("unit mosquitto.service failed",)

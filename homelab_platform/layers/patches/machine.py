@@ -44,6 +44,10 @@ class Machine(Protocol):
         """What the host is like; `refresh` asks the archives first. Raises Unreachable if it does not answer."""
         ...
 
+    def boot(self) -> str:
+        """The id of its boot, over a new connection. Raises Unreachable if it does not answer."""
+        ...
+
     def install(self, run: str, updates: Sequence[Update], say: Say) -> None:
         """Make these updates and nothing else. Raises HomelabError with apt's own words if they were not made."""
 
@@ -74,6 +78,12 @@ class DebianMachine:
         words = ["look", *(["refresh"] if refresh else []), *(["node"] if self._node else [])]
         output = self._call(words, doing="looking at its updates", timeout=LOOK_SECONDS, put=True)
         return read_facts(self._where, output)
+
+    def boot(self) -> str:
+        """The id of its boot. Raises what tools/ssh raises."""
+        return self._ssh.run(
+            "cat /proc/sys/kernel/random/boot_id", fresh=True, doing="asking for its boot"
+        ).text.strip()
 
     def _call(self, words: Sequence[str], *, doing: str, data: bytes = b"", timeout: float, put: bool = False) -> bytes:
         """Run the host's program; with `put` it is laid there first, in the same round trip."""
