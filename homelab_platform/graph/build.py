@@ -28,6 +28,8 @@ from homelab_platform.graph.schedules import build_schedules
 from homelab_platform.graph.sensors import Reconciler, build_sensors
 from homelab_platform.graph.upkeep import maintenance_assets, upkeep_jobs
 from homelab_platform.lab.resolved import ResolvedLab
+from homelab_platform.operations.patch_plan import PatchPlan
+from homelab_platform.plan.desired import DesiredState
 from homelab_platform.plan.gather import desired_states
 from homelab_platform.plan.sites import SiteKind
 from homelab_platform.sites.choose import SiteChoice, site_choice
@@ -68,14 +70,7 @@ def build_definitions(
             *maintenance_assets(here),
             *patch_assets(patching),
         ],
-        asset_checks=[
-            lab_file_check(lab.name, problems),
-            *reading_checks(here),
-            *mart_checks(lab, here),
-            *host_checks(here),
-            *protection_checks(here),
-            *patch_checks(patching),
-        ],
+        asset_checks=_checks(lab, here, patching, problems),
         jobs=list(jobs.values()),
         schedules=[
             *build_schedules(lab.timezone, jobs),
@@ -94,6 +89,20 @@ def build_definitions(
     merged, own = add_own(base, lab_file) if lab_file is not None else (base, Own())
     kept = dg.Definitions(asset_checks=own_check(lab.name, own), sensors=[home_sensor(lab.name, desired, own)])
     return dg.Definitions.merge(merged, kept)
+
+
+def _checks(
+    lab: ResolvedLab, here: Mapping[str, DesiredState], patching: PatchPlan, problems: tuple[Problem, ...]
+) -> list[dg.AssetChecksDefinition]:
+    """Every check of the assets that the site reaches, and of the lab file."""
+    return [
+        lab_file_check(lab.name, problems),
+        *reading_checks(here),
+        *mart_checks(lab, here),
+        *host_checks(here),
+        *protection_checks(here),
+        *patch_checks(patching),
+    ]
 
 
 def definitions_of_file(path: Path, *, site: SiteKind | SiteChoice = SiteKind.SMALL) -> dg.Definitions:
