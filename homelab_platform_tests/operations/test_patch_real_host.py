@@ -10,23 +10,26 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from homelab_platform.apply.state_store import StateStore
 from homelab_platform.errors import HomelabError
+from homelab_platform.layers.hosts.adapter import HostAdapter
 from homelab_platform.layers.patches.facts import HostFacts, Update
-from homelab_platform.layers.patches.machine import DebianMachine
 from homelab_platform.operations import patch
 from homelab_platform.operations.patch import patch_host
-from homelab_platform.operations.patch_plan import PatchPlan, Turn
 from homelab_platform.operations.patch_site import Fleet
+from homelab_platform.plan.sites import SiteKind
+from homelab_platform.servers.site.site import Site
 from homelab_platform.servers.supervise.processes import wait_until
+from homelab_platform.sites.lab import SteeredLayers
+from homelab_platform.sites.patching import fleet_of_site
 from homelab_platform.tools.endpoints import PostgresEndpoint
-from homelab_platform.tools.ssh.client import Ssh
-from homelab_platform.tools.ssh.target import Target
-from homelab_platform_tests.layers.hosts.support import access_to
+from homelab_platform_tests.layers.hosts.support import access_to, lab_file
 from homelab_platform_tests.operations.fleet import own_journal
 from homelab_platform_tests.testlab import lab as testlab
 from homelab_platform_tests.testlab.host import TestHost
@@ -35,7 +38,6 @@ from homelab_platform_tests.testlab.lab import TestLab
 
 pytestmark = [pytest.mark.testlab, pytest.mark.servers, pytest.mark.slow]
 
-TURN = Turn("u-1", "other", None, node=False, drain_timeout=60, settle=1, reboot="when-needed")
 PACKAGE = """
 make() { # name version postinst
   mkdir -p /tmp/$1/DEBIAN && printf 'Package: %s\\nVersion: %s\\nArchitecture: all\\nMaintainer: A <a@example.org>\\n' \
@@ -58,15 +60,23 @@ def host() -> Iterator[TestHost]:
 
 @pytest.fixture
 def fleet(host: TestHost, tmp_path: Path, postgres_endpoint: PostgresEndpoint) -> Iterator[Fleet]:
-    access = access_to(TestLab(host.place), tmp_path).ssh
-
-    @contextmanager
-    def machine(_name: str) -> Iterator[DebianMachine]:
-        yield DebianMachine(Ssh(Target(host.name, host.address), access), node=False)
-
+    """The fleet as a site of kind lab has it, of a lab with this host alone."""
+    lab = lab_file(
+        TestLab(host.place),
+        tmp_path / "lab",
+        hosts={"u-1": {"board": "pi5-8gb", "os": "raspios", "address": host.address}},
+        cluster=None,
+        workloads={},
+        streams={},
+        patching={"window": "daily 03:00-05:00", "settle": "1s", "backup_first": False},
+    )
+    adapter = HostAdapter(lab, access_to(TestLab(host.place), tmp_path))
+    steered = SteeredLayers({}, lambda: adapter, Mock(side_effect=AssertionError("it has no cluster")))
+    lakehouse = Mock(postgres=postgres_endpoint)
+    site = Site(tmp_path, lab.name, tmp_path / "lab" / "lab.yaml", lakehouse, "", tmp_path, SiteKind.LAB)
     with own_journal(postgres_endpoint) as journal:
-        plan = PatchPlan("Europe/Berlin", (TURN,), backup_first=False)
-        yield Fleet(plan, journal, machine, None, lambda _host, _say: nullcontext())
+        made = fleet_of_site(lab, site, steered, StateStore(postgres_endpoint))
+        yield replace(made, journal=journal)
 
 
 def look(fleet: Fleet, *, refresh: bool = False) -> HostFacts:
@@ -99,7 +109,7 @@ def test_a_host_is_patched_restarted_and_gone_on_with_after_kill_9(host: TestHos
     _dies_while_apt_works(host, fleet)
     (left,) = fleet.journal.unfinished(patch.KIND, "host/u-1")
     said: list[str] = []
-    done = patch_host(fleet, TURN, said.append)
+    done = patch_host(fleet, fleet.plan.turn("u-1"), said.append)
     assert done.run == left.run
     assert (done.updates, done.rebooted) == (1, True)
     assert [r.attempts for r in fleet.journal.load(done.run).records if r.name == patch.INSTALL] == [2]
@@ -115,7 +125,7 @@ def test_a_host_is_patched_restarted_and_gone_on_with_after_kill_9(host: TestHos
     assert "1.0" in host.ssh("dpkg-query --show containerd").stdout
 
     began = time.monotonic()
-    again = patch_host(fleet, TURN, said.append)
+    again = patch_host(fleet, fleet.plan.turn("u-1"), said.append)
     assert (again.updates, again.rebooted) == (0, False)
     assert look(fleet).boot == after.boot
     assert time.monotonic() - began < 60
@@ -131,7 +141,7 @@ def _dies_while_apt_works(host: TestHost, fleet: Fleet) -> None:
     child = os.fork()
     if child == 0:
         try:
-            patch_host(fleet, TURN, lambda _line: None)
+            patch_host(fleet, fleet.plan.turn("u-1"), lambda _line: None)
         finally:
             os._exit(0)
     working = "systemctl is-active --quiet homelab-patching.service"
@@ -151,14 +161,14 @@ def test_a_host_that_might_not_come_up_is_updated_and_not_restarted(host: TestHo
     host.ssh("cat >/boot/firmware/cmdline.txt", text="console=tty1 rootwait\nroot=/dev/sda1\n")
     try:
         with pytest.raises(HomelabError, match=r"might not come up: .*cmdline\.txt has 2 lines; .*names no root="):
-            patch_host(fleet, TURN, lambda _line: None)
+            patch_host(fleet, fleet.plan.turn("u-1"), lambda _line: None)
         assert look(fleet).boot == boot
         newest = fleet.journal.newest(patch.KIND, "host/u-1")
         assert newest is not None
         assert newest.state == "failed"
     finally:
         host.ssh("cat >/boot/firmware/cmdline.txt", text=line)
-    done = patch_host(fleet, TURN, lambda _line: None)
+    done = patch_host(fleet, fleet.plan.turn("u-1"), lambda _line: None)
     assert (done.updates, done.rebooted) == (0, True), "the restart that it still needs is made up for"
     assert look(fleet).boot != boot
 
@@ -167,6 +177,6 @@ def test_an_archive_that_does_not_answer_is_named_and_nothing_is_changed(host: T
     host.ssh("echo 'deb [trusted=yes] file:/nowhere ./' >/etc/apt/sources.list.d/gone.list")
     try:
         with pytest.raises(HomelabError, match=r"its package archives do not answer: .*/nowhere"):
-            patch_host(fleet, TURN, lambda _line: None)
+            patch_host(fleet, fleet.plan.turn("u-1"), lambda _line: None)
     finally:
         host.ssh("rm /etc/apt/sources.list.d/gone.list")

@@ -47,10 +47,11 @@ def cluster() -> Iterator[TestCluster]:
 
 @pytest.fixture
 def fleet(cluster: TestCluster, tmp_path: Path, postgres_endpoint: PostgresEndpoint) -> Iterator[Fleet]:
-    access, host = access_to(cluster.lab, tmp_path).ssh, cluster.lab.host(NODE)
+    access = access_to(cluster.lab, tmp_path).ssh
 
     @contextmanager
-    def machine(_name: str) -> Iterator[DebianMachine]:
+    def machine(name: str) -> Iterator[DebianMachine]:
+        host = cluster.lab.host(name)
         yield DebianMachine(Ssh(Target(host.name, host.address), access), node=True)
 
     nodes = ClusterNodes(Cluster(cluster.kubeconfig))
@@ -142,6 +143,7 @@ def test_a_node_is_drained_within_its_budgets_restarted_and_takes_pods_again(
     assert int(cluster.get("deployment", "web", "-n", "default")["status"]["availableReplicas"]) == 2
 
     _cordons_of_others_and_of_dead_runs(cluster, fleet)
+    _the_server_is_patched_although_the_cluster_does_not_answer_meanwhile(cluster, fleet)
 
 
 def _bring_to_the_node(cluster: TestCluster, name: str) -> None:
@@ -178,6 +180,17 @@ def _a_drain_that_cannot_end_is_given_up_in_time(cluster: TestCluster, fleet: Fl
     assert (record.ended - drain.began).total_seconds() < 8 + 10
     assert time.monotonic() - began < 90
     cluster.kubectl("delete", "-n", "default", "deployment/pinned", "pdb/pinned")
+
+
+def _the_server_is_patched_although_the_cluster_does_not_answer_meanwhile(cluster: TestCluster, fleet: Fleet) -> None:
+    host = cluster.lab.host(SERVER)
+    offer(host, ("homelab-dummy", "1.0", ":"))
+    host.ssh("apt-get -q update && apt-get -y -q install homelab-dummy", timeout=120)
+    offer(host, ("homelab-dummy", "1.1", ASKS_FOR_A_RESTART))
+    done = patch_host(fleet, replace(TURN, host=SERVER, group="server"), quiet)
+    assert (done.updates, done.rebooted) == (1, True)
+    assert node(cluster, SERVER) == (False, "")
+    assert cluster.is_ready(SERVER)
 
 
 def _cordons_of_others_and_of_dead_runs(cluster: TestCluster, fleet: Fleet) -> None:
