@@ -178,6 +178,11 @@ class Journal:
         """Procedures that say they run, oldest first. With the subject's lock in hand, their processes are dead."""
         return self._select("kind = %s AND subject = %s AND state = 'running' ORDER BY began", kind, subject)
 
+    def alive(self, kinds: Sequence[str]) -> list[ProcedureRecord]:
+        """Procedures of these kinds that a process works on right now."""
+        running = self._select("state = 'running' AND kind = ANY(%s) ORDER BY began", list(kinds))
+        return [record for record in running if self.holder(record.subject) is not None]
+
     def recent(self, limit: int = 50) -> list[ProcedureRecord]:
         """The newest procedures, newest first."""
         return self._select("true ORDER BY began DESC LIMIT %s", limit)

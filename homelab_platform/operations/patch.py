@@ -41,6 +41,9 @@ LEAST_ROOM = 256 << 20
 LEAST_BOOT_ROOM = 64 << 20
 """Bytes that must be free where the files that start the host lie, when a kernel or firmware changes."""
 BOOT_PACKAGES = ("linux-image", "raspi-firmware", "raspberrypi-kernel", "raspberrypi-bootloader", "initramfs-tools")
+SAVING = ("backup", "drill", "restore")
+"""Kinds of procedures during which no host changes."""
+BACKUP_SECONDS = 1800.0
 POLL_SECONDS = 2.0
 SHOWN = 5
 
@@ -145,6 +148,7 @@ class _Patch:
             self.say("nothing is due")
             return outcome
         self._require_backups()
+        self._wait_for_backups()
         if self.turn.node:
             outcome["drain"] = self._require_cluster()
             outcome["unready"] = list[JsonValue](sorted(self._nodes.unready()))
@@ -179,6 +183,18 @@ class _Patch:
                 f"waits for proven backups: {'; '.join(unproven[:SHOWN])}",
                 "homelab backup run; homelab drill. Or let it not wait: patching.backup_first: false.",
             )
+
+    def _wait_for_backups(self) -> None:
+        """Let what is being saved or restored end first: its target may be this very host."""
+        until = self.clock.ticks() + BACKUP_SECONDS
+        while busy := self.fleet.journal.alive(SAVING):
+            self.say(f"waits for the {busy[0].kind} of {busy[0].subject}")
+            if self.clock.ticks() >= until:
+                raise self._refusal(
+                    f"the {busy[0].kind} of {busy[0].subject} does not end within {BACKUP_SECONDS / 60:.0f} min",
+                    "Move the window, or the plan below backups:, apart.",
+                )
+            self.clock.sleep(POLL_SECONDS * 5)
 
     def _require_cluster(self) -> bool:
         """Whether the node's pods can go elsewhere. Raises HomelabError if the cluster cannot spare the node."""

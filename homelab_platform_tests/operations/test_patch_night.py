@@ -166,6 +166,18 @@ def test_backups_that_are_not_proven_hold_the_night(journal: Journal) -> None:
     assert states(patch_now(fleet, fleet.plan.turns, quiet)) == dict.fromkeys(ALL, "patched")
 
 
+def test_a_backup_under_way_is_waited_for_and_a_dead_one_is_not(journal: Journal) -> None:
+    world = world_of_four()
+    fleet = fleet_in(world, journal)
+    journal.begin("backup", "lake", [])
+    with journal.held("lake", "backup"):
+        report = patch_now(fleet, fleet.plan.chosen(["nas"]), quiet)
+    assert "the backup of lake does not end within 30 min" in str(report.error)
+    assert world.log == []
+    assert world.seconds >= 1800
+    assert states(patch_now(fleet, fleet.plan.chosen(["nas"]), quiet)) == {"nas": "patched"}
+
+
 def test_somebody_elses_cordon_stays(journal: Journal) -> None:
     world = world_of_four()
     world.nodes["pi-3"].cordoned = True
