@@ -66,7 +66,7 @@ def list_items(lab: common.LabArgument = None, as_json: common.JsonOption = Fals
             output.say(f"\nNot reached from this site, and not saved by it: {', '.join(elsewhere)}.")
         notes = {target.name: target.note for target in protection.targets if target.note}
         for name, text in notes.items():
-            output.say(f"Target {name} is {protection.target(name).folder}: {text}.")
+            output.say(f"Target {name} is {protection.target(name).place}: {text}.")
     raise typer.Exit(1 if any(row.state in ("failed", "overdue") for row in rows) else 0)
 
 
@@ -164,12 +164,16 @@ def make_target(
     target = protection.target(name)
     identity = target.establish(protection.protects) if new else target.identity()
     rows = [
-        ("folder", str(target.folder)), ("id", identity.id), ("key", identity.key),
-        ("made", f"{identity.made:%Y-%m-%d %H:%M} UTC"), ("free", output.size(target.room())), ("worth", target.note),
+        ("place", target.place), ("id", identity.id), ("key", identity.key),
+        ("made", f"{identity.made:%Y-%m-%d %H:%M} UTC"), ("free", _room(target.room())), ("worth", target.note),
     ]  # fmt: skip
     for word, value in rows:
         if value:
             output.say(f"  {word:<7} {value}")
+
+
+def _room(found: int | None) -> str:
+    return output.size(found) if found is not None else ""
 
 
 @backup_app.command("key")

@@ -17,7 +17,7 @@ from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.layers.backups import records
 from homelab_platform.layers.backups.manifest import FILE, Manifest, load_manifest
 from homelab_platform.layers.backups.records import SnapshotRecord
-from homelab_platform.layers.backups.targets import FolderTarget, NotMounted
+from homelab_platform.layers.backups.targets import NotMounted, Target
 from homelab_platform.names import Say
 from homelab_platform.operations.journal import Outcome, ProcedureRecord, write_copy
 from homelab_platform.operations.procedure import Outcomes, Procedure, Step, carry_out
@@ -92,10 +92,10 @@ class _Backup:
             *(self._retaining(target) for target in self.site.targets),
         ]
 
-    def _retaining(self, target: FolderTarget) -> Step:
+    def _retaining(self, target: Target) -> Step:
         return Step(f"retain at {target.name}", lambda done: self._retain(target, done))
 
-    def _steps_at(self, target: FolderTarget, run: str) -> list[Step]:
+    def _steps_at(self, target: Target, run: str) -> list[Step]:
         def save(done: Outcomes) -> Outcome:
             return self._save(target, run) if _reached(done, target) else {}
 
@@ -131,7 +131,7 @@ class _Backup:
         made = self.item.copier.capture(self.stage, run, self.say, shrunk=self.request.shrunk)
         return {"files": len(made.files), "bytes": made.bytes, "root": made.root}
 
-    def _save(self, target: FolderTarget, run: str) -> Outcome:
+    def _save(self, target: Target, run: str) -> Outcome:
         manifest = load_manifest(self.stage)
         if manifest.run != run:
             raise HomelabError.of(str(self.stage), f"holds the copy of {manifest.run}, not of {run}", "Run it again.")
@@ -147,7 +147,7 @@ class _Backup:
         )
         return {"snapshot": made.snapshot_id, "added": made.data_added_packed}
 
-    def _repository(self, target: FolderTarget) -> Repository:
+    def _repository(self, target: Target) -> Repository:
         repository = self.site.repository(target, self.item.name)
         if repository.exists():
             repository.unlock()  # nobody else works on this item: we hold its lock
@@ -161,7 +161,7 @@ class _Backup:
         repository.initialise()
         return repository
 
-    def _compare(self, target: FolderTarget, run: str, saved: Outcome) -> Outcome:
+    def _compare(self, target: Target, run: str, saved: Outcome) -> Outcome:
         """Write down the snapshot with its verdict: good, or suspect with reasons."""
         manifest, snapshot = load_manifest(self.stage), str(saved["snapshot"])
         repository = self.site.repository(target, self.item.name)
@@ -190,7 +190,7 @@ class _Backup:
             reasons=tuple(reasons),
             label=self.request.label,
         )
-        records.save_record(target.folder, record)
+        records.save_record(target, record)
         return {"verdict": record.verdict, "reasons": list(reasons)}
 
     def _release(self) -> Outcome:
@@ -209,7 +209,7 @@ class _Backup:
             )
         return {}
 
-    def _retain(self, target: FolderTarget, done: Outcomes) -> Outcome:
+    def _retain(self, target: Target, done: Outcomes) -> Outcome:
         if not _reached(done, target):
             return {}
         name, now = self.item.name, datetime.now(UTC)
@@ -219,7 +219,7 @@ class _Backup:
         there = {snapshot.id for snapshot in repository.snapshots()} if gone else set()
         repository.forget(record.snapshot for record in gone if record.snapshot in there)
         for record in gone:
-            records.forget_record(target.folder, record)
+            records.forget_record(target, record)
         return {"forgotten": [record.run for record in gone]}
 
     def _write_record(self, record: ProcedureRecord) -> None:
@@ -227,7 +227,7 @@ class _Backup:
         if LOOK in record.outcomes:
             for target in self.site.targets:
                 if target.name not in missed:
-                    write_copy(record, target.folder)
+                    write_copy(record, target)
 
     def report(self, record: ProcedureRecord) -> BackupReport:
         """What the finished procedure did."""
@@ -276,18 +276,19 @@ def rows_of(manifest: Manifest) -> int | None:
     return sum(rows.count for rows in tables) if tables else None
 
 
-def _require_room(target: FolderTarget, item: str) -> None:
+def _require_room(target: Target, item: str) -> None:
     made = records.snapshots_of(target.folder, item)
     need = max(LEAST_ROOM, *(record.added for record in made[-3:]), 0)
-    if target.room() < need:
+    room = target.room()
+    if room is not None and room < need:
         raise HomelabError.of(
             f"target {target.name}",
-            f"{target.room() >> 20} MiB are free, {need >> 20} MiB are needed",
+            f"{room >> 20} MiB are free, {need >> 20} MiB are needed",
             "Nothing was written. Make room there, or keep fewer snapshots.",
         )
 
 
-def _reached(done: Outcomes, target: FolderTarget) -> bool:
+def _reached(done: Outcomes, target: Target) -> bool:
     missed = done[LOOK].get("missed")
     return not (isinstance(missed, dict) and target.name in missed)
 

@@ -14,7 +14,7 @@ from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.lab.calendar import cron_interval
 from homelab_platform.layers.backups import records
 from homelab_platform.layers.backups.records import ProofRecord, SnapshotRecord
-from homelab_platform.layers.backups.targets import FolderTarget
+from homelab_platform.layers.backups.targets import Target
 from homelab_platform.operations import backup, drill
 from homelab_platform.operations.site import Plan, Protection
 
@@ -67,7 +67,7 @@ def coverage(site: Protection, now: datetime | None = None) -> list[Row]:
     return rows
 
 
-def _row(site: Protection, plan: Plan, target: FolderTarget, now: datetime) -> Row:
+def _row(site: Protection, plan: Plan, target: Target, now: datetime) -> Row:
     try:
         target.identity()
     except Unreachable as error:
@@ -121,7 +121,7 @@ def _late(what: str, newest: datetime, cron: str, now: datetime) -> str:
 
 
 def _last_failure(
-    site: Protection, item: str, target: FolderTarget, newest: SnapshotRecord | None, proofs: Sequence[ProofRecord]
+    site: Protection, item: str, target: Target, newest: SnapshotRecord | None, proofs: Sequence[ProofRecord]
 ) -> str:
     """Why the last backup or drill failed, if nothing succeeded since; empty where the journal does not answer."""
     try:

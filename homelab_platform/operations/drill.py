@@ -18,7 +18,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.layers.backups import records
 from homelab_platform.layers.backups.manifest import FILE, Manifest, compare_files, load_manifest
 from homelab_platform.layers.backups.records import ProofRecord, SnapshotRecord
-from homelab_platform.layers.backups.targets import FolderTarget
+from homelab_platform.layers.backups.targets import Target
 from homelab_platform.names import Say
 from homelab_platform.operations.journal import Outcome, ProcedureRecord, write_copy
 from homelab_platform.operations.procedure import Outcomes, Procedure, Step, carry_out
@@ -55,7 +55,7 @@ def subject_of(item: str, target: str) -> str:
 class _Drill:
     """The steps of a drill of one item from one target."""
 
-    def __init__(self, site: Protection, item: Item, target: FolderTarget, say: Say) -> None:
+    def __init__(self, site: Protection, item: Item, target: Target, say: Say) -> None:
         self.site = site
         self.item = item
         self.target = target
@@ -153,7 +153,7 @@ class _Drill:
             findings=tuple(findings),
             repository=self.site.repository(self.target, self.item.name).size(),
         )
-        records.save_record(self.target.folder, proof)
+        records.save_record(self.target, proof)
         if findings:
             raise HomelabError.of(
                 f"drill of {self.item.name}",
@@ -168,4 +168,4 @@ class _Drill:
 
     def _write_record(self, record: ProcedureRecord) -> None:
         if CHOOSE in record.outcomes:
-            write_copy(record, self.target.folder)
+            write_copy(record, self.target)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from homelab_platform.apply.adapter import Exhibit
 from homelab_platform.layers.backups import records
 from homelab_platform.layers.backups.records import ProofRecord
-from homelab_platform.layers.backups.targets import FolderTarget
+from homelab_platform.layers.backups.targets import Target
 from homelab_platform.operations.backup import BackupReport
 from homelab_platform.operations.site import Protection
 
@@ -28,13 +28,13 @@ def of_backup(site: Protection, report: BackupReport) -> Iterable[Exhibit]:
     yield Exhibit("bytes added", "number", first.added)
     yield Exhibit("seconds", "number", round(report.seconds, 1))
     yield Exhibit("run", "text", report.run)
-    notes = [f"{target.name}: {target.note or target.folder}" for target in targets]
+    notes = [f"{target.name}: {target.note or target.place}" for target in targets]
     notes += [f"{name} was not reached: {why}" for name, why in report.missed.items()]
     yield Exhibit("targets", "text", "\n".join(notes))
     yield Exhibit("snapshots", "table", _snapshots(targets[0], report.item))
 
 
-def of_proof(target: FolderTarget, proof: ProofRecord) -> Iterable[Exhibit]:
+def of_proof(target: Target, proof: ProofRecord) -> Iterable[Exhibit]:
     """What a drill compared, how long it took, and the drills before it."""
     yield Exhibit("proven snapshot", "text", proof.of)
     yield Exhibit("bytes compared", "number", proof.bytes)
@@ -54,7 +54,7 @@ def forecast(proof: ProofRecord) -> str:
     return f"a restore on new hardware like this takes {span}"
 
 
-def _snapshots(target: FolderTarget, item: str) -> list[dict[str, object]]:
+def _snapshots(target: Target, item: str) -> list[dict[str, object]]:
     made = records.snapshots_of(target.folder, item)[-SHOWN:]
     return [
         {"made": f"{r.made:%Y-%m-%d %H:%M}", "bytes": r.bytes, "rows": r.rows, "added": r.added, "verdict": r.verdict}
@@ -62,7 +62,7 @@ def _snapshots(target: FolderTarget, item: str) -> list[dict[str, object]]:
     ]
 
 
-def _drills(target: FolderTarget, item: str) -> list[dict[str, object]]:
+def _drills(target: Target, item: str) -> list[dict[str, object]]:
     proofs = records.proofs_of(target.folder, item)[-SHOWN:]
     return [
         {"at": f"{p.at:%Y-%m-%d %H:%M}", "of": p.of, "passed": p.passed, "seconds": round(p.duration, 1)}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.layers.backups import records
-from homelab_platform.layers.backups.targets import FolderTarget
+from homelab_platform.layers.backups.targets import Target
 from homelab_platform.names import Say, silent
 from homelab_platform.operations.journal import Outcome
 from homelab_platform.operations.procedure import Outcomes, Procedure, Step, carry_out
@@ -60,7 +60,7 @@ def verify_targets(site: Protection, target: str, say: Say, *, read: str = "all"
     return found
 
 
-def verify_integrity(site: Protection, target: FolderTarget, say: Say, *, read: str = "all") -> list[Integrity]:
+def verify_integrity(site: Protection, target: Target, say: Say, *, read: str = "all") -> list[Integrity]:
     """Read the repositories of all items at a target, and prune those that are whole and whose newest snapshot is good.
 
     `read` is `all`, or a part of the data such as `3/7`, after which nothing is pruned. Raises HomelabError if the
@@ -70,7 +70,7 @@ def verify_integrity(site: Protection, target: FolderTarget, say: Say, *, read: 
     return [_verify(site, target, name, read, say) for name in site.items if records.snapshots_of(target.folder, name)]
 
 
-def _verify(site: Protection, target: FolderTarget, item: str, read: str, say: Say) -> Integrity:
+def _verify(site: Protection, target: Target, item: str, read: str, say: Say) -> Integrity:
     repository = site.repository(target, item)
 
     def check(_done: Outcomes) -> Outcome:
@@ -99,6 +99,6 @@ def _verify(site: Protection, target: FolderTarget, item: str, read: str, say: S
     )
 
 
-def _missing(target: FolderTarget, item: str, there: set[str]) -> list[str]:
+def _missing(target: Target, item: str, there: set[str]) -> list[str]:
     recorded = records.snapshots_of(target.folder, item)
     return [f"snapshot of {r.run} is on record and not in the repository" for r in recorded if r.snapshot not in there]

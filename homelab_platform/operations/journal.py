@@ -13,14 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import JsonValue
 
 from homelab_platform.apply import locks
-from homelab_platform.files import write_whole
+from homelab_platform.layers.backups.records import Writable
 from homelab_platform.names import Say, silent
 from homelab_platform.tools import advisory_locks, postgres, who
 from homelab_platform.tools.endpoints import PostgresEndpoint
@@ -209,6 +208,6 @@ def _key(subject: str) -> str:
     return f"operation:{subject}"
 
 
-def write_copy(record: ProcedureRecord, folder: Path) -> None:
-    """Write a procedure's record into the target's folder `folder`, whole or not at all."""
-    write_whole(folder / FOLDER / f"{record.run}.json", orjson.dumps(record, option=orjson.OPT_INDENT_2))
+def write_copy(record: ProcedureRecord, target: Writable) -> None:
+    """Write a procedure's record at a target, whole or not at all."""
+    target.write(f"{FOLDER}/{record.run}.json", orjson.dumps(record, option=orjson.OPT_INDENT_2))

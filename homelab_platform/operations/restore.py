@@ -20,7 +20,7 @@ from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.layers.backups import records
 from homelab_platform.layers.backups.manifest import FILE, Manifest, compare_files, load_manifest
 from homelab_platform.layers.backups.records import ProofRecord, SnapshotRecord
-from homelab_platform.layers.backups.targets import FolderTarget
+from homelab_platform.layers.backups.targets import Target
 from homelab_platform.names import Say
 from homelab_platform.operations.journal import Outcome
 from homelab_platform.operations.procedure import Outcomes, Procedure, Step, carry_out
@@ -37,7 +37,7 @@ class Choice:
     """
 
     item: Item
-    target: FolderTarget
+    target: Target
     snapshot: SnapshotRecord
     proof: ProofRecord | None
     newest_proof: ProofRecord | None = None
@@ -79,7 +79,7 @@ def plan_restore(
     return [choice for choice in found if isinstance(choice, Choice)]
 
 
-def _choice(item: Item, targets: Sequence[FolderTarget], at: datetime | None) -> Choice | HomelabError:
+def _choice(item: Item, targets: Sequence[Target], at: datetime | None) -> Choice | HomelabError:
     best: Choice | None = None
     away: list[str] = []
     for target in targets:

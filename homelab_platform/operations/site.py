@@ -14,7 +14,7 @@ from typing import Protocol, cast
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab.quantities import nearest
 from homelab_platform.layers.backups.manifest import Manifest
-from homelab_platform.layers.backups.targets import FolderTarget
+from homelab_platform.layers.backups.targets import Target
 from homelab_platform.names import Say
 from homelab_platform.operations.journal import Journal
 from homelab_platform.tools.restic.repository import Repository
@@ -127,7 +127,7 @@ class Protection:
     timezone: str
     items: Mapping[str, Item]
     plans: Mapping[str, Plan]
-    targets: tuple[FolderTarget, ...]
+    targets: tuple[Target, ...]
     journal: Journal
     work: Path
     protects: Path
@@ -152,7 +152,7 @@ class Protection:
                 return plan
         raise HomelabError.of(item, "holds state and has no backup", "Add it to a plan below backups:.")
 
-    def target(self, name: str) -> FolderTarget:
+    def target(self, name: str) -> Target:
         """The target of this name. Raises HomelabError that says why it is out of reach, or lists the names."""
         for target in self.targets:
             if target.name == name:
@@ -174,6 +174,6 @@ class Protection:
         """A scratch place of a run."""
         return self.work / "scratch" / run
 
-    def repository(self, target: FolderTarget, item: str) -> Repository:
+    def repository(self, target: Target, item: str) -> Repository:
         """An item's repository at a target."""
         return target.repository(item, self.program(), self.work / "cache")

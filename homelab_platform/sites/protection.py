@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from homelab_platform import paths
 from homelab_platform.apply.adapter import Exhibit
@@ -21,7 +20,7 @@ from homelab_platform.layers.backups.database import DatabaseItem
 from homelab_platform.layers.backups.files import FilesItem
 from homelab_platform.layers.backups.lake import LakeItem
 from homelab_platform.layers.backups.recovery_key import recovery_key
-from homelab_platform.layers.backups.targets import FolderTarget
+from homelab_platform.layers.backups.targets import FolderTarget, Target
 from homelab_platform.layers.drills import rehearsals
 from homelab_platform.names import Say
 from homelab_platform.operations import exhibits
@@ -29,13 +28,13 @@ from homelab_platform.operations.backup import BackupRequest, backup
 from homelab_platform.operations.drill import drill
 from homelab_platform.operations.journal import Journal
 from homelab_platform.operations.site import Item, Plan, Protection
-from homelab_platform.secrets.values import reveal
 from homelab_platform.servers.install.restic import restic_binary
 from homelab_platform.servers.postgres import binaries
 from homelab_platform.servers.site.processes import DAGSTER_DATABASE
+from homelab_platform.sites.backup_targets import lab_target
 
 if TYPE_CHECKING:
-    from homelab_platform.lab.resolved import ResolvedLab, ResolvedTarget
+    from homelab_platform.lab.resolved import ResolvedLab
     from homelab_platform.plan.desired import DesiredState
     from homelab_platform.servers.site.site import Site
     from homelab_platform.tools.endpoints import Lakehouse
@@ -74,25 +73,16 @@ def protection_of(lab: ResolvedLab, site: Site, *, make_key: bool = False) -> Pr
     )
 
 
-def lab_targets(lab: ResolvedLab, folder: Path, key: str) -> tuple[list[FolderTarget], dict[str, str]]:
-    """The lab's targets that are folders of this machine, and why the others are out of reach."""
-    found: list[FolderTarget] = []
+def lab_targets(lab: ResolvedLab, folder: Path, key: str) -> tuple[list[Target], dict[str, str]]:
+    """The lab's targets that this machine can write to, and why the others are out of reach."""
+    found: list[Target] = []
     away: dict[str, str] = {}
     for name, target in lab.targets.items():
-        parts = urlsplit(target.url)
-        if parts.scheme != "file":
-            away[name] = f"{parts.scheme}:// targets are not written to by this version; mounted folders (file://) are"
-            continue
         try:
-            found.append(FolderTarget(name, Path(parts.path), lab.name, _key(target, folder) or key))
+            found.append(lab_target(target, lab.name, folder, paths.backup_work_path(lab.name), key))
         except HomelabError as error:
             away[name] = str(error.problems[0].what)
     return found, away
-
-
-def _key(target: ResolvedTarget, folder: Path) -> str:
-    reference = target.credentials.get("password")
-    return reveal(reference, folder) if reference else ""
 
 
 def site_items(lab: ResolvedLab, lakehouse: Lakehouse, root: Path, *, nifi: bool) -> dict[str, Item]:

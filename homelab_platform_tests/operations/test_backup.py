@@ -13,7 +13,7 @@ import pytest
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.layers.backups.records import IDENTITY, proofs_of, snapshots_of
-from homelab_platform.layers.backups.targets import NotMounted, WrongTargetKey
+from homelab_platform.layers.backups.targets import FolderTarget, NotMounted, WrongTargetKey
 from homelab_platform.operations.backup import BackupRequest, backup
 from homelab_platform.operations.coverage import coverage
 from homelab_platform.operations.drill import drill
@@ -81,8 +81,14 @@ def test_a_target_that_is_not_mounted_is_never_written_to(site: Protection) -> N
     assert state(site)[0] == "out-of-reach"
 
 
-def test_a_wrong_key_is_named_before_a_byte_is_written(site: Protection) -> None:
+def own_target(site: Protection) -> FolderTarget:
     target = site.targets[0]
+    assert isinstance(target, FolderTarget)
+    return target
+
+
+def test_a_wrong_key_is_named_before_a_byte_is_written(site: Protection) -> None:
+    target = own_target(site)
     before = sorted(target.folder.rglob("*"))
     other = replace(site, targets=(replace(target, key="another key"),))
     with pytest.raises(WrongTargetKey, match=f"was made with key {target.identity().key}; the key here is [0-9a-f]+"):
@@ -91,7 +97,7 @@ def test_a_wrong_key_is_named_before_a_byte_is_written(site: Protection) -> None
 
 
 def test_a_target_inside_of_what_it_protects_or_on_its_disk_is_refused(site: Protection, tmp_path: Path) -> None:
-    target = site.targets[0]
+    target = own_target(site)
     with pytest.raises(HomelabError, match="lie inside each other"):
         replace(target, folder=site.protects / "backup").establish(site.protects)
     (tmp_path / "usb").mkdir()

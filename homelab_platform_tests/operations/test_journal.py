@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.layers.backups.targets import FolderTarget
 from homelab_platform.names import silent
 from homelab_platform.operations.journal import DATABASE, Journal, write_copy
 from homelab_platform.operations.procedure import Outcomes, Procedure, Step, carry_out
@@ -57,8 +58,13 @@ def procedure_in(folder: Path, kill: str = "") -> Procedure:
         for file in folder.glob(f"*-{run}"):
             file.unlink()
 
+    at = FolderTarget("site", folder, "attic", "")
     return Procedure(
-        "backup", "lake", lambda run: [step(name, run) for name in STEPS], undo, lambda r: write_copy(r, folder)
+        "backup",
+        "lake",
+        lambda run: [step(name, run) for name in STEPS],
+        undo,
+        lambda r: write_copy(r, at),
     )
 
 

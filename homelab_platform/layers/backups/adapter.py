@@ -12,9 +12,10 @@ from pathlib import Path
 import orjson
 
 from homelab_platform.apply.adapter import Exhibit, Observation
+from homelab_platform.errors import Unreachable
 from homelab_platform.files import write_whole
 from homelab_platform.layers.backups.records import IDENTITY
-from homelab_platform.layers.backups.targets import FolderTarget, NotMounted, answers
+from homelab_platform.layers.backups.targets import Target, answers
 from homelab_platform.names import Say
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.wire.json_types import Document
@@ -29,7 +30,7 @@ class PlanAdapter:
     `protects` is the folder of what is saved; `work` does what such an asset does when it is run.
     """
 
-    def __init__(self, targets: Callable[[], Sequence[FolderTarget]], protects: Path, work: Work) -> None:
+    def __init__(self, targets: Callable[[], Sequence[Target]], protects: Path, work: Work) -> None:
         self._targets = targets
         self._protects = protects
         self._work = work
@@ -46,13 +47,13 @@ class PlanAdapter:
         return Observation(exists=True, fingerprint=str(found["fingerprint"]), facts=facts)
 
     def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
-        """Make the targets that are not there yet, and leave the plan. A lab's target that is not mounted is left."""
+        """Make the targets that are not there yet, and leave the plan. A lab's target that is out of reach is left."""
         own, *others = self._targets()
         own.establish(self._protects)
         for target in others:
             try:
                 target.establish(self._protects)
-            except NotMounted as error:
+            except Unreachable as error:
                 say(f"{target.name} is left for later: {error.problems[0].what}")
         document = {"fingerprint": desired.fingerprint, "document": desired.document}
         write_whole(_file(own, desired.key), orjson.dumps(document, option=orjson.OPT_INDENT_2))
@@ -67,5 +68,5 @@ class PlanAdapter:
         yield from self._work(desired, request, say)
 
 
-def _file(target: FolderTarget, key: str) -> Path:
+def _file(target: Target, key: str) -> Path:
     return target.folder / PLANS / f"{key.replace('/', '-')}.json"

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.files import write_whole
 
 IDENTITY = ".homelab-target"
 SNAPSHOTS, PROOFS = "snapshots", "proofs"
@@ -85,11 +84,24 @@ class ProofRecord(_Record):
 _R = TypeVar("_R", SnapshotRecord, ProofRecord)
 
 
-def save_record(folder: Path, record: SnapshotRecord | ProofRecord) -> None:
-    """Write a record into the target's folder, whole or not at all."""
+class Writable(Protocol):
+    """A target, as far as records are written to it."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file there, whole or not at all."""
+
+    def remove(self, name: str) -> None:
+        """Take a small file away; no error if there is none."""
+
+
+def save_record(target: Writable, record: SnapshotRecord | ProofRecord) -> None:
+    """Write a record at the target, whole or not at all."""
+    target.write(_name(record), record.model_dump_json(indent=1).encode())
+
+
+def _name(record: SnapshotRecord | ProofRecord) -> str:
     kind = SNAPSHOTS if isinstance(record, SnapshotRecord) else PROOFS
-    place = folder / kind / record.item.replace("/", "_")
-    write_whole(place / f"{record.run}.json", record.model_dump_json(indent=1))
+    return f"{kind}/{record.item.replace('/', '_')}/{record.run}.json"
 
 
 def snapshots_of(folder: Path, item: str) -> list[SnapshotRecord]:
@@ -102,9 +114,9 @@ def proofs_of(folder: Path, item: str) -> list[ProofRecord]:
     return sorted(_load(folder, PROOFS, item, ProofRecord), key=lambda record: record.at)
 
 
-def forget_record(folder: Path, record: SnapshotRecord) -> None:
+def forget_record(target: Writable, record: SnapshotRecord) -> None:
     """Take away the record of a snapshot that was given up."""
-    (folder / SNAPSHOTS / record.item.replace("/", "_") / f"{record.run}.json").unlink(missing_ok=True)
+    target.remove(_name(record))
 
 
 def _load(folder: Path, kind: str, item: str, of: type[_R]) -> Iterator[_R]:

@@ -1,7 +1,8 @@
-"""Places that backups go to: folders of this machine, whether a disk, a mounted share or the site's own.
+"""Places that backups go to, and those that are folders: a disk, a mounted share, the site's own.
 
-Belongs here: which target a folder is, refusing one that is not there, and its repositories. Before a byte is written
-the target's identity file must be found: a share that is not mounted is never filled. Not here: what is saved.
+Belongs here: what every target can do, which target lies at a place, refusing one that is not there. Before a byte is
+written the target's identity file must be found: a share that is not mounted is never filled. Not here: what is saved,
+or targets on other machines (remote.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -37,6 +39,64 @@ class WrongTargetKey(HomelabError):
     """The target was made with another key."""
 
 
+class Target(Protocol):
+    """A place that backups go to."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the lab."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its records can be read on this machine, once `identity` has answered."""
+        ...
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the site's own, on the disk of what it protects."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """What opens its repositories."""
+
+    @property
+    def place(self) -> str:
+        """Its address, as a message names it."""
+
+    @property
+    def note(self) -> str:
+        """What a reader must know of its worth."""
+
+    def identity(self) -> Identity:
+        """Which target lies there now, its key compared. Changes nothing there.
+
+        Raises Unreachable when it does not answer, NotMounted if there is none, WrongTargetKey that names both keys,
+        HomelabError for another lab's target.
+        """
+        ...
+
+    def establish(self, protects: Path) -> Identity:
+        """Make the place a target, unless it is this one already. `protects` is the folder of what it will hold.
+
+        Raises HomelabError for a place that would be lost with that folder, or that holds something else.
+        """
+        ...
+
+    def repository(self, item: str, program: Path, cache: Path) -> Repository:
+        """The repository of one item there; it may not exist yet."""
+        ...
+
+    def room(self) -> int | None:
+        """Bytes that are free for this user; None where the place does not say."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file there, whole or not at all."""
+
+    def remove(self, name: str) -> None:
+        """Take a small file away; no error if there is none."""
+
+
 @dataclass(frozen=True)
 class FolderTarget:
     """A folder. `own` is the site's own target, on the disk of what it protects; `key` opens its repositories."""
@@ -46,6 +106,11 @@ class FolderTarget:
     lab: str
     key: str = field(repr=False)
     own: bool = False
+
+    @property
+    def place(self) -> str:
+        """The folder."""
+        return str(self.folder)
 
     @property
     def note(self) -> str:
@@ -65,22 +130,7 @@ class FolderTarget:
                 "Nothing was written. Mount it; for a new target: homelab backup target "
                 f"{self.name} --new (never into an unmounted folder).",
             )
-        try:
-            found = Identity.model_validate_json(file.read_bytes())
-        except (ValidationError, OSError) as error:
-            raise HomelabError.of(str(file), f"cannot be read: {str(error).splitlines()[0]}", "") from None
-        if found.lab != self.lab:
-            raise HomelabError.of(
-                f"target {self.name}", f"{self.folder} belongs to the lab {found.lab}", "Use another folder."
-            )
-        mine = key_id(self.key, found.id)
-        if found.key != mine:
-            raise WrongTargetKey.of(
-                f"target {self.name}",
-                f"was made with key {found.key}; the key here is {mine}",
-                "Nothing was written. Put the recovery key of that id in its place.",
-            )
-        return found
+        return judged(self.name, self.place, file, lab=self.lab, key=self.key)
 
     def establish(self, protects: Path) -> Identity:
         """Make this folder a target, unless it is this one already. `protects` is the folder of what it will hold.
@@ -100,10 +150,17 @@ class FolderTarget:
             raise HomelabError.of(
                 f"target {self.name}", f"{self.folder} is not empty and holds no {IDENTITY}", "Use an empty folder."
             )
-        made = uuid.uuid4().hex
-        identity = Identity(id=made, lab=self.lab, name=self.name, key=key_id(self.key, made), made=datetime.now(UTC))
-        write_whole(self.folder / IDENTITY, identity.model_dump_json(indent=1))
+        identity = new_identity(self.name, lab=self.lab, key=self.key)
+        self.write(IDENTITY, identity.model_dump_json(indent=1).encode())
         return identity
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file, whole or not at all."""
+        write_whole(self.folder / name, data)
+
+    def remove(self, name: str) -> None:
+        """Take a small file away; no error if there is none."""
+        (self.folder / name).unlink(missing_ok=True)
 
     def refuse_place(self, protects: Path) -> None:
         """Raise HomelabError if this folder would be lost together with what it protects."""
@@ -130,6 +187,33 @@ class FolderTarget:
         """Bytes that are free for this user."""
         found = os.statvfs(self.folder)
         return found.f_bavail * found.f_frsize
+
+
+def judged(name: str, place: str, file: Path, *, lab: str, key: str) -> Identity:
+    """The identity in `file` of the target `name` at `place`, if it is this lab's and was made with this key.
+
+    Raises HomelabError for another lab's or a file that cannot be read, WrongTargetKey that names both keys.
+    """
+    try:
+        found = Identity.model_validate_json(file.read_bytes())
+    except (ValidationError, OSError) as error:
+        raise HomelabError.of(f"{place}/{IDENTITY}", f"cannot be read: {str(error).splitlines()[0]}", "") from None
+    if found.lab != lab:
+        raise HomelabError.of(f"target {name}", f"{place} belongs to the lab {found.lab}", "Use another place.")
+    mine = key_id(key, found.id)
+    if found.key != mine:
+        raise WrongTargetKey.of(
+            f"target {name}",
+            f"was made with key {found.key}; the key here is {mine}",
+            "Nothing was written. Put the recovery key of that id in its place.",
+        )
+    return found
+
+
+def new_identity(name: str, *, lab: str, key: str) -> Identity:
+    """The identity of a target that is made now."""
+    made = uuid.uuid4().hex
+    return Identity(id=made, lab=lab, name=name, key=key_id(key, made), made=datetime.now(UTC))
 
 
 @cache

@@ -96,7 +96,8 @@ class Repository:
     """A repository at `location` (as restic writes it), opened with `password` by the program `program`.
 
     `host` is the fixed name in every snapshot: with a name that changes, restic finds no parent and no stale lock.
-    `cache` is the folder of restic's cache; `environment` holds the credentials of the storage behind it.
+    `cache` is the folder of restic's cache; `environment` holds the credentials of the storage behind it, `options` its
+    extended options (`name=value`).
     """
 
     program: Path
@@ -105,6 +106,7 @@ class Repository:
     cache: Path
     password: str = field(repr=False)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    options: tuple[str, ...] = ()
 
     def exists(self) -> bool:
         """Whether there is a repository that this key opens. Raises WrongKey, or ResticError for anything else."""
@@ -190,7 +192,10 @@ class Repository:
         return _parse(_Totals, said, self.location).total_size
 
     def _command(self, *words: str) -> list[str]:
-        return [str(self.program), "--json", *words]
+        return [str(self.program), "--json", *self._further(), *words]
+
+    def _further(self) -> list[str]:
+        return [word for option in self.options for word in ("-o", option)]
 
     def _start(self, command: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
         environment = {
@@ -203,7 +208,7 @@ class Repository:
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, check=False)
 
     def _run(self, *words: str, cwd: Path | None = None, plain: bool = False) -> bytes:
-        command = [str(self.program), *words] if plain else self._command(*words)
+        command = [str(self.program), *self._further(), *words] if plain else self._command(*words)
         done = self._start(command, cwd)
         if done.returncode:
             self._fail(done.returncode, done.stderr, words[0])
