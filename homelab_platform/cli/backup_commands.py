@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from homelab_platform.cli import common, output
-from homelab_platform.errors import HomelabError
+from homelab_platform.errors import HomelabError, Unreachable
 
 if TYPE_CHECKING:
     from homelab_platform.graph.apply import ApplyReport
     from homelab_platform.lab.resolved import ResolvedLab
+    from homelab_platform.layers.backups.records import Identity
+    from homelab_platform.layers.backups.targets import Target
     from homelab_platform.operations.coverage import Row
     from homelab_platform.operations.restore import Choice
     from homelab_platform.operations.site import Protection
@@ -155,14 +157,17 @@ def _say_report(report: ApplyReport, *, as_json: bool) -> None:
 
 @backup_app.command("target")
 def make_target(
-    name: Annotated[str, typer.Argument(help="A target of the lab whose address is file://…")],
+    name: Annotated[str, typer.Argument(help="A target of the lab.")],
     lab: common.LabOption = None,
-    new: Annotated[bool, typer.Option("--new", help="Make its empty, mounted folder this target.")] = False,
+    new: Annotated[bool, typer.Option("--new", help="Make its empty folder or bucket this target.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask, not even whether the machine's key is the right one.")
+    ] = False,
 ) -> None:
-    """Show a target: its folder, its id, the id of its key, the room there. With --new, make it."""
+    """Show a target: its place, its id, the id of its key, the room there. With --new, make it."""
     _site, _resolved, protection = _opened(lab)
     target = protection.target(name)
-    identity = target.establish(protection.protects) if new else target.identity()
+    identity = _established(target, protection, yes=yes) if new else target.identity()
     rows = [
         ("place", target.place), ("id", identity.id), ("key", identity.key),
         ("made", f"{identity.made:%Y-%m-%d %H:%M} UTC"), ("free", _room(target.room())), ("worth", target.note),
@@ -170,6 +175,31 @@ def make_target(
     for word, value in rows:
         if value:
             output.say(f"  {word:<7} {value}")
+
+
+def _established(target: Target, protection: Protection, *, yes: bool) -> Identity:
+    """The target, made; a machine that was never met is learnt first, if a person says that it is the right one."""
+    from homelab_platform.layers.backups.depots import SftpDepot
+    from homelab_platform.layers.backups.remote import RemoteTarget
+    from homelab_platform.layers.images.first_contact import learn_host_key
+    from homelab_platform.tools.ssh.errors import UnknownHostKey
+    from homelab_platform.tools.ssh.scan import shown_key
+
+    try:
+        return target.establish(protection.protects)
+    except Unreachable as error:
+        if not isinstance(error.__cause__, UnknownHostKey) or not isinstance(target, RemoteTarget):
+            raise
+        depot = target.depot
+        if not isinstance(depot, SftpDepot):
+            raise
+        shown = shown_key(depot.sftp.target)
+        output.say(f"{target.place} was never met. It shows the host key {shown.fingerprint}.")
+        output.say("Compare: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub at the machine itself.")
+        if not yes and not typer.confirm("Is it the same?"):
+            raise typer.Exit(1) from None
+        learn_host_key(depot.sftp.access.known_hosts, depot.sftp.target.name, shown.key)
+        return target.establish(protection.protects)
 
 
 def _room(found: int | None) -> str:

@@ -72,6 +72,8 @@ def _row(site: Protection, plan: Plan, target: Target, now: datetime) -> Row:
         target.identity()
     except Unreachable as error:
         return Row(plan.item, plan.method, None, target.name, None, None, "out-of-reach", error.problems[0].what)
+    except HomelabError as error:  # another key, another lab's, a host that shows another key
+        return Row(plan.item, plan.method, None, target.name, None, None, "failed", error.problems[0].what)
     made = records.snapshots_of(target.folder, plan.item)
     proofs = records.proofs_of(target.folder, plan.item)
     good = [record for record in made if record.verdict == "good"]
