@@ -108,7 +108,7 @@ def _address(lab: ResolvedLab, host: ResolvedHost) -> dict[str, object]:
         return {"dhcp4": True}
     own: dict[str, object] = {"dhcp4": False, "addresses": [f"{host.address}/{ip_network(lan).prefixlen}"]}
     if lab.network.gateway:
-        own["routes"] = [{"to": "default", "via": lab.network.gateway}]
+        own["routes"] = [{"to": "0.0.0.0/0", "via": lab.network.gateway}]  # cloud-init 22.4 takes no `default` here
     servers = lab.network.dns_servers or ((lab.network.gateway,) if lab.network.gateway else ())
     if servers:
         own["nameservers"] = {"addresses": [*servers]}

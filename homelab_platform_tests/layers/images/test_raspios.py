@@ -96,7 +96,7 @@ def test_an_image_has_name_account_network_key_and_nothing_else_changes(
         "optional": True,
         "dhcp4": False,
         "addresses": ["192.168.7.11/24"],
-        "routes": [{"to": "default", "via": "192.168.7.1"}],
+        "routes": [{"to": "0.0.0.0/0", "via": "192.168.7.1"}],
         "nameservers": {"addresses": [*lab.network.dns_servers] or ["192.168.7.1"]},
     }
     for untouched in ("config.txt", "meta-data"):
