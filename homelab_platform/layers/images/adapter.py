@@ -16,7 +16,7 @@ from homelab_platform.apply.adapter import Exhibit, Observation
 from homelab_platform.files import write_whole
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.layers.images.base import fetch_base
-from homelab_platform.layers.images.build import Built, build_raspios, host_key
+from homelab_platform.layers.images.build import Built, HostKey, build_raspios, host_key
 from homelab_platform.layers.images.first_contact import is_known, learn_host_key
 from homelab_platform.names import Say
 from homelab_platform.plan.desired import DesiredState
@@ -65,6 +65,7 @@ class ImageAdapter:
     def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
         """Make the image anew."""
         host = name_of(desired.key)
+        self.key(host)  # what is missing is found out before anything is downloaded
         base = fetch_base(self._lab, self._lab.hosts[host], self._lab_folder, say)
         self.make(host, base, self.file(host), say, fingerprint=desired.fingerprint)
 
@@ -74,15 +75,9 @@ class ImageAdapter:
         `fingerprint` is the state of the lab that it stands for; empty where it was made from another image.
         Raises HomelabError, before anything is written, for what is missing.
         """
-        known = self._lab.hosts[host]
-
-        def secret(text: str) -> str:
-            return reveal(text, self._lab_folder)
-
-        key = host_key(known, secret)
-        is_known(self.known_hosts, host, key.public)
+        known, key = self._lab.hosts[host], self.key(host)
         self._forget(file)
-        built = build_raspios(self._lab, known, base=base, file=file, key=key, reveal=secret, say=say)
+        built = build_raspios(self._lab, known, base=base, file=file, key=key, reveal=self._secret, say=say)
         learned = learn_host_key(self.known_hosts, host, key.public)
         if fingerprint:
             found = file.stat()
@@ -91,6 +86,15 @@ class ImageAdapter:
             )
             write_whole(_record_of(file), record.model_dump_json())
         return built, key.public, learned
+
+    def key(self, host: str) -> HostKey:
+        """The SSH key that the host will show. Raises HomelabError without one, or if `known_hosts` has another."""
+        key = host_key(self._lab.hosts[host], self._secret)
+        is_known(self.known_hosts, host, key.public)
+        return key
+
+    def _secret(self, text: str) -> str:
+        return reveal(text, self._lab_folder)
 
     def remove(self, key: str, document: Document, say: Say) -> None:
         """Delete the image and what is known of it."""
