@@ -16,6 +16,8 @@ from homelab_platform.tools.kube.api import Cluster, ClusterError, ClusterUnreac
 from homelab_platform.tools.kube.health import CONTROLLERS, pod_counts
 
 RUN_ANNOTATION = "homelab/patch-run"
+CNPG_LABEL = "cnpg.io/cluster"
+"""On the pods and in the budgets of a database that CloudNativePG keeps: which one."""
 WRITES = 5
 """How often a node is read and written again when the kubelet wrote it in between."""
 _ENDED = ("Succeeded", "Failed")
@@ -104,7 +106,7 @@ class ClusterNodes:
         return [_ref(pod) for pod in self._pods(name) if _must_leave(pod)]
 
     def _pods(self, name: str) -> list[Object]:
-        return [pod for pod in self._cluster.list("v1", "Pod") if (pod.get("spec") or {}).get("nodeName") == name]
+        return [pod for pod in self._cluster.list("v1", "Pod") if _node_of(pod) == name]
 
     def evict(self, pod: PodRef) -> str:
         """Ask a pod to leave; why it may not now, empty if it was asked."""
@@ -114,15 +116,18 @@ class ClusterNodes:
         """Why the pods of a node would not leave it once it is cordoned; `others`: another node could take them.
 
         A budget that allows no disruption now never lets the first pod go. Where no other node takes pods, a budget
-        must allow all of its pods here at once, as none is replaced before the node is back.
+        must allow all of its pods here at once, as none is replaced before the node is back. The budget of a primary
+        that CloudNativePG keeps is no obstacle where a replica is ready elsewhere: it is promoted at the cordon.
         """
-        leaving = [pod for pod in self._pods(name) if _must_leave(pod)]
+        everywhere = self._cluster.list("v1", "Pod")
+        leaving = [pod for pod in everywhere if _node_of(pod) == name and _must_leave(pod)]
+        free = {state.name for state in self.states().values() if state.takes_pods and state.name != name}
         found = [f"pod {_ref(pod)} has no controller: it would not come back" for pod in leaving if not _owners(pod)]
         for budget in self._cluster.list("policy/v1", "PodDisruptionBudget"):
             chosen = [pod for pod in leaving if _selects(budget, pod)]
             allowed = int((budget.get("status") or {}).get("disruptionsAllowed") or 0)
             need = 1 if others else len(chosen)
-            if chosen and allowed < need:
+            if chosen and allowed < need and not _switches_over(budget, everywhere, free):
                 meta = budget["metadata"]
                 found.append(
                     f"PodDisruptionBudget {meta['namespace']}/{meta['name']} allows {allowed} of {len(chosen)} pods "
@@ -145,12 +150,17 @@ def _lacks_pods(kind: str, item: Object) -> bool:
     return ready < wanted
 
 
+def _is_ready(item: Object) -> bool:
+    """Whether a node or a pod says that it is Ready."""
+    conditions = (item.get("status") or {}).get("conditions") or ()
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
 def _state(node: Object) -> NodeState:
     meta, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ())
     boot = str((status.get("nodeInfo") or {}).get("bootID") or "")
     run = str((meta.get("annotations") or {}).get(RUN_ANNOTATION) or "")
-    return NodeState(str(meta["name"]), ready, boot, bool(spec.get("unschedulable")), run)
+    return NodeState(str(meta["name"]), _is_ready(node), boot, bool(spec.get("unschedulable")), run)
 
 
 def _ref(pod: Object) -> PodRef:
@@ -167,6 +177,25 @@ def _must_leave(pod: Object) -> bool:
     mirror = "kubernetes.io/config.mirror" in (pod["metadata"].get("annotations") or {})
     ended = (pod.get("status") or {}).get("phase") in _ENDED
     return not (mirror or ended or "DaemonSet" in _owners(pod))
+
+
+def _node_of(pod: Object) -> str:
+    return str((pod.get("spec") or {}).get("nodeName") or "")
+
+
+def _switches_over(budget: Object, pods: list[Object], free: set[str]) -> bool:
+    """Whether CloudNativePG moves what a budget protects once its node is cordoned: another instance of the same
+    database is ready on a node that takes pods (https://cloudnative-pg.io/documentation, Kubernetes Upgrade).
+    """
+    selector = (budget.get("spec") or {}).get("selector") or {}
+    database = (selector.get("matchLabels") or {}).get(CNPG_LABEL)
+    return database is not None and any(
+        pod["metadata"]["namespace"] == budget["metadata"]["namespace"]
+        and (pod["metadata"].get("labels") or {}).get(CNPG_LABEL) == database
+        and _node_of(pod) in free
+        and _is_ready(pod)
+        for pod in pods
+    )
 
 
 def _selects(budget: Object, pod: Object) -> bool:
