@@ -40,6 +40,7 @@ def register(app: typer.Typer) -> None:
     app.command()(drill)
     app.command()(restore)
     app.command("verify-integrity")(verify_integrity)
+    app.command()(kit)
 
 
 def _opened(lab: Path | None) -> tuple[Site, ResolvedLab, Protection]:
@@ -204,6 +205,31 @@ def _established(target: Target, protection: Protection, *, yes: bool) -> Identi
 
 def _room(found: int | None) -> str:
     return output.size(found) if found is not None else ""
+
+
+def kit(
+    lab: common.LabArgument = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write it, instead of here.")] = None,
+) -> None:
+    """Write the emergency kit: a page for paper that brings everything back without this machine."""
+    from homelab_platform.files import write_whole
+    from homelab_platform.operations.kit import leave
+
+    _site, resolved, protection = _opened(lab)
+    file = (out or Path(f"emergency-kit-{resolved.name}.html")).absolute()
+    if protection.kit is None:
+        raise HomelabError.of("kit", "this site saves nothing itself", "Run it on a site of this machine.")
+    write_whole(file, protection.kit(protection))
+    for target in protection.targets:
+        try:
+            target.identity()
+            leave(protection, target)
+        except HomelabError as error:
+            output.note(f"No copy at {target.name}: {error.problems[0].what}")
+    output.say(str(file))
+    output.say(
+        "Print it, and write the key onto it (`homelab backup key`). Each backup leaves the page at its targets."
+    )
 
 
 @backup_app.command("key")

@@ -20,6 +20,7 @@ from homelab_platform.layers.backups.records import SnapshotRecord
 from homelab_platform.layers.backups.targets import NotMounted, Target
 from homelab_platform.names import Say
 from homelab_platform.operations.journal import Outcome, ProcedureRecord, write_copy
+from homelab_platform.operations.kit import leave
 from homelab_platform.operations.procedure import Outcomes, Procedure, Step, carry_out
 from homelab_platform.operations.retention import given_up
 from homelab_platform.operations.site import Item, Protection
@@ -220,6 +221,7 @@ class _Backup:
         repository.forget(record.snapshot for record in gone if record.snapshot in there)
         for record in gone:
             records.forget_record(target, record)
+        leave(self.site, target)
         return {"forgotten": [record.run for record in gone]}
 
     def _write_record(self, record: ProcedureRecord) -> None:

@@ -120,7 +120,8 @@ class Protection:
     """What a site protects. `out_of_reach` are the lab's targets that this site cannot write to, with the reason.
 
     `work` is a folder for stages and scratch places, beside what is protected; `protects` the folder that it lies in.
-    `patience` is how many seconds a procedure waits for another one over the same item.
+    `patience` is how many seconds a procedure waits for another one over the same item; `kit` makes the page that lies
+    at each target.
     """
 
     lab: str
@@ -134,6 +135,7 @@ class Protection:
     program: Callable[[], Path]
     out_of_reach: Mapping[str, str] = field(default_factory=dict)
     patience: float = 0
+    kit: Callable[[Protection], str] | None = None
 
     def item(self, name: str) -> Item:
         """The item of this name, or of the backup of this name. Raises HomelabError that lists the names."""

@@ -27,6 +27,7 @@ from homelab_platform.operations import exhibits
 from homelab_platform.operations.backup import BackupRequest, backup
 from homelab_platform.operations.drill import drill
 from homelab_platform.operations.journal import Journal
+from homelab_platform.operations.kit import Kit
 from homelab_platform.operations.site import Item, Plan, Protection
 from homelab_platform.servers.install.restic import restic_binary
 from homelab_platform.servers.postgres import binaries
@@ -70,6 +71,7 @@ def protection_of(lab: ResolvedLab, site: Site, *, make_key: bool = False) -> Pr
         protects=site.root,
         program=restic_binary,
         out_of_reach=away,
+        kit=Kit({n: t.credentials for n, t in lab.targets.items()}, str(paths.recovery_key_path(lab.name))).page,
     )
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from homelab_platform.errors import HomelabError
 
 IDENTITY = ".homelab-target"
+KIT = "emergency-kit.html"
 SNAPSHOTS, PROOFS = "snapshots", "proofs"
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from homelab_platform.errors import HomelabError
 from homelab_platform.files import write_whole
 from homelab_platform.layers.backups.depots import Depot
-from homelab_platform.layers.backups.records import IDENTITY, PROOFS, SNAPSHOTS, Identity
+from homelab_platform.layers.backups.records import IDENTITY, KIT, PROOFS, SNAPSHOTS, Identity
 from homelab_platform.layers.backups.targets import REPOSITORIES, NotMounted, judged, new_identity
 from homelab_platform.tools.restic.repository import Repository
 
-MIRRORED = (IDENTITY, SNAPSHOTS, PROOFS)
+MIRRORED = (IDENTITY, KIT, SNAPSHOTS, PROOFS)
 FRESH = 30.0
 """Seconds for which what was fetched counts as what lies there."""
 

@@ -1,0 +1,112 @@
+"""The emergency kit of a lab: one page that brings everything back with restic alone, on a machine that has nothing.
+
+Belongs here: what the page says of this lab (kit.html has the rest). It holds no secret: where the key lies, not the
+key. Not here: when it is written (backup.py) or printed (cli/).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import Template
+
+from homelab_platform.layers.backups.records import KIT
+from homelab_platform.layers.backups.targets import Target
+from homelab_platform.operations.site import Item, Protection
+from homelab_platform.tools.restic.repository import Repository
+from homelab_platform.tools.restic.version import OLDEST
+
+INSIDE = {
+    "lake": "<code>lake.dump</code> is the database (tables and ledger), the objects are those of both buckets",
+    "postgres": "<code>database.dump</code> is the whole database: <code>createdb restored; "
+    "pg_restore --no-owner --dbname restored database.dump</code>",
+    "s3": "the objects of the bucket",
+    "files": "the files, below <code>files/</code>",
+}
+"""What lies in a restored folder, by the item's method."""
+BY_NAME = """python3 -c "
+import json, pathlib, shutil
+for file in json.load(open('manifest.json'))['files']:
+    place = pathlib.Path('by-name') / file['name'].replace('://', '/')
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file['path'], place)
+"
+"""
+TEMPLATE = Path(__file__).with_name("kit.html")
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What the page is made of beside the protection: references to credentials by target, the place of the key."""
+
+    credentials: Mapping[str, Mapping[str, str]]
+    key_file: str
+
+    def page(self, protection: Protection) -> str:
+        """The page as HTML, the same for the same lab."""
+        items = sorted(protection.items.values(), key=lambda item: (item.after, item.name))
+        return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+            lab=escape(protection.lab),
+            key_file=escape(self.key_file),
+            least=".".join(map(str, OLDEST)),
+            targets=self._targets(protection),
+            items="\n".join(_item(protection, item) for item in items),
+            by_name=escape(BY_NAME.strip()),
+        )
+
+    def _targets(self, protection: Protection) -> str:
+        rows = [
+            (
+                escape(target.name),
+                f"<code>{escape(target.place)}</code>",
+                f"{self._way_in(target.name)}{escape(target.note)}",
+            )
+            for target in protection.targets
+        ]
+        rows += [(escape(name), "not written to", escape(why)) for name, why in protection.out_of_reach.items()]
+        return "\n".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+
+    def _way_in(self, target: str) -> str:
+        found = {name: ref for name, ref in self.credentials.get(target, {}).items() if name != "password"}
+        own = self.credentials.get(target, {}).get("password")
+        words = [f"{name} from <code>{escape(ref)}</code>. " for name, ref in sorted(found.items())]
+        if own:
+            words.append(f"its own key instead of the recovery key: <code>{escape(own)}</code>. ")
+        return "".join(words)
+
+
+def _item(protection: Protection, item: Item) -> str:
+    folder = f"restored/{item.name.replace('/', '_')}"
+    parts = [f"<h3>{escape(item.name)}</h3>"]
+    for target in protection.targets:
+        commands = restic_commands(protection.repository(target, item.name), folder)
+        parts.append(f'<p>From {escape(target.name)}:</p>\n<pre class="run">{escape(commands)}</pre>')
+    inside = INSIDE.get(item.copier.method, "the files")
+    effect = f" Put back by the platform: {escape(item.effect)}." if item.effect else ""
+    said = f"Below <code>{escape(folder)}</code> lie {inside}; <code>manifest.json</code> names each with its SHA-256."
+    return "\n".join([*parts, f"<p>{said}{effect}</p>"])
+
+
+def restic_commands(repository: Repository, folder: str) -> str:
+    """The commands that list an item's snapshots and restore the newest one into `folder`; no secret is in them."""
+    needed = [f"export {name}='…'" for name in repository.environment if "KEY" in name]
+    needed += [
+        f"export {name}={shlex.quote(value)}" for name, value in repository.environment.items() if "KEY" not in name
+    ]
+    base = f"restic -r {shlex.quote(repository.location)}"
+    return "\n".join([*needed, f"{base} snapshots", f"{base} restore latest --target {shlex.quote(folder)}"])
+
+
+def leave(protection: Protection, target: Target) -> bool:
+    """Write the kit to a target, unless it lies there as it would be written; whether it was. For sites with a kit."""
+    if protection.kit is None:
+        return False
+    page = protection.kit(protection).encode()
+    there = target.folder / KIT
+    if there.exists() and there.read_bytes() == page:
+        return False
+    target.write(KIT, page)
+    return True

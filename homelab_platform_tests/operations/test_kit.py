@@ -1,0 +1,101 @@
+"""The emergency kit: what it says is enough to bring everything back with restic alone, from an empty home."""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from homelab_platform.layers.backups.depots import S3Depot
+from homelab_platform.layers.backups.records import KIT
+from homelab_platform.layers.backups.remote import RemoteTarget
+from homelab_platform.names import silent
+from homelab_platform.operations.backup import BackupRequest, backup
+from homelab_platform.operations.kit import Kit
+from homelab_platform.operations.site import Protection
+from homelab_platform.tools.endpoints import Lakehouse
+from homelab_platform.tools.objects.client import ObjectStore
+from homelab_platform_tests.operations.protection import files_item, protection
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+ITEM = "platform/secrets"
+KEY = "a long recovery key"
+CREDENTIALS = {"offsite": {"key": "sops:secrets/backup.yaml#id", "secret": "sops:secrets/backup.yaml#key"}}
+
+
+@pytest.fixture
+def site(tmp_path: Path, lakehouse: Lakehouse) -> Iterator[Protection]:
+    """A site whose files go to a folder and to a bucket."""
+    root = tmp_path / "site"
+    (root / "keys").mkdir(parents=True)
+    (root / "secrets.json").write_text('{"password": "of this test"}')
+    (root / "keys" / "id").write_text("k" * 5000)
+    with ObjectStore(lakehouse.objects) as store:
+        store.ensure_bucket("kit-backup")
+        store.delete("kit-backup", [info.key for info in store.list("kit-backup")])
+    with protection(tmp_path, lakehouse.postgres, {ITEM: files_item(root)}) as made:
+        bucket = RemoteTarget("offsite", S3Depot(lakehouse.objects, "kit-backup"), made.work / "offsite", "attic", KEY)
+        bucket.establish(made.protects)
+        kit = Kit(CREDENTIALS, "/home/ada/attic.recovery-key")
+        yield replace(made, targets=(*made.targets, bucket), kit=kit.page)
+
+
+def blocks(page: str) -> list[str]:
+    """What the page says to type, block by block."""
+    return [html.unescape(text) for text in re.findall(r'<pre class="run">(.*?)</pre>', page, re.DOTALL)]
+
+
+def typed(text: str, home: Path, program: Path) -> subprocess.CompletedProcess[str]:
+    """What a person types, on a machine that has restic and nothing of ours."""
+    (home / "bin").mkdir(parents=True, exist_ok=True)
+    if not (home / "bin" / "restic").exists():
+        shutil.copy2(program, home / "bin" / "restic")
+    path = f"{home}/bin:/usr/bin:/bin"
+    environment = {"HOME": str(home), "PATH": path}
+    return subprocess.run(["bash", "-euc", text], cwd=home, env=environment, capture_output=True, text=True, check=True)
+
+
+def test_the_page_at_a_target_brings_its_files_back_from_each_target_without_the_platform(
+    site: Protection, lakehouse: Lakehouse, tmp_path: Path
+) -> None:
+    backup(site, BackupRequest(ITEM), silent)
+    with ObjectStore(lakehouse.objects) as store:
+        page = store.get("kit-backup", KIT).decode()
+    assert page == (site.targets[0].folder / KIT).read_text()
+    password, from_folder, from_bucket, by_name = blocks(page)
+    password = password.replace("the recovery key", KEY)
+    secrets = {"AWS_ACCESS_KEY_ID": lakehouse.objects.access_key, "AWS_SECRET_ACCESS_KEY": lakehouse.objects.secret_key}
+    for name, value in secrets.items():
+        from_bucket = from_bucket.replace(f"export {name}='…'", f"export {name}='{value}'")
+    for name, commands in (("folder", from_folder), ("bucket", from_bucket)):
+        home = tmp_path / name
+        said = typed(f"{password}\n{commands}\ncd restored/*\n{by_name}", home, site.program()).stdout
+        assert "1 snapshots" in said
+        (restored,) = (home / "restored").iterdir()
+        assert (restored / "by-name" / "keys" / "id").read_text() == "k" * 5000
+        assert (restored / "by-name" / "secrets.json").read_text() == '{"password": "of this test"}'
+
+
+def test_the_page_holds_no_secret_and_is_written_again_only_when_it_changes(
+    site: Protection, lakehouse: Lakehouse
+) -> None:
+    backup(site, BackupRequest(ITEM), silent)
+    file = site.targets[0].folder / KIT
+    page, before = file.read_text(), file.stat().st_mtime_ns
+    for secret in (KEY, "of this test", lakehouse.objects.secret_key, lakehouse.objects.access_key):
+        assert secret not in page
+    for reference in CREDENTIALS["offsite"].values():
+        assert reference in page
+    assert "/home/ada/attic.recovery-key" in page
+    backup(site, BackupRequest(ITEM), silent)
+    assert file.stat().st_mtime_ns == before
+    moved = replace(site, kit=Kit(CREDENTIALS, "/media/safe/attic.recovery-key").page)
+    backup(moved, BackupRequest(ITEM), silent)
+    assert "/media/safe/attic.recovery-key" in file.read_text()
