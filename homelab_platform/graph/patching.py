@@ -161,13 +161,15 @@ def _silent(name: str, key: dg.AssetKey, error: HomelabError) -> dg.AssetCheckRe
     )
 
 
+def _check_keys(turns: Iterable[Turn]) -> list[dg.AssetCheckKey]:
+    return [dg.AssetCheckKey(asset_key(make_key(LAYER, turn.host)), name) for turn in turns for name in _names(turn)]
+
+
 def patch_jobs(plan: PatchPlan) -> dict[str, Any]:
     """The jobs `patch_nodes`, `rolling_update`, `pending_updates`; none for a site that patches no host."""
     if not plan.turns:
         return {}
-    checks = [
-        dg.AssetCheckKey(asset_key(make_key(LAYER, turn.host)), name) for turn in plan.turns for name in _names(turn)
-    ]
+    checks = _check_keys(plan.turns)
     return {
         "patch_nodes": _night_job(),
         "rolling_update": _rolling_job(),
@@ -261,14 +263,32 @@ def patch_schedules(plan: PatchPlan, jobs: Mapping[str, Any]) -> list[dg.Schedul
     """When windows are looked for and hosts are asked, in the lab's zone; none for a site that patches no host."""
     if "patch_nodes" not in jobs:
         return []
-    look = dg.ScheduleDefinition(
+    return [_look_schedule(plan, jobs["pending_updates"]), _night_schedule(plan, jobs["patch_nodes"])]
+
+
+def _look_schedule(plan: PatchPlan, job: Any) -> dg.ScheduleDefinition:
+    @dg.schedule(
         name="pending_updates_by_the_clock",
-        job=jobs["pending_updates"],
+        job=job,
         cron_schedule=LOOK_EVERY,
         execution_timezone=plan.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Asks the hosts that were applied for their updates.",
     )
-    return [look, _night_schedule(plan, jobs["patch_nodes"])]
+    def tick(context: dg.ScheduleEvaluationContext, site: SiteResource) -> dg.RunRequest | dg.SkipReason:
+        from homelab_platform.operations.patch_site import fleet_of
+
+        try:
+            fleet = fleet_of(site.world)
+            begun = fleet.begun() if fleet.begun is not None else {turn.host for turn in plan.turns}
+        except HomelabError as error:
+            return dg.SkipReason(str(error))
+        keys = _check_keys([turn for turn in plan.turns if turn.host in begun])
+        if not keys:
+            return dg.SkipReason("No host was applied yet; a person begins.")
+        return dg.RunRequest(run_key=f"updates {context.scheduled_execution_time.isoformat()}", asset_check_keys=keys)
+
+    return tick
 
 
 def _night_schedule(plan: PatchPlan, job: Any) -> dg.ScheduleDefinition:

@@ -151,7 +151,7 @@ def patch_due(fleet: Fleet, say: Say) -> NightReport:
         if slots:
             return _Night(fleet, NIGHT, _slots_of(fleet, cut_off), say).run()
         give_up(fleet, cut_off)
-    slots = due_hosts(fleet.plan, now, used(fleet))
+    slots = _due(fleet, now)
     return _Night(fleet, NIGHT, slots, say).run() if slots else NightReport(())
 
 
@@ -162,7 +162,14 @@ def due(fleet: Fleet) -> list[str]:
     cut_off = unfinished(fleet)
     if cut_off is not None:
         return [slot.turn.host for slot in _slots_of(fleet, cut_off)]
-    return [slot.turn.host for slot in due_hosts(fleet.plan, fleet.clock.now(), used(fleet))]
+    return [slot.turn.host for slot in _due(fleet, fleet.clock.now())]
+
+
+def _due(fleet: Fleet, now: datetime) -> list[Slot]:
+    """The hosts whose window is open and was not used; those that nobody ever applied are left alone."""
+    slots = due_hosts(fleet.plan, now, used(fleet))
+    begun = fleet.begun() if slots and fleet.begun is not None else None
+    return [slot for slot in slots if begun is None or slot.turn.host in begun]
 
 
 def unfinished(fleet: Fleet) -> ProcedureRecord | None:

@@ -70,6 +70,7 @@ class Clock:
 class Fleet:
     """The hosts that a site patches. `machine` opens one by name; `nodes` is None where there is no cluster.
 
+    `begun` are the hosts that were applied, by a person first: others are not patched by themselves; None: all were.
     `unproven` says what is not saved and proven as its plan asks, a line each; `unsaved` what the lab has a backup of
     that this site does not reach. `holding` keeps an apply of a host out while a block runs.
     """
@@ -79,6 +80,7 @@ class Fleet:
     machine: Callable[[str], AbstractContextManager[Machine]]
     nodes: Callable[[], Nodes] | None
     holding: Callable[[str, Say], AbstractContextManager[None]]
+    begun: Callable[[], frozenset[str]] | None = None
     unproven: Callable[[], list[str]] = list
     unsaved: tuple[str, ...] = ()
     clock: Clock = field(default_factory=Clock)

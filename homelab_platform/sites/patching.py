@@ -17,6 +17,7 @@ from homelab_platform.operations.coverage import coverage
 from homelab_platform.operations.journal import Journal
 from homelab_platform.operations.patch_plan import plan_of
 from homelab_platform.operations.patch_site import Fleet, Nodes
+from homelab_platform.plan.layers import layer_of, name_of
 from homelab_platform.sites.protection import protection_of
 from homelab_platform.tools.kube.nodes import ClusterNodes
 from homelab_platform.tools.ssh.client import opened
@@ -44,12 +45,17 @@ def fleet_of_site(lab: ResolvedLab, site: Site, steered: SteeredLayers, store: S
     def holding(host: str, say: Say) -> AbstractContextManager[None]:
         return store.held(f"host/{host}", "patch", say)
 
+    def begun() -> frozenset[str]:
+        applied = [key for key, state in store.load().items() if state.fingerprint]
+        return frozenset(name_of(key) for key in applied if layer_of(key) == "host")
+
     return Fleet(
         plan=plan_of(lab),
         journal=Journal(site.lakehouse.postgres),
         machine=machine,
         nodes=nodes if lab.cluster is not None else None,
         holding=holding,
+        begun=begun,
         unproven=lambda: unproven_items(lab, site),
         unsaved=unsaved_items(lab, site),
     )

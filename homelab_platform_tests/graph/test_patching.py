@@ -17,6 +17,7 @@ from homelab_platform.lab.calendar import window
 from homelab_platform.lab.resolved import ResolvedLab
 from homelab_platform.operations import patch
 from homelab_platform.operations.patch_health import judge_restart, judge_updates, last_opening
+from homelab_platform.operations.patch_night import patch_due
 from homelab_platform.operations.patch_plan import plan_of
 from homelab_platform.operations.patch_site import Fleet
 from homelab_platform.plan.layers import EVERYTHING, Capabilities
@@ -153,6 +154,31 @@ def test_the_schedule_starts_a_night_once_and_for_a_cordon_that_a_dead_run_left(
     memory.nodes["pi-2"].cordoned, memory.nodes["pi-2"].run = True, left.run
     (request,) = ask().run_requests
     assert request.tags["homelab/patch"] == "pi-2"
+
+
+@pytest.mark.servers
+def test_hosts_that_nobody_applied_are_neither_asked_nor_patched_by_themselves(
+    fleet: Fleet, memory: World, tmp_path: Path
+) -> None:
+    begun: set[str] = set()
+    careful = replace(fleet, begun=lambda: frozenset(begun))
+    choice = SiteChoice("here", EVERYTHING, lambda _lab: PatchedWorld(tmp_path, careful))
+    defs = build_definitions(lab_of_four(), site=choice)
+    site = {"site": (defs.resources or {})["site"]}
+
+    def ask(name: str) -> Any:
+        tick = defs.get_repository_def().get_schedule_def(name)
+        with dg.build_schedule_context(scheduled_execution_time=memory.now, resources=site) as context:
+            return tick.evaluate_tick(context)
+
+    assert "a person begins" in str(ask("pending_updates_by_the_clock").skip_message)
+    assert "No window is open" in str(ask("patch_nodes_by_the_clock").skip_message)
+    begun.add("nas")
+    (night,) = ask("patch_nodes_by_the_clock").run_requests
+    assert night.tags["homelab/patch"] == "nas"
+    (look,) = ask("pending_updates_by_the_clock").run_requests
+    assert {key.asset_key.path[-1] for key in look.asset_check_keys} == {"nas"}
+    assert [result.host for result in patch_due(careful, lambda _line: None).hosts] == ["nas"]
 
 
 def test_a_site_that_reaches_no_host_patches_none(tmp_path: Path) -> None:
