@@ -105,6 +105,9 @@ def test_cloud_init_makes_the_host_that_the_image_means(hosts: TestLab, tmp_path
     run(f"for deb in /debs/*.deb; do {unpack}; done; mv /debs/*.cfg /etc/cloud/cloud.cfg.d/", timeout=60)
     stages = ("init --local", "init", "modules --mode=config", "modules --mode=final")
     assert "Valid cloud-config" in run("cloud-init schema --config-file /boot/firmware/user-data").text
+    convert = "cloud-init devel net-convert -p /boot/firmware/network-config -k yaml -d /net -D debian -O networkd"
+    network = run(f"mkdir /net; {convert}; cat /net/etc/systemd/network/*.network").text
+    assert f"Address={host.address}/24" in network and f"Gateway={gateway}" in network
     run("; ".join(f"cloud-init {stage}" for stage in stages), may_fail=(1,), timeout=120)
     failed = set(re.findall(r"Running module (\S+) .* failed", run("cat /var/log/cloud-init.log").text))
     assert failed <= {"locale"}, failed  # the test host has no locales to choose from; the image says none
