@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from homelab_platform.tools import advisory_locks, postgres, who
 from homelab_platform.tools.endpoints import PostgresEndpoint
@@ -65,7 +65,7 @@ class Row:
 
 
 def record(
-    connection: psycopg.Connection[Any],
+    connection: psycopg.Connection,
     action: Action,
     key: str,
     *,

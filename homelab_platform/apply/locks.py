@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.names import silent
@@ -87,7 +87,7 @@ def holder(endpoint: PostgresEndpoint, key: str = LAB) -> Holder | None:
         return _holder(connection, key)
 
 
-def _take(connection: psycopg.Connection[Any], key: str, wait: float, waiting: Callable[[str], None]) -> None:
+def _take(connection: psycopg.Connection, key: str, wait: float, waiting: Callable[[str], None]) -> None:
     deadline, told, pause = time.monotonic() + wait, False, 0.05
     while True:
         row = connection.execute(
@@ -109,6 +109,6 @@ def _take(connection: psycopg.Connection[Any], key: str, wait: float, waiting: C
         pause = min(pause * 1.5, 1.0)
 
 
-def _holder(connection: psycopg.Connection[Any], key: str) -> Holder | None:
+def _holder(connection: psycopg.Connection, key: str) -> Holder | None:
     row = connection.execute(_HOLDER, (advisory_locks.ASSET, key)).fetchone()
     return None if row is None else Holder(str(row[0]), row[1], str(row[2] or "this machine"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -116,7 +116,7 @@ class StateStore:
         self._ready = False
 
     @contextmanager
-    def _transaction(self) -> Iterator[psycopg.Connection[Any]]:
+    def _transaction(self) -> Iterator[psycopg.Connection]:
         with closing(postgres.connect(self.endpoint, application="homelab state")) as connection:
             with connection.transaction():
                 if not self._ready:
@@ -264,7 +264,7 @@ class StateStore:
         return found is not None
 
 
-def _fingerprint(connection: psycopg.Connection[Any], key: str) -> str:
+def _fingerprint(connection: psycopg.Connection, key: str) -> str:
     """What was applied to an asset so far; empty if nothing was."""
     row = connection.execute("SELECT fingerprint FROM applied_state WHERE key = %s", (key,)).fetchone()
     return str(row[0]) if row else ""

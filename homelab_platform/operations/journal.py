@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 from pydantic import JsonValue
@@ -87,7 +87,7 @@ class Journal:
         self._ready = False
 
     @contextmanager
-    def _transaction(self) -> Iterator[psycopg.Connection[Any]]:
+    def _transaction(self) -> Iterator[psycopg.Connection]:
         if not self._ready:
             postgres.create_database(self._endpoint, DATABASE)
         with closing(postgres.connect(self._endpoint, application="homelab journal")) as connection:

@@ -196,7 +196,7 @@ def _ingest(session: Session, batch: Sequence[ObjectInfo], totals: _Totals, prog
 
 
 def _pending_pages(
-    connection: psycopg.Connection[Any], lakehouse: Lakehouse, objects: Iterator[ObjectInfo]
+    connection: psycopg.Connection, lakehouse: Lakehouse, objects: Iterator[ObjectInfo]
 ) -> Iterator[list[ObjectInfo]]:
     """Pages of objects that are not in the ledger."""
     page: list[ObjectInfo] = []
@@ -209,7 +209,7 @@ def _pending_pages(
         yield _unknown(connection, lakehouse, page)
 
 
-def _unknown(connection: psycopg.Connection[Any], lakehouse: Lakehouse, page: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+def _unknown(connection: psycopg.Connection, lakehouse: Lakehouse, page: Sequence[ObjectInfo]) -> list[ObjectInfo]:
     known = ledger.known(connection, lakehouse.raw_bucket, {o.key: o.etag for o in page})
     return [o for o in page if o.key not in known]
 

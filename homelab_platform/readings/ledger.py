@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.tools import advisory_locks, postgres
@@ -99,7 +99,7 @@ class LedgerEntry:
 
 
 @contextmanager
-def connect(lakehouse: Lakehouse) -> Iterator[psycopg.Connection[Any]]:
+def connect(lakehouse: Lakehouse) -> Iterator[psycopg.Connection]:
     """A connection to the lake's database in autocommit mode; errors of the server name it.
 
     Raises PostgresUnreachable, PostgresRefused, or HomelabError when the server dies or refuses in between.
@@ -128,7 +128,7 @@ def _first(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def ensure_ledger(connection: psycopg.Connection[Any]) -> None:
+def ensure_ledger(connection: psycopg.Connection) -> None:
     """Make the ledger's tables where they are missing."""
     if connection.execute("SELECT to_regclass(%s)::text", (_NEWEST_TABLE,)).fetchone() == (_NEWEST_TABLE,):
         return
@@ -138,7 +138,7 @@ def ensure_ledger(connection: psycopg.Connection[Any]) -> None:
 
 
 @contextmanager
-def commit_lock(connection: psycopg.Connection[Any]) -> Iterator[None]:
+def commit_lock(connection: psycopg.Connection) -> Iterator[None]:
     """A transaction in which nobody else changes the tables. Whatever is written inside becomes true together."""
     with connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
@@ -146,7 +146,7 @@ def commit_lock(connection: psycopg.Connection[Any]) -> Iterator[None]:
         yield
 
 
-def _number(cursor: psycopg.Cursor[Any]) -> int:
+def _number(cursor: psycopg.Cursor) -> int:
     """The one number that a statement returns."""
     row = cursor.fetchone()
     return 0 if row is None else int(row[0])
@@ -158,7 +158,7 @@ class Worker:
     The server drops the lock when the process dies, however it dies, so a dead worker's claims are known at once.
     """
 
-    def __init__(self, lakehouse: Lakehouse, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, lakehouse: Lakehouse, connection: psycopg.Connection) -> None:
         self._bucket = lakehouse.raw_bucket
         self._connection = connection
         self.name = f"{socket.gethostname()}:{os.getpid()}"
@@ -194,7 +194,7 @@ class Worker:
         self._connection.execute("DELETE FROM ingest_worker WHERE id = %s", (self.id,))
 
 
-def living_workers(connection: psycopg.Connection[Any]) -> list[int]:
+def living_workers(connection: psycopg.Connection) -> list[int]:
     """The ids of workers whose process holds its lock now."""
     rows = connection.execute(
         "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND granted"
@@ -204,7 +204,7 @@ def living_workers(connection: psycopg.Connection[Any]) -> list[int]:
     return [int(row[0]) for row in rows]
 
 
-def known(connection: psycopg.Connection[Any], bucket: str, etags: dict[str, str]) -> set[str]:
+def known(connection: psycopg.Connection, bucket: str, etags: dict[str, str]) -> set[str]:
     """Those keys of `etags` (key → etag) that the ledger already holds with this etag, and that are not to be read
     again.
     """
@@ -262,7 +262,7 @@ def first_day(lakehouse: Lakehouse) -> date | None:
     return row[0] if row else None
 
 
-def days_of(connection: psycopg.Connection[Any], bucket: str, keys: Sequence[str]) -> list[date]:
+def days_of(connection: psycopg.Connection, bucket: str, keys: Sequence[str]) -> list[date]:
     """The days that readings of these objects lie on."""
     rows = connection.execute(
         "SELECT DISTINCT unnest(dates) AS d FROM ingest_ledger WHERE bucket = %s AND key = ANY(%s) ORDER BY d",
@@ -271,7 +271,7 @@ def days_of(connection: psycopg.Connection[Any], bucket: str, keys: Sequence[str
     return [row[0] for row in rows]
 
 
-def mark_withdrawn(connection: psycopg.Connection[Any], bucket: str, keys: Sequence[str], why: str) -> list[str]:
+def mark_withdrawn(connection: psycopg.Connection, bucket: str, keys: Sequence[str], why: str) -> list[str]:
     """Note, in the caller's transaction, that these objects were taken back; the keys of those to be read again.
 
     These are objects that had readings which were there already, committed no earlier than the first of `keys`, and
@@ -291,7 +291,7 @@ def mark_withdrawn(connection: psycopg.Connection[Any], bucket: str, keys: Seque
     return [row[0] for row in rows]
 
 
-def bring_back(connection: psycopg.Connection[Any], bucket: str, keys: Sequence[str]) -> None:
+def bring_back(connection: psycopg.Connection, bucket: str, keys: Sequence[str]) -> None:
     """Let objects that were withdrawn be read again, because somebody brings them once more."""
     connection.execute(
         "UPDATE ingest_ledger SET status = 'again', problem = NULL"
@@ -300,7 +300,7 @@ def bring_back(connection: psycopg.Connection[Any], bucket: str, keys: Sequence[
     )
 
 
-def waiting_again(connection: psycopg.Connection[Any], bucket: str, keys: Sequence[str]) -> set[str]:
+def waiting_again(connection: psycopg.Connection, bucket: str, keys: Sequence[str]) -> set[str]:
     """Those objects that are read for a second time: what was refused of them is in the tables already."""
     rows = connection.execute(
         "SELECT key FROM ingest_ledger WHERE bucket = %s AND key = ANY(%s) AND status = 'again'", (bucket, list(keys))
@@ -308,7 +308,7 @@ def waiting_again(connection: psycopg.Connection[Any], bucket: str, keys: Sequen
     return {row[0] for row in rows}
 
 
-def move_replaced(connection: psycopg.Connection[Any], bucket: str, counts: dict[str, int], by_key: str) -> None:
+def move_replaced(connection: psycopg.Connection, bucket: str, counts: dict[str, int], by_key: str) -> None:
     """Note, in the caller's transaction, how many readings of each object a correction replaced."""
     for source, count in counts.items():
         connection.execute(
@@ -319,12 +319,12 @@ def move_replaced(connection: psycopg.Connection[Any], bucket: str, counts: dict
         connection.execute("INSERT INTO lake_replaced VALUES (%s, %s) ON CONFLICT DO NOTHING", (source, by_key))
 
 
-def column_owners(connection: psycopg.Connection[Any]) -> dict[str, str]:
+def column_owners(connection: psycopg.Connection) -> dict[str, str]:
     """Which stream brought each of the columns beyond the contract, as far as that is recorded."""
     return dict(connection.execute("SELECT name, stream FROM lake_columns").fetchall())
 
 
-def record_columns(connection: psycopg.Connection[Any], owners: dict[str, str]) -> None:
+def record_columns(connection: psycopg.Connection, owners: dict[str, str]) -> None:
     """Remember, in the caller's transaction, which stream brought which column."""
     if owners:
         connection.execute(
@@ -334,9 +334,7 @@ def record_columns(connection: psycopg.Connection[Any], owners: dict[str, str]) 
         )
 
 
-def record_change(
-    connection: psycopg.Connection[Any], kind: str, snapshot_id: int | None, dates: Sequence[date]
-) -> int:
+def record_change(connection: psycopg.Connection, kind: str, snapshot_id: int | None, dates: Sequence[date]) -> int:
     """Add a commit to the history, inside the caller's transaction; returns its number."""
     return _number(
         connection.execute(
@@ -346,9 +344,7 @@ def record_change(
     )
 
 
-def record_state(
-    connection: psycopg.Connection[Any], table: str, location: str, snapshot: int | None, seq: int
-) -> None:
+def record_state(connection: psycopg.Connection, table: str, location: str, snapshot: int | None, seq: int) -> None:
     """Remember, inside the caller's transaction, that the table's state is one that we made."""
     connection.execute(
         "INSERT INTO lake_state (table_name, metadata_location, snapshot_id, seq) VALUES (%s, %s, %s, %s)"
@@ -358,7 +354,7 @@ def record_state(
     )
 
 
-def add_garbage(connection: psycopg.Connection[Any], table: str, paths: Sequence[str], needed_until: int = 0) -> None:
+def add_garbage(connection: psycopg.Connection, table: str, paths: Sequence[str], needed_until: int = 0) -> None:
     """Remember, in the caller's transaction, files that nothing needs any more once no snapshot older than the
     sequence number `needed_until` is kept; maintenance deletes them some time later, for readers still at work.
     """
@@ -370,7 +366,7 @@ def add_garbage(connection: psycopg.Connection[Any], table: str, paths: Sequence
         )
 
 
-def count_files(connection: psycopg.Connection[Any], days: Sequence[date]) -> None:
+def count_files(connection: psycopg.Connection, days: Sequence[date]) -> None:
     """Note, in the caller's transaction, that each of these days got one more small file."""
     if days:
         connection.execute(
@@ -380,7 +376,7 @@ def count_files(connection: psycopg.Connection[Any], days: Sequence[date]) -> No
         )
 
 
-def crowded_days(connection: psycopg.Connection[Any], commits: int) -> list[date]:
+def crowded_days(connection: psycopg.Connection, commits: int) -> list[date]:
     """Days that have had this many commits since they were last tidied."""
     rows = connection.execute("SELECT date FROM day_files WHERE commits >= %s ORDER BY date", (commits,)).fetchall()
     return [row[0] for row in rows]

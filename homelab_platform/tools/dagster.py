@@ -151,7 +151,7 @@ class DagsterStorage:
                 return []
 
     @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+    def _connection(self) -> Iterator[psycopg.Connection]:
         with closing(postgres.connect(self.endpoint, autocommit=True, application="homelab status")) as connection:
             yield connection
 

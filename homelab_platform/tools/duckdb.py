@@ -59,7 +59,7 @@ class TablePointer:
         return f"{self.namespace}.{self.name}"
 
 
-def table_pointers(lakehouse: Lakehouse, connection: psycopg.Connection[Any] | None = None) -> tuple[TablePointer, ...]:
+def table_pointers(lakehouse: Lakehouse, connection: psycopg.Connection | None = None) -> tuple[TablePointer, ...]:
     """Every table of the catalog with its current metadata file, all read in one statement; empty on a new site.
 
     `connection`: read within its transaction. Raises PostgresUnreachable or PostgresRefused.
@@ -72,7 +72,7 @@ def table_pointers(lakehouse: Lakehouse, connection: psycopg.Connection[Any] | N
         return _pointers(own)
 
 
-def _pointers(connection: psycopg.Connection[Any]) -> tuple[TablePointer, ...]:
+def _pointers(connection: psycopg.Connection) -> tuple[TablePointer, ...]:
     if connection.execute("SELECT to_regclass('iceberg_tables')").fetchone() == (None,):
         return ()
     rows = connection.execute(

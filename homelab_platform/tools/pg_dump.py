@@ -10,7 +10,7 @@ import os
 import subprocess
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.tools.endpoints import PostgresEndpoint
@@ -45,14 +45,14 @@ def load(endpoint: PostgresEndpoint, file: Path, programs: Path) -> None:
     )
 
 
-def tables_of(connection: psycopg.Connection[Any]) -> list[str]:
+def tables_of(connection: psycopg.Connection) -> list[str]:
     """The tables of the schema public, sorted."""
     rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1").fetchall()
     return [str(row[0]) for row in rows]
 
 
 def count_rows(
-    connection: psycopg.Connection[Any], tables: Sequence[str], leave_out: Collection[str] = ()
+    connection: psycopg.Connection, tables: Sequence[str], leave_out: Collection[str] = ()
 ) -> dict[str, tuple[int, str]]:
     """Rows of each table and their checksum: the sum of a 60-bit MD5 of each row's text, so order does not matter.
 

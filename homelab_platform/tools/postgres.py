@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.tools.endpoints import PostgresEndpoint
@@ -29,7 +29,7 @@ class PostgresRefused(HomelabError):
 
 def connect(
     endpoint: PostgresEndpoint, *, autocommit: bool = False, timeout: float = 10, application: str = "homelab"
-) -> psycopg.Connection[Any]:
+) -> psycopg.Connection:
     """Open a connection; the caller closes it (`with` commits and closes).
 
     Raises PostgresUnreachable or PostgresRefused; neither ever holds the password. `timeout` in seconds.
@@ -103,7 +103,7 @@ def database_exists(endpoint: PostgresEndpoint, name: str) -> bool:
         return _has_database(connection, name)
 
 
-def _has_database(connection: psycopg.Connection[Any], name: str) -> bool:
+def _has_database(connection: psycopg.Connection, name: str) -> bool:
     row = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
     return row is not None
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.readings import ledger
@@ -44,7 +44,7 @@ class Pinned:
     """
 
     export: str
-    view: psycopg.Connection[Any]
+    view: psycopg.Connection
     tables: Mapping[str, TableState]
 
 
@@ -118,7 +118,7 @@ def _retried(lakehouse: Lakehouse, io: StoreFileIO, updates: _Updates) -> None:
 
 
 @contextmanager
-def _nobody_commits(connection: psycopg.Connection[Any]) -> Iterator[None]:
+def _nobody_commits(connection: psycopg.Connection) -> Iterator[None]:
     """Hold the ledger's commit lock over several transactions."""
     lock = (advisory_locks.LAKE, advisory_locks.LAKE_COMMIT)
     connection.execute(f"SET lock_timeout = '{ledger.LOCK_TIMEOUT}'")
@@ -131,7 +131,7 @@ def _nobody_commits(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 
 def _change_all(
-    gate: psycopg.Connection[Any], lakehouse: Lakehouse, io: StoreFileIO, updates: _Updates
+    gate: psycopg.Connection, lakehouse: Lakehouse, io: StoreFileIO, updates: _Updates
 ) -> dict[str, TableState]:
     """Change the metadata of every table in one transaction; the states after it. Raises TableMoved, and then nothing
     was changed.
@@ -149,7 +149,7 @@ def _change_all(
 
 
 def _changed(
-    gate: psycopg.Connection[Any], state: TableState, wanted: tuple[TableUpdate, ...], io: StoreFileIO
+    gate: psycopg.Connection, state: TableState, wanted: tuple[TableUpdate, ...], io: StoreFileIO
 ) -> TableState:
     staged = iceberg.stage(state, Change(updates=wanted), io)
     iceberg.swap(gate, staged)

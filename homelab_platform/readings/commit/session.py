@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from homelab_platform.readings import contract, ledger, parquet
 from homelab_platform.readings.commit import spans
@@ -36,7 +36,7 @@ class Session:
     """`fast` says whether the compiled kernel is in use."""
 
     lakehouse: Lakehouse
-    connection: psycopg.Connection[Any]
+    connection: psycopg.Connection
     io: StoreFileIO
     worker: ledger.Worker
     streams: Mapping[str, ResolvedStream]

@@ -45,7 +45,7 @@ class Basis:
     seq: int
 
 
-def basis(connection: psycopg.Connection[Any], lakehouse: Lakehouse, io: StoreFileIO) -> Basis:
+def basis(connection: psycopg.Connection, lakehouse: Lakehouse, io: StoreFileIO) -> Basis:
     """The state of the table and of the spans, which agree; commits by other engines are taken in first."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -57,7 +57,7 @@ def basis(connection: psycopg.Connection[Any], lakehouse: Lakehouse, io: StoreFi
         return settle(connection, lakehouse, io)
 
 
-def settle(connection: psycopg.Connection[Any], lakehouse: Lakehouse, io: StoreFileIO) -> Basis:
+def settle(connection: psycopg.Connection, lakehouse: Lakehouse, io: StoreFileIO) -> Basis:
     """Under the commit lock: bring the spans up to the table's state if another engine moved it."""
     location = iceberg.pointer(connection, READINGS)
     found = _recorded(connection)
@@ -74,14 +74,14 @@ def settle(connection: psycopg.Connection[Any], lakehouse: Lakehouse, io: StoreF
     return Basis(location, seq)
 
 
-def _recorded(connection: psycopg.Connection[Any]) -> Basis | None:
+def _recorded(connection: psycopg.Connection) -> Basis | None:
     row = connection.execute(
         "SELECT metadata_location, seq FROM lake_state WHERE table_name = %s", (READINGS,)
     ).fetchone()
     return None if row is None else Basis(str(row[0]), int(row[1]))
 
 
-def _foreign_dates(connection: psycopg.Connection[Any], state: iceberg.TableState, io: StoreFileIO) -> set[date] | None:
+def _foreign_dates(connection: psycopg.Connection, state: iceberg.TableState, io: StoreFileIO) -> set[date] | None:
     """The days that commits not ours added data files to; None if that can no longer be told."""
     from pyiceberg.manifest import read_manifest_list
 
@@ -110,7 +110,7 @@ def partition_day(value: Any) -> date:
 
 
 def _rebuild(
-    connection: psycopg.Connection[Any], lakehouse: Lakehouse, location: str, dates: set[date] | None, seq: int
+    connection: psycopg.Connection, lakehouse: Lakehouse, location: str, dates: set[date] | None, seq: int
 ) -> set[date]:
     """Compute the spans of some days (None: of all) from the table itself; returns the days that it holds."""
     from homelab_platform.tools import duckdb
@@ -141,7 +141,7 @@ def pointers(location: str) -> list[Any]:
     return [duckdb.TablePointer(namespace, name, location)]
 
 
-def widen(connection: psycopg.Connection[Any], spans: Sequence[Span], seq: int) -> None:
+def widen(connection: psycopg.Connection, spans: Sequence[Span], seq: int) -> None:
     """Make the recorded spans cover `spans` too, inside the caller's transaction."""
     if not spans:
         return
@@ -155,7 +155,7 @@ def widen(connection: psycopg.Connection[Any], spans: Sequence[Span], seq: int) 
     )
 
 
-def meeting(connection: psycopg.Connection[Any], spans: Sequence[Span], after_seq: int = -1) -> list[int]:
+def meeting(connection: psycopg.Connection, spans: Sequence[Span], after_seq: int = -1) -> list[int]:
     """The positions of those `spans` that meet a recorded span changed after commit `after_seq`."""
     if not spans:
         return []

@@ -46,7 +46,7 @@ class MartReport:
     by_day: Mapping[date, int] = field(default_factory=dict)
 
 
-def entries(connection: psycopg.Connection[Any], lakehouse: Lakehouse, mart: Mart) -> list[Any]:
+def entries(connection: psycopg.Connection, lakehouse: Lakehouse, mart: Mart) -> list[Any]:
     """The manifest entries of the files that the mart consists of now."""
     io = iceberg.open_io(lakehouse)
     with closing(io.store):
@@ -60,7 +60,7 @@ def day_of(file: DataFile) -> date:
 
 
 def commit(
-    connection: psycopg.Connection[Any],
+    connection: psycopg.Connection,
     lakehouse: Lakehouse,
     mart: Mart,
     dates: Sequence[date],

@@ -116,7 +116,7 @@ def refresh_mart(
 
 
 @contextmanager
-def _locked(lakehouse: Lakehouse, name: str) -> Iterator[psycopg.Connection[Any]]:
+def _locked(lakehouse: Lakehouse, name: str) -> Iterator[psycopg.Connection]:
     """A connection that holds the mart's lock until it is closed."""
     with ledger.connect(lakehouse) as connection:
         number = zlib.crc32(name.encode()) & 0x7FFF_FFFF

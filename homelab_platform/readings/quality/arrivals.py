@@ -141,7 +141,7 @@ class Rate:
         return self.latest / usual if usual else 0.0
 
 
-def measure_rates(connection: psycopg.Connection[Any], bucket: str, now: datetime) -> list[Rate]:
+def measure_rates(connection: psycopg.Connection, bucket: str, now: datetime) -> list[Rate]:
     """Arrivals of each stream by the ledger: duplicates and refused lines count, as they cost as much."""
     rows = connection.execute(
         "SELECT split_part(key, '/', 1), floor(extract(epoch FROM %s - committed_at) / %s)::int AS step,"

@@ -50,14 +50,14 @@ class Progress:
     wrong: tuple[date, ...] = ()
 
 
-def progress_of(connection: psycopg.Connection[Any], name: str) -> Progress:
+def progress_of(connection: psycopg.Connection, name: str) -> Progress:
     """How far the check of this name has come."""
     connection.execute(_TABLE)
     row = connection.execute("SELECT seq, wrong FROM check_progress WHERE name = %s", (name,)).fetchone()
     return Progress() if row is None else Progress(int(row[0]), tuple(row[1]))
 
 
-def remember(connection: psycopg.Connection[Any], name: str, progress: Progress) -> None:
+def remember(connection: psycopg.Connection, name: str, progress: Progress) -> None:
     """Keep how far the check of this name has come."""
     connection.execute(
         "INSERT INTO check_progress (name, seq, wrong) VALUES (%s, %s, %s)"
@@ -66,7 +66,7 @@ def remember(connection: psycopg.Connection[Any], name: str, progress: Progress)
     )
 
 
-def _settle(connection: psycopg.Connection[Any], lakehouse: Lakehouse) -> None:
+def _settle(connection: psycopg.Connection, lakehouse: Lakehouse) -> None:
     """Take note of commits by other engines, so that the days they touched count as changed."""
     io = iceberg.open_io(lakehouse)
     with closing(io.store):
@@ -170,7 +170,7 @@ def rows_agree(lakehouse: Lakehouse, *, everything: bool = False) -> CheckResult
 
 
 def _objects(
-    connection: psycopg.Connection[Any], lakehouse: Lakehouse, before: Progress, everything: bool
+    connection: psycopg.Connection, lakehouse: Lakehouse, before: Progress, everything: bool
 ) -> tuple[list[Account], int]:
     """The objects to recount, and the number of the newest commit among them."""
     columns = (
@@ -194,7 +194,7 @@ def _objects(
 
 
 def _drawn(
-    connection: psycopg.Connection[Any], lakehouse: Lakehouse, columns: str, without: set[str]
+    connection: psycopg.Connection, lakehouse: Lakehouse, columns: str, without: set[str]
 ) -> list[tuple[Any, ...]]:
     """Some objects of the whole history: what was right once may have been broken since."""
     span = connection.execute(
@@ -211,12 +211,12 @@ def _drawn(
     return [row for row in rows if row[0] not in without]
 
 
-def _days_changed(connection: psycopg.Connection[Any], kind: str) -> frozenset[date]:
+def _days_changed(connection: psycopg.Connection, kind: str) -> frozenset[date]:
     rows = connection.execute("SELECT DISTINCT unnest(dates) FROM lake_changes WHERE kind = %s", (kind,)).fetchall()
     return frozenset(row[0] for row in rows)
 
 
-def _known_keys(connection: psycopg.Connection[Any], lakehouse: Lakehouse, days: Sequence[date] | None) -> list[str]:
+def _known_keys(connection: psycopg.Connection, lakehouse: Lakehouse, days: Sequence[date] | None) -> list[str]:
     """The objects that readings of these days (None: of any) may come from."""
     rows = connection.execute(
         "SELECT DISTINCT key FROM ingest_ledger WHERE bucket = %s AND (%s::date[] IS NULL OR dates && %s::date[])",

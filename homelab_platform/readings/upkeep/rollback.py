@@ -179,7 +179,7 @@ def plan(lakehouse: Lakehouse, *, settled: timedelta | None = None) -> Repair:
     return repair
 
 
-def _account(connection: psycopg.Connection[Any], lakehouse: Lakehouse, location: str, repair: Repair) -> None:
+def _account(connection: psycopg.Connection, lakehouse: Lakehouse, location: str, repair: Repair) -> None:
     """Hold the ledger against what the table's state holds of each object."""
     there = _rows_by_source(lakehouse, location)
     known = connection.execute(
@@ -240,7 +240,7 @@ def carry_out(lakehouse: Lakehouse, repair: Repair) -> list[str]:
     return sorted({*repair.read_again, *(key for key in repair.unknown if key in raw)})
 
 
-def _point(connection: psycopg.Connection[Any], moved: Moved) -> None:
+def _point(connection: psycopg.Connection, moved: Moved) -> None:
     namespace, _, name = moved.table.partition(".")
     done = connection.execute(
         "UPDATE iceberg_tables SET metadata_location = %s, previous_metadata_location = NULL WHERE catalog_name = %s"
@@ -252,7 +252,7 @@ def _point(connection: psycopg.Connection[Any], moved: Moved) -> None:
 
 
 def _correct_ledger(
-    connection: psycopg.Connection[Any], lakehouse: Lakehouse, repair: Repair, raw: Mapping[str, ObjectInfo]
+    connection: psycopg.Connection, lakehouse: Lakehouse, repair: Repair, raw: Mapping[str, ObjectInfo]
 ) -> None:
     location = iceberg.pointer(connection, READINGS)
     there = _rows_by_source(lakehouse, location)

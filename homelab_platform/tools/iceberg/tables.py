@@ -144,12 +144,12 @@ def ensure_table(
     return True
 
 
-def load_table(connection: psycopg.Connection[Any], lakehouse: Lakehouse, name: str) -> TableState:
+def load_table(connection: psycopg.Connection, lakehouse: Lakehouse, name: str) -> TableState:
     """The table as the catalog points at it now. Raises HomelabError if there is none."""
     return read_state(name, pointer(connection, name), open_io(lakehouse))
 
 
-def pointer(connection: psycopg.Connection[Any], name: str) -> str:
+def pointer(connection: psycopg.Connection, name: str) -> str:
     """The location of the table's current metadata file."""
     namespace, _, table = name.partition(".")
     row = connection.execute(
@@ -228,7 +228,7 @@ def stage(state: TableState, change: Change, io: StoreFileIO) -> Staged:
     return Staged(state, TableState(state.name, location, metadata), tuple(garbage), (*writer.written, location))
 
 
-def swap(connection: psycopg.Connection[Any], staged: Staged) -> None:
+def swap(connection: psycopg.Connection, staged: Staged) -> None:
     """Move the catalog's pointer, in the caller's transaction. Raises TableMoved if it no longer is where it was."""
     namespace, _, table = staged.before.name.partition(".")
     moved = connection.execute(

@@ -6,7 +6,7 @@ Belongs here: the two roles and their rights. Not here: where their passwords ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from homelab_platform.plan.trino.config import CATALOG_ROLE, READER_ROLE, STATE_TABLES
 from homelab_platform.tools import advisory_locks
@@ -19,7 +19,7 @@ MOST_CONNECTIONS = 20
 CATALOG_TABLES = ("iceberg_tables", "iceberg_namespace_properties")
 
 
-def grant(connection: psycopg.Connection[Any], passwords: Mapping[str, str]) -> None:
+def grant(connection: psycopg.Connection, passwords: Mapping[str, str]) -> None:
     """Make the roles with these passwords, and give them their rights in this database; in the caller's transaction."""
     from psycopg import sql
 
@@ -36,7 +36,7 @@ def grant(connection: psycopg.Connection[Any], passwords: Mapping[str, str]) -> 
     _allow(connection, READER_ROLE, STATE_TABLES, "SELECT")
 
 
-def _allow(connection: psycopg.Connection[Any], role: str, tables: tuple[str, ...], rights: str) -> None:
+def _allow(connection: psycopg.Connection, role: str, tables: tuple[str, ...], rights: str) -> None:
     """Exactly these rights on those of the tables that exist, and none on any other."""
     from psycopg import sql
 
