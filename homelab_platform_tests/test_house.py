@@ -11,6 +11,13 @@ import re
 from homelab_platform.paths import PROJECT
 
 LONGEST_FUNCTION, LONGEST_FILE, DOCUMENTED = 60, 400, 0.95
+MOST_ANY_LINES = 700
+"""Lines of the package that say `Any`, where 944 were: lower it when they become fewer, never raise it.
+
+`Any` switches the type checker off for whatever it touches. What comes from outside is `object` until it was looked at,
+`Json` or `Document` (wire/json_types.py) where it stays JSON, and else a model or a frozen dataclass. The lines that
+are left stand at libraries without types, in models that pydantic reads, and in what is not yet mended.
+"""
 LONG_FUNCTIONS = {
     # one loop: a call with so many arrays hands over a hundred words
     "homelab_platform/readings/decode/kernel.py:_line",
@@ -127,3 +134,12 @@ def test_nothing_that_says_nothing_is_written_twice() -> None:
             if node.args.args[0].arg not in TAKEN_SILENTLY:
                 found.append(f"{name}:{node.lineno} (names.silent)")
     assert not found
+
+
+def test_the_type_checker_is_switched_off_in_no_more_places_than_before() -> None:
+    package = {name: text for name, text in shipped().items() if name.startswith("homelab_platform/")}
+    lines = {
+        name: sum(1 for line in text.splitlines() if re.search(r"\bAny\b", line)) for name, text in package.items()
+    }
+    most = sorted(lines, key=lambda name: -lines[name])[:10]
+    assert sum(lines.values()) <= MOST_ANY_LINES, {name: lines[name] for name in most}

@@ -24,15 +24,15 @@ BackupMethod = Literal[
 ]  # fmt: skip
 
 
-def _size(value: Any) -> Any:
+def _size(value: object) -> Any:
     return _read(quantities.size, value)
 
 
-def _duration(value: Any) -> Any:
+def _duration(value: object) -> Any:
     return _read(quantities.duration, value)
 
 
-def _cpu(value: Any) -> Any:
+def _cpu(value: object) -> Any:
     return _read(quantities.cpu, value)
 
 
@@ -43,7 +43,7 @@ def _read(reader: Any, value: Any) -> Any:
         raise ValueError(f"{bad.what}; {bad.remedy}") from bad
 
 
-def read_port(value: Any) -> Any:
+def read_port(value: object) -> Any:
     """`8080` and `53/udp` as a port; a mapping stays what it is."""
     if isinstance(value, int) and not isinstance(value, bool):
         return {"port": value}
@@ -226,7 +226,7 @@ class SecretKey(Part):
         return self
 
 
-def read_secret(value: Any) -> Any:
+def read_secret(value: object) -> Any:
     """`[password]`, a list of keys with random texts, as the mapping that says the same."""
     if isinstance(value, list):
         return {str(key): {} for key in value}

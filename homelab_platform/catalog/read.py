@@ -71,7 +71,7 @@ def read_entries(files: Mapping[str, Path]) -> ReadEntries:
 
 def _beside(folder: Path) -> dict[str, Any]:
     """What lies beside an entry's file: the facts of its rendering, and whether its chart is told anything."""
-    found: dict[str, Any] = {"told": any((folder / name).is_file() for name in TELLING)}
+    found: dict[str, object] = {"told": any((folder / name).is_file() for name in TELLING)}
     lock = folder / LOCK_FILE
     if lock.is_file():
         found["lock"] = orjson.loads(lock.read_bytes())

@@ -120,7 +120,7 @@ def drill(
     _run("drill", items, lab, {"target": target or ""}, as_json=as_json)
 
 
-def _run(job: str, items: list[str] | None, lab: Path | None, config: dict[str, Any], *, as_json: bool) -> None:
+def _run(job: str, items: list[str] | None, lab: Path | None, config: dict[str, object], *, as_json: bool) -> None:
     from homelab_platform.graph.apply import run_assets
     from homelab_platform.graph.operations import DAILY_WORK
 

@@ -154,7 +154,7 @@ def _problems(outcome: FileOutcome) -> list[Problem]:
     return found
 
 
-def confirm_stream(stream: str, known: Mapping[str, Any]) -> None:
+def confirm_stream(stream: str, known: Mapping[str, object]) -> None:
     """Ask whether a stream that the lab does not have is meant. Raises HomelabError when it is not, or when no
     terminal can be asked.
     """

@@ -50,7 +50,7 @@ class Answer:
         return f'homelab query "{self.sql}"\n\n{output.table(self.columns, shown)}{rest}'
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return ""
     return value.isoformat(sep=" ", timespec="seconds") if hasattr(value, "isoformat") else str(value)

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -113,7 +112,7 @@ def _commands(app: typer.Typer, path: tuple[str, ...] = ()) -> Iterator[tuple[tu
             yield from _commands(group.typer_instance, (*path, group.name))
 
 
-def _takes_lab(function: Callable[..., Any] | None) -> bool:
+def _takes_lab(function: Callable[..., object] | None) -> bool:
     said = str(getattr(function, "__annotations__", {}).get("lab", ""))
     return said.rpartition(".")[2] == LAB_ARGUMENT
 

@@ -10,7 +10,7 @@ import webbrowser
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -236,5 +236,5 @@ def _how_to_have(what: str) -> str:
 def _asset_keys(site: Site) -> list[str]:
     from homelab_platform.plan.gather import desired_states
 
-    states: dict[str, Any] = dict(desired_states(common.resolved_lab(site.lab_path)))
+    states: dict[str, object] = dict(desired_states(common.resolved_lab(site.lab_path)))
     return sorted(states)

@@ -6,7 +6,6 @@ a code location loads without its site.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
@@ -39,7 +38,7 @@ def build_definitions(
     lab: ResolvedLab,
     *,
     site: SiteKind | SiteChoice = SiteKind.SMALL,
-    resource_overrides: Mapping[str, Any] | None = None,
+    resource_overrides: Mapping[str, object] | None = None,
     lab_file: Path | None = None,
     problems: tuple[Problem, ...] = (),
 ) -> dg.Definitions:

@@ -43,7 +43,7 @@ def asset_jobs(here: Mapping[str, DesiredState], steps: Mapping[str, str]) -> Ma
     keys = sorted(here)
     tables = [key for key in keys if layer_of(key) == "table"]
     marts = [key for key in keys if layer_of(key) == "mart"]
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     if keys:
         found["apply"] = dg.define_asset_job(
             "apply",
@@ -63,7 +63,7 @@ def asset_jobs(here: Mapping[str, DesiredState], steps: Mapping[str, str]) -> Ma
 
 
 def _table_jobs(here: Mapping[str, DesiredState], steps: list[str], tables: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         # The checks are in the same run: a large ingest is judged at once, and no verdict is older than what it judges.
         "ingest": dg.define_asset_job(
             "ingest",

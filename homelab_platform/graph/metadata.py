@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LONGEST_TABLE = 40
 
 
-def leaves(document: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def leaves(document: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, Any]]:
     """The values of a document by their dotted paths, in order."""
     for name, value in sorted(document.items()):
         path = f"{prefix}.{name}" if prefix else name
@@ -29,7 +29,7 @@ def leaves(document: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str,
             yield path, value
 
 
-def document_markdown(document: Mapping[str, Any]) -> str:
+def document_markdown(document: Mapping[str, object]) -> str:
     """A document as a Markdown table of what a person would have written."""
     rows = list(leaves(document))
     lines = ["| what | should be |", "|---|---|"]
@@ -54,7 +54,7 @@ def desired_metadata(state: DesiredState) -> dict[str, dg.MetadataValue[Any]]:
     return values
 
 
-def table_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+def table_markdown(rows: Sequence[Mapping[str, object]]) -> str:
     """Rows with equal keys as a Markdown table."""
     if not rows:
         return "Nothing yet."
@@ -66,7 +66,7 @@ def table_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, float):

@@ -111,7 +111,7 @@ def _host_results(fleet: "Fleet", turn: Turn, key: dg.AssetKey) -> Iterable[dg.A
         for name in (UPDATES, RESTART):
             yield _silent(name, key, error)
         return
-    metadata: dict[str, Any] = {"kernel": facts.kernel, "held back": ", ".join(facts.held) or "none"}
+    metadata: dict[str, object] = {"kernel": facts.kernel, "held back": ", ".join(facts.held) or "none"}
     if facts.patched is not None:
         metadata["last patched"] = dg.MetadataValue.timestamp(facts.patched.at.timestamp())
         metadata["run"] = facts.patched.run

@@ -61,7 +61,7 @@ class Found:
 
 
 def reading_sensors(
-    jobs: Mapping[str, Any], here: Mapping[str, DesiredState], lab: ResolvedLab, steps: Mapping[str, str]
+    jobs: Mapping[str, object], here: Mapping[str, DesiredState], lab: ResolvedLab, steps: Mapping[str, str]
 ) -> list[dg.SensorDefinition]:
     """The sensors for those of `jobs` that there are, on a site that reaches the assets `here` of the lab; `steps`
     names the step of each.

@@ -174,6 +174,6 @@ def _why_nothing(decision: Decision, problems: tuple[Problem, ...]) -> str:
     return "Everything within reach is as it should be."
 
 
-def build_sensors(reconciler: Reconciler, jobs: Mapping[str, Any]) -> list[dg.SensorDefinition]:
+def build_sensors(reconciler: Reconciler, jobs: Mapping[str, object]) -> list[dg.SensorDefinition]:
     """The sensor that keeps the lab as it should be, if there is a job for it."""
     return [_reconcile(reconciler, jobs["apply"])] if "apply" in jobs else []

@@ -60,7 +60,7 @@ def weekday(text: str) -> int:
     return found[0]
 
 
-def window(value: Any) -> Window:
+def window(value: object) -> Window:
     """Reads 'first Sunday 03:00-06:00', 'every Tuesday 02:00-04:00', 'Saturday 01:00-03:00', 'daily 03:00-04:00'."""
     if isinstance(value, Window):
         return value
@@ -76,7 +76,7 @@ def window(value: Any) -> Window:
     return Window(ORDINALS[(ordinal or "every").lower()], weekday(day), start, end)
 
 
-def blackout(value: Any) -> str:
+def blackout(value: object) -> str:
     """Reads '2026-12-20..2027-01-05' or one date; returns it as two ISO dates joined by '..'."""
     text = value if isinstance(value, str) else ""
     first, _, last = text.partition("..")
@@ -89,7 +89,7 @@ def blackout(value: Any) -> str:
     return f"{start}..{end}"
 
 
-def cron(value: Any) -> str:
+def cron(value: object) -> str:
     """A cron line of five fields whose numbers are in range; raises Bad for one that can never fire."""
     text = " ".join(value.split()) if isinstance(value, str) else ""
     fields = text.split(" ")

@@ -194,7 +194,7 @@ def _read_includes(joined: _Joined) -> None:
                 _join_file(joined, path)
 
 
-def _matching(joined: _Joined, pattern: Any, where: Position) -> list[Path]:
+def _matching(joined: _Joined, pattern: object, where: Position) -> list[Path]:
     if not isinstance(pattern, str) or not pattern.strip() or Path(pattern).is_absolute() or "\x00" in pattern:
         joined.problems.append(
             Problem(where, f"{q.shown(pattern)} is not a path beside the lab file", "Write hosts/*.yaml.", "include")
@@ -227,7 +227,7 @@ def _join_file(joined: _Joined, path: Path) -> None:
         _join_section(joined, document, section, value)
 
 
-def _join_section(joined: _Joined, document: Document, section: str, value: Any) -> None:
+def _join_section(joined: _Joined, document: Document, section: str, value: object) -> None:
     here = joined.data.get(section)
     if section not in joined.data or here is None:
         joined.data[section] = value
@@ -281,7 +281,7 @@ def _read_values(joined: _Joined) -> None:
         _merge_values(joined, name, data, document)
 
 
-def _merge_values(joined: _Joined, name: str, data: dict[str, Any], document: Document) -> None:
+def _merge_values(joined: _Joined, name: str, data: dict[str, object], document: Document) -> None:
     if isinstance(joined.data["workloads"], list):
         joined.data["workloads"] = dict.fromkeys(joined.data["workloads"])
     workload = joined.data["workloads"][name]
@@ -297,7 +297,7 @@ def _merge_values(joined: _Joined, name: str, data: dict[str, Any], document: Do
                 joined.positions.marks.setdefault(("workloads", name, "values", *path), mark)
 
 
-def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def merged(under: dict[str, object], over: dict[str, object]) -> dict[str, Any]:
     """Two trees of Helm values in one: mappings are joined, everything else of `over` wins; null removes."""
     result = dict(under)
     for key, value in over.items():

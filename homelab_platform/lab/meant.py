@@ -80,12 +80,12 @@ def _round(
             _mend(data, marks, detail, tried, left_out)
 
 
-def _leave_out(data: dict[str, Any], path: Path, left_out: LeftOut) -> None:
+def _leave_out(data: dict[str, object], path: Path, left_out: LeftOut) -> None:
     """Leave out the named thing that holds `path`, or the key itself where it is no part of one."""
     if left_out.covers(path):
         return
     whole = path[: 3 if path[:2] == ("backups", "to") else 2]
-    parent: Any = data
+    parent: object = data
     for part in whole[:-1]:
         parent = parent.get(part) if isinstance(parent, dict) else None
     if not whole or not isinstance(parent, dict) or whole[-1] not in parent:
@@ -95,7 +95,7 @@ def _leave_out(data: dict[str, Any], path: Path, left_out: LeftOut) -> None:
 
 
 def _mend(
-    data: dict[str, Any], marks: dict[Path, Any], detail: ErrorDetails, tried: set[Path], left_out: LeftOut
+    data: dict[str, object], marks: dict[Path, object], detail: ErrorDetails, tried: set[Path], left_out: LeftOut
 ) -> None:
     path: Path = tuple(detail["loc"])
     if left_out.covers(path):
@@ -146,7 +146,7 @@ def _proposal(detail: ErrorDetails) -> str | None:
     return found[1] if found else None
 
 
-def _rename(data: dict[str, Any], marks: dict[Path, Any], path: Path, name: str | None) -> None:
+def _rename(data: dict[str, object], marks: dict[Path, object], path: Path, name: str | None) -> None:
     parent, key, where = _target(data, path)
     if where != path or not isinstance(parent, dict):
         raise _NoGuessError

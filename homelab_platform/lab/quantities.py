@@ -37,7 +37,7 @@ class Bad(ValueError):
         self.remedy = remedy
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """The value as a person typed it, short enough for one line."""
     text = {None: "nothing", True: "true", False: "false"}.get(value) if isinstance(value, (bool, type(None))) else None
     text = text if text is not None else value if isinstance(value, str) else repr(value)
@@ -75,7 +75,7 @@ def did_you_mean(word: str, known: Iterable[str], what: str = "") -> str:
     return f"{what or 'One of'}: {listed}." if words else ""
 
 
-def _text(value: Any, like: str) -> str:
+def _text(value: object, like: str) -> str:
     if not isinstance(value, str):
         raise Bad(f"{shown(value)} is not {like}", f"Write {like}.")
     return value.strip()
@@ -113,7 +113,7 @@ def show_size(count: int) -> str:
     return f"{count}"
 
 
-def duration(value: Any) -> int | float:
+def duration(value: object) -> int | float:
     """Seconds of '10s', '15m', '1h30m', '30d', '2w', '1y' (365 days) or '500ms'."""
     if isinstance(value, int) and not isinstance(value, bool):
         raise Bad(f"{value} has no unit", f"Say of what: {value}s, {value}m, {value}h, {value}d.")
@@ -139,7 +139,7 @@ def show_duration(seconds: float) -> str:
     return f"{int(seconds) if seconds == int(seconds) else seconds}s"
 
 
-def cpu(value: Any) -> int:
+def cpu(value: object) -> int:
     """Millicores of '500m', 2 or 0.5."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         cores = float(value)
@@ -173,7 +173,7 @@ def name(value: Any) -> str:
     )
 
 
-def sensor_name(value: Any) -> str:
+def sensor_name(value: object) -> str:
     """A sensor's name as its producer writes it: letters, digits and `_ . -` inside, at most 64 characters."""
     text = _text(value, "temperature") if isinstance(value, str) else str(value)
     if _SENSOR.fullmatch(text):
@@ -184,7 +184,7 @@ def sensor_name(value: Any) -> str:
     )
 
 
-def domain(value: Any) -> str:
+def domain(value: object) -> str:
     """A DNS name in lower case, without the final dot."""
     text = _text(value, "a domain such as lab.example.org").rstrip(".").lower()
     if not _DOMAIN.fullmatch(text):
@@ -192,7 +192,7 @@ def domain(value: Any) -> str:
     return text
 
 
-def secret(value: Any) -> str:
+def secret(value: object) -> str:
     """A reference to a secret; the secret itself is refused and never repeated in the message."""
     text = value if isinstance(value, str) else ""
     if SECRET_REFERENCE.fullmatch(text):
@@ -203,7 +203,7 @@ def secret(value: Any) -> str:
     raise Bad("a secret stands here in plain text", f"Put it away and refer to it: {REFERENCES}.")
 
 
-def mac(value: Any) -> str:
+def mac(value: object) -> str:
     """A MAC address in lower case with colons."""
     text = _text(value, "a MAC address such as d8:3a:dd:00:00:01").lower().replace("-", ":")
     if not _MAC.fullmatch(text):
@@ -221,7 +221,7 @@ def version(value: Any) -> str:
     return text
 
 
-def time_of_day(value: Any) -> str:
+def time_of_day(value: object) -> str:
     """'HH:MM', 24 hours."""
     text = _text(value, "a time such as '02:30'")
     if re.fullmatch(r"\d:[0-5]\d", text):
@@ -243,7 +243,7 @@ def ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return ipaddress.ip_address(text)
 
 
-def cidr(value: Any) -> str:
+def cidr(value: object) -> str:
     """A network such as 192.168.0.0/24 without host bits."""
     text = _text(value, "a network such as 192.168.0.0/24")
     try:
@@ -257,7 +257,7 @@ def cidr(value: Any) -> str:
     return str(net)
 
 
-def address(value: Any) -> str:
+def address(value: object) -> str:
     """An IPv4 or IPv6 address without a prefix."""
     text = _text(value, "an address such as 192.168.0.10")
     try:

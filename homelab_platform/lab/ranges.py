@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 from homelab_platform.lab.quantities import Bad, shown
 
@@ -53,7 +52,7 @@ def _text(number: int, version: int) -> str:
     return str(ipaddress.IPv4Address(number) if version == 4 else ipaddress.IPv6Address(number))
 
 
-def address_range(value: Any) -> AddressRange:
+def address_range(value: object) -> AddressRange:
     """Reads '192.168.0.200-250', '192.168.0.200-192.168.0.250', '192.168.0.224/27' or one address."""
     if isinstance(value, AddressRange):
         return value

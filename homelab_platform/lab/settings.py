@@ -28,7 +28,7 @@ class SettingSpec:
     required: bool = False
 
 
-def read_setting(spec: SettingSpec, value: Any) -> Any:
+def read_setting(spec: SettingSpec, value: object) -> Any:
     """The value in plain units (bytes, seconds, millicores); raises quantities.Bad when it cannot be read."""
     reader = _READERS.get(spec.kind)
     if reader is not None:
@@ -43,7 +43,7 @@ def read_setting(spec: SettingSpec, value: Any) -> Any:
     return value
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
@@ -56,7 +56,7 @@ def _typed(words: str, *types: type) -> Any:
     return read
 
 
-def _many(value: Any) -> tuple[Any, ...]:
+def _many(value: object) -> tuple[Any, ...]:
     if isinstance(value, dict) or value is None:
         raise quantities.Bad("this is not a list", "Write [one, two].")
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)

@@ -68,7 +68,7 @@ def media_facts(lab: ResolvedLab) -> dict[str, Any]:
         server = lab.hosts.get(str(nfs["server"]))
         path = f"{str(nfs['path']).rstrip('/')}/{str(media['path']).strip('/')}"
         address = server.address if server is not None and server.address else nfs["server"]
-        source: dict[str, Any] = {"nfs": {"server": address, "path": path}, "mountOptions": ["hard", "noatime"]}
+        source: dict[str, object] = {"nfs": {"server": address, "path": path}, "mountOptions": ["hard", "noatime"]}
     else:
         match = {"key": "kubernetes.io/hostname", "operator": "In", "values": [volume.on_host]}
         required = {"nodeSelectorTerms": [{"matchExpressions": [match]}]}
@@ -92,7 +92,7 @@ def has_load_balancer(lab: ResolvedLab) -> bool:
 
 def reaches(lab: ResolvedLab, workload: ResolvedWorkload) -> list[dict[str, Any]]:
     """Whom a workload may connect to, as the app chart's `network.to` says it: what it needs, and what it scrapes."""
-    found: list[dict[str, Any]] = [{"workload": name} for name in workload.needs]
+    found: list[dict[str, object]] = [{"workload": name} for name in workload.needs]
     if SCRAPERS not in workload.provides:
         return found
     found += [

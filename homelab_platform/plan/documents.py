@@ -60,7 +60,7 @@ def table_key(name: str) -> str:
     return make_key("table", name.removeprefix("default."))
 
 
-def _present(document: dict[str, Any]) -> dict[str, Any]:
+def _present(document: dict[str, object]) -> dict[str, Any]:
     """The document without what is not said, so that a new optional field of the lab changes no fingerprint."""
     return {name: value for name, value in document.items() if value or value.__class__ in _NUMBERS}
 

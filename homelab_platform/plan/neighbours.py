@@ -29,7 +29,7 @@ def uses_of(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, dict[str,
     """Each interface that a workload's needs provide: `name`, `namespace`, and the `host`, `port`, `address` and `url`
     under which pods reach it.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, object]] = {}
     for name in workload.needs:
         other = lab.workloads[name]
         for interface in other.provides:
@@ -41,7 +41,7 @@ def _reached(other: ResolvedWorkload, interface: str) -> dict[str, Any]:
     ports = other.ports
     port = next((p for p in (interface, "http", "https", *ports) if p in ports), "")
     host = f"{other.service_of(port)}.{other.namespace}.svc"
-    facts: dict[str, Any] = {"name": other.name, "namespace": other.namespace, "host": host}
+    facts: dict[str, object] = {"name": other.name, "namespace": other.namespace, "host": host}
     if port:
         number = ports[port].port
         scheme = "https" if port == "https" else "http"
@@ -124,7 +124,7 @@ def sso_facts(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, Any]:
     if provider is None:
         issuer = lab.identity.get("issuer")
         return {"issuer": issuer, "url": issuer, "provider": ""} if issuer else {}
-    facts: dict[str, Any] = {"provider": provider.name, "url": f"{scheme}://{provider.hostname}"}
+    facts: dict[str, object] = {"provider": provider.name, "url": f"{scheme}://{provider.hostname}"}
     if provider.issuer:
         facts["issuer"] = provider.issuer.replace("{client}", workload.name)
     if FORWARD_AUTH in provider.provides:

@@ -73,7 +73,7 @@ def filled(lab: ResolvedLab, workload: ResolvedWorkload, layers: Sequence[Layer]
         return _filled(context, workload, layers)  # whatever a reference may name in a way that is not seen above
 
 
-def _filled(known: Mapping[str, Any], workload: ResolvedWorkload, layers: Sequence[Layer]) -> dict[str, Any]:
+def _filled(known: Mapping[str, object], workload: ResolvedWorkload, layers: Sequence[Layer]) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -92,7 +92,7 @@ def _filled(known: Mapping[str, Any], workload: ResolvedWorkload, layers: Sequen
 def context_of(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, Any]:
     """What a reference may name; text of the lab is data, never a reference itself."""
     whole = lab.model_dump(mode="json")
-    known: dict[str, Any] = {name: whole[name] for name in SECTIONS}
+    known: dict[str, object] = {name: whole[name] for name in SECTIONS}
     nodes = sorted({*lab.cluster.servers, *lab.cluster.agents}) if lab.cluster else []
     services = f"{lab.network.subdomain}.{lab.network.domain}" if lab.network.subdomain else lab.network.domain
     known["lab"] = {
@@ -133,7 +133,7 @@ def _affinity(placement: Sequence[str]) -> dict[str, Any]:
 
 def _scrape(lab: ResolvedLab) -> list[dict[str, Any]]:
     """Prometheus' `scrape_configs` for every exporter of the lab, one job each."""
-    jobs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    jobs: dict[tuple[str, str], list[dict[str, object]]] = {}
     for target in sorted(lab.scrape_targets, key=lambda t: (t.job, t.instance)):
         jobs.setdefault((target.job, target.path), []).append(
             {"targets": [target.address], "labels": {"instance": target.instance}}
@@ -145,7 +145,7 @@ def _scrape(lab: ResolvedLab) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def escaped(value: Any) -> Any:
+def escaped(value: object) -> Any:
     if isinstance(value, str):
         return value.replace("${", r"\${")
     if isinstance(value, dict):
@@ -162,7 +162,7 @@ class _Unknown(Exception):
 def _register() -> None:
     from omegaconf import OmegaConf
 
-    resolvers: dict[str, Callable[..., Any]] = {
+    resolvers: dict[str, Callable[..., object]] = {
         "memory": lambda size: f"{max(1, int(size) // MI)}Mi",
         "gib": lambda size: f"{max(1, -(-int(size) // GI))}Gi",
         "hours": lambda seconds: f"{max(1, round(int(seconds) / 3600))}h",
@@ -195,20 +195,20 @@ def _register() -> None:
         OmegaConf.register_resolver(name, resolver, replace=True)
 
 
-def _container(value: Any) -> Any:
+def _container(value: object) -> Any:
     from omegaconf import OmegaConf
 
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
-def _yaml(value: Any) -> str:
+def _yaml(value: object) -> str:
     """A part of the lab as YAML text, for a chart that takes a file's text."""
     import yaml
 
     return str(yaml.safe_dump(_container(value), sort_keys=True, allow_unicode=True))
 
 
-def _each(rows: Any, name: str, *, _root_: Any) -> Any:
+def _each(rows: object, name: str, *, _root_: object) -> Any:
     """A list with one item for each row: the template `name`, a YAML text, with `$key` replaced by the row's values."""
     import yaml
     from omegaconf import OmegaConf
@@ -216,7 +216,7 @@ def _each(rows: Any, name: str, *, _root_: Any) -> Any:
     return OmegaConf.create([yaml.safe_load(text) for text in _from_template(rows, name, _root_)])
 
 
-def _text_each(rows: Any, name: str, *, _root_: Any) -> str:
+def _text_each(rows: object, name: str, *, _root_: object) -> str:
     """The same as one text."""
     return "".join(_from_template(rows, name, _root_))
 

@@ -151,7 +151,7 @@ def recipients_of(file: Path) -> tuple[str, ...]:
     return read_names(file).recipients
 
 
-def _leaves(node: Any, path: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, ...], str]]:
+def _leaves(node: object, path: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, ...], str]]:
     if isinstance(node, dict):
         for key, value in node.items():
             yield from _leaves(value, (*path, str(key)))

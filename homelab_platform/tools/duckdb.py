@@ -21,7 +21,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from homelab_platform.errors import HomelabError
@@ -262,7 +262,7 @@ def refuse_writes(connection: DuckDBPyConnection, sql: str) -> None:
         raise HomelabError.of("query", f"{len(kinds)} statements were given", "Run one statement at a time.")
 
 
-def _first_line(error: Any) -> str:
+def _first_line(error: object) -> str:
     return str(error).strip().splitlines()[0][:300]
 
 

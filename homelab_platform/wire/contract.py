@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
 
 REQUIRED = ("device", "sensor", "ts", "value")
 """Fields that every reading has, in the order in which they are judged."""
@@ -72,7 +71,7 @@ def rendered() -> str:
     return "\n".join(rows)
 
 
-def required_text(name: str, value: Any) -> str:
+def required_text(name: str, value: object) -> str:
     """A text that must be there. Raises ValueError with the reason."""
     if value is None:
         raise ValueError(f"{name} is missing")
@@ -81,12 +80,12 @@ def required_text(name: str, value: Any) -> str:
     return bounded_text(name, value)
 
 
-def optional_text(name: str, value: Any) -> str | None:
+def optional_text(name: str, value: object) -> str | None:
     """A text that may be absent or empty, which is None. Raises ValueError with the reason."""
     return None if value is None or value == "" else bounded_text(name, value)
 
 
-def bounded_text(name: str, value: Any) -> str:
+def bounded_text(name: str, value: object) -> str:
     """A text within the limits. Raises ValueError with the reason."""
     if not isinstance(value, str):
         raise ValueError(f"{name} is not a text")
@@ -97,7 +96,7 @@ def bounded_text(name: str, value: Any) -> str:
     return value
 
 
-def finite_number(value: Any) -> float:
+def finite_number(value: object) -> float:
     """The value of a reading from a decoded JSON value. Raises ValueError with the reason."""
     if isinstance(value, str):
         raise ValueError("value is a text, not a number")

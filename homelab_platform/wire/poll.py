@@ -44,7 +44,7 @@ def _breaks_off(text: str, error: json.JSONDecodeError) -> bool:
     return text[0] in '{["' and ("Unterminated" in error.msg or not text[error.pos :].strip())
 
 
-def find(value: Any, path: str) -> Any:
+def find(value: object, path: str) -> Any:
     """What lies at `path`: names and numbers (of a list's items, from 0) with dots between; empty: the value itself.
 
     Raises NotAnAnswer that says how far it came.

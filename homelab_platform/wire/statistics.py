@@ -58,16 +58,16 @@ def rows(answer: Any) -> Iterator[tuple[str, Any]]:
         raise NotStatistics("it holds neither an object nor a list")
 
 
-def _said(error: Any) -> str:
+def _said(error: object) -> str:
     return str(error.get("message") or error) if isinstance(error, dict) else str(error)
 
 
-def _keys(data: Mapping[str, Any]) -> str:
+def _keys(data: Mapping[str, object]) -> str:
     return ", ".join(sorted(map(str, data))[:8]) or "nothing"
 
 
 def lines(
-    answer: Any, *, now_ms: int, settle_ms: int = HOUR_MS, site: str = "", units: Mapping[str, str] = {}
+    answer: object, *, now_ms: int, settle_ms: int = HOUR_MS, site: str = "", units: Mapping[str, str] = {}
 ) -> Iterator[bytes]:
     """A line for each figure of each row: the device is the statistic_id, the sensor the figure, `ts` the start.
 
@@ -82,7 +82,7 @@ def lines(
         begin, end = _ms(row.get("start")), _ms(row.get("end"))
         if begin is not None and (begin + HOUR_MS if end is None else end) > now_ms - settle_ms:
             continue
-        base: dict[str, Any] = {"ts": row.get("start"), "device": name}
+        base: dict[str, object] = {"ts": row.get("start"), "device": name}
         unit = row.get("unit_of_measurement") or row.get("unit") or units.get(name)
         base |= {key: value for key, value in (("unit", unit), ("site", site)) if value}
         figures = [figure for figure in FIGURES if row.get(figure) is not None]
@@ -102,7 +102,7 @@ def _period(begin: float | None, end: float | None) -> str:
     return f"_{round((end - begin) / 1000)}s"
 
 
-def _ms(moment: Any) -> float | None:
+def _ms(moment: object) -> float | None:
     """Milliseconds since 1970 of either spelling; None for what is no time."""
     if isinstance(moment, (int, float)) and not isinstance(moment, bool):
         return float(moment) if moment >= 10**11 else moment * 1000.0
@@ -115,5 +115,5 @@ def _ms(moment: Any) -> float | None:
         return None
 
 
-def _line(record: Any) -> bytes:
+def _line(record: object) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"

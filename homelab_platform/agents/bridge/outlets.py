@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
@@ -127,7 +127,7 @@ class EntranceOutlet:
 def _said(body: bytes) -> str:
     """The reasons that the flow's answer gives."""
     try:
-        answer: Any = orjson.loads(body)
+        answer: object = orjson.loads(body)
     except orjson.JSONDecodeError:
         return " ".join(body[:200].decode("utf-8", "replace").split())
     if not isinstance(answer, dict):

@@ -7,7 +7,6 @@ a service is set up (nix/, ansible/).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from homelab_platform.errors import Problem
 from homelab_platform.lab import quantities as q
@@ -50,7 +49,7 @@ def service_problems(lab: Lab, positions: Positions) -> Iterator[Problem]:
 
 
 def setting_problems(
-    specs: dict[str, SettingSpec], said: dict[str, Any] | None, path: tuple[str, ...], positions: Positions
+    specs: dict[str, SettingSpec], said: dict[str, object] | None, path: tuple[str, ...], positions: Positions
 ) -> Iterator[Problem]:
     """What is wrong with the settings written at `path`: unknown, missing or unreadable ones."""
     owner = path[-1]

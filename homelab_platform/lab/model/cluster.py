@@ -34,7 +34,7 @@ class Deploy(Node):
     short: ClassVar[str | None] = "way"
 
     @classmethod
-    def from_short(cls, value: Any) -> Any:
+    def from_short(cls, value: object) -> Any:
         """`deploy: helm`."""
         return {"way": value}
 

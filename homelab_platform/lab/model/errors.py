@@ -95,7 +95,7 @@ def _missing(model: type[BaseModel], path: Path) -> str:
     return "Add it."
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
 
 
@@ -153,7 +153,7 @@ def known_keys(model: type[BaseModel], path: Path) -> set[str]:
 
 
 def _model_at(model: type[BaseModel], path: Iterable[str | int]) -> type[BaseModel] | None:
-    current: Any = model
+    current: object = model
     for part in path:
         current = _step(current, part)
         if current is None:
@@ -162,7 +162,7 @@ def _model_at(model: type[BaseModel], path: Iterable[str | int]) -> type[BaseMod
     return models[0] if models else None
 
 
-def _step(current: Any, part: str | int) -> Any:
+def _step(current: object, part: str | int) -> Any:
     for option in _unwrapped(current):
         if isinstance(option, type) and issubclass(option, BaseModel):
             for name, info in option.model_fields.items():
@@ -186,7 +186,7 @@ def _extra_type(model: type[BaseModel]) -> Any:
     return args[1] if args else None
 
 
-def _unwrapped(annotation: Any) -> list[Any]:
+def _unwrapped(annotation: object) -> list[Any]:
     """The alternatives of an annotation without Annotated and None."""
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:

@@ -48,7 +48,7 @@ class Node(BaseModel):
         return cls.from_short(value)
 
     @classmethod
-    def from_short(cls, value: Any) -> Any:
+    def from_short(cls, value: object) -> Any:
         """The mapping that a bare value stands for; returned unchanged (and then refused) where there is none."""
         return value if cls.short is None else {cls.short: value}
 
@@ -56,7 +56,7 @@ class Node(BaseModel):
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         schema = handler(core)
         target = handler.resolve_ref_schema(schema)
-        forms: list[dict[str, Any]] = [{"type": "null"}, *cls.short_schemas(target)]
+        forms: list[dict[str, object]] = [{"type": "null"}, *cls.short_schemas(target)]
         full = {k: target[k] for k in ("type", "properties", "required", "additionalProperties") if k in target}
         for key in full:
             target.pop(key)
@@ -87,7 +87,7 @@ class NamesOrMapping:
         return {"anyOf": [handler(core), {"type": "array", "items": {"type": "string"}}, {"type": "null"}]}
 
 
-def _many(value: Any) -> Any:
+def _many(value: object) -> Any:
     if value is None:
         return ()
     if isinstance(value, list):
@@ -95,11 +95,11 @@ def _many(value: Any) -> Any:
     return value if isinstance(value, (tuple, dict)) else (value,)
 
 
-def _empty(value: Any) -> Any:
+def _empty(value: object) -> Any:
     return {} if value is None else value
 
 
-def _names_or_mapping(value: Any) -> Any:
+def _names_or_mapping(value: object) -> Any:
     if value is None:
         return {}
     if isinstance(value, str):
@@ -109,7 +109,7 @@ def _names_or_mapping(value: Any) -> Any:
     return value
 
 
-def _whole_duration(value: Any) -> Any:
+def _whole_duration(value: object) -> Any:
     seconds = q.duration(value)
     if isinstance(seconds, float):
         raise q.Bad(f"{value} is not a whole number of seconds", "Write at least 1s here.")
@@ -157,7 +157,7 @@ SensorsByName = Annotated[dict[SensorName, T], BeforeValidator(_names_or_mapping
 Free = Annotated[dict[str, Any], BeforeValidator(_empty)]  # plain data of another tool, such as Helm values
 
 
-def _timezone(value: Any) -> str:
+def _timezone(value: object) -> str:
     """An IANA zone, looked up in the system's or the tzdata package's list."""
     import zoneinfo
 

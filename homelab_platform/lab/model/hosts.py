@@ -5,7 +5,7 @@ Belongs here: what a person writes about a machine. What host services there are
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -30,13 +30,13 @@ from homelab_platform.lab.model.network import FirewallRule
 from homelab_platform.lab.model.secret_files import SecretFile
 
 
-def _board(value: Any) -> str:
+def _board(value: object) -> str:
     if not isinstance(value, str) or value not in BOARDS:
         raise q.Bad(f"{q.shown(value)} is not a board", q.did_you_mean(str(value), BOARDS, "Boards"))
     return value
 
 
-def _address(value: Any) -> str:
+def _address(value: object) -> str:
     return "dhcp" if value == "dhcp" else q.address(value)
 
 

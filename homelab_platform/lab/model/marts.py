@@ -21,7 +21,7 @@ _NAME = "^[a-z][a-z0-9_]{0,62}$"
 ColumnName = Annotated[str, Field(pattern=_NAME)]
 
 
-def _lookback(value: Any) -> int:
+def _lookback(value: object) -> int:
     seconds = q.duration(value) if isinstance(value, str) else None
     if seconds is None or seconds % 86_400 or not 0 <= seconds <= MOST_LOOKBACK * 86_400:
         raise q.Bad(
@@ -30,7 +30,7 @@ def _lookback(value: Any) -> int:
     return int(seconds // 86_400)
 
 
-def _limits(value: Any) -> Any:
+def _limits(value: object) -> Any:
     if isinstance(value, (list, tuple)) and len(value) == 2:
         low, high = value
         if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value) and low <= high:

@@ -5,7 +5,7 @@ Belongs here: what a person writes. Derived facts (peers, records) are made in l
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -140,7 +140,7 @@ class Tls(Node):
 _PORTS = r"(?:(?:tcp|udp)/)?\d{1,5}(?:-\d{1,5})?"
 
 
-def _ports(value: Any) -> str:
+def _ports(value: object) -> str:
     import re
 
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -28,7 +28,7 @@ from homelab_platform.lab.model.fields import (
 _SCHEMES = ("ssh", "s3", "smb", "nfs", "file", "usb", "b2")
 
 
-def _target_url(value: Any) -> str:
+def _target_url(value: object) -> str:
     text = value if isinstance(value, str) else ""
     scheme, _, rest = text.partition("://")
     if not rest or scheme not in _SCHEMES:
@@ -58,7 +58,7 @@ class Target(Node):
     object_lock: bool = Field(False, description="Whether it refuses deletion (ransom safety).")
 
 
-def _keep(value: Any) -> Any:
+def _keep(value: object) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         raise q.Bad(f"{value} has no unit", f"Write {value}d, or {{daily: {value}}}.")
     if isinstance(value, str):
@@ -77,17 +77,17 @@ class BackupKeep(Node):
     yearly: Annotated[int, Field(ge=0)] = Field(0, description="Yearly ones.")
 
     @classmethod
-    def from_short(cls, value: Any) -> Any:
+    def from_short(cls, value: object) -> Any:
         """`keep: 7d`."""
         return _keep(value)
 
     @classmethod
-    def short_schemas(cls, full: dict[str, Any]) -> list[dict[str, Any]]:
+    def short_schemas(cls, full: dict[str, object]) -> list[dict[str, Any]]:
         """One duration."""
         return [{"type": "string", "examples": ["7d"]}]
 
 
-def _weekday(value: Any) -> int:
+def _weekday(value: object) -> int:
     return cal.weekday(value if isinstance(value, str) else q.shown(value))
 
 

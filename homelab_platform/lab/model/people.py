@@ -6,7 +6,7 @@ Belongs here: accounts, roles, single sign-on and where secrets are kept; never 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -17,7 +17,7 @@ Role = Literal["admin", "dev", "guest"]
 _RECIPIENT = "^(age1[0-9a-z]+|ssh-(ed25519|rsa) .+)$"
 
 
-def _recipient(value: Any) -> str:
+def _recipient(value: object) -> str:
     """A public key that SOPS encrypts for. A private one is refused and never repeated in the message."""
     text = value.strip() if isinstance(value, str) else ""
     if text.upper().startswith("AGE-SECRET-KEY") or "PRIVATE KEY" in text:

@@ -121,12 +121,12 @@ class Source(Node):
         return next(k for k in type(self).model_fields if getattr(self, k) is not None)
 
     @classmethod
-    def short_schemas(cls, full: dict[str, Any]) -> list[dict[str, Any]]:
+    def short_schemas(cls, full: dict[str, object]) -> list[dict[str, Any]]:
         """Kinds without settings."""
         return [{"enum": ["machine", "http"]}]
 
 
-def _range(value: Any) -> Any:
+def _range(value: object) -> Any:
     if isinstance(value, (list, tuple)) and len(value) == 2:
         low, high = value
         numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
@@ -156,12 +156,12 @@ class Keep(Node):
     table: Duration | None = Field(None, description="Rows of the table.", examples=["2y"])
 
     @classmethod
-    def from_short(cls, value: Any) -> Any:
+    def from_short(cls, value: object) -> Any:
         """One duration for both."""
         return {"raw": value, "table": value}
 
     @classmethod
-    def short_schemas(cls, full: dict[str, Any]) -> list[dict[str, Any]]:
+    def short_schemas(cls, full: dict[str, object]) -> list[dict[str, Any]]:
         """One duration."""
         return [{"type": "string", "examples": ["30d"]}]
 

@@ -33,7 +33,7 @@ class Expose(Node):
     public: bool = Field(False, description="Whether the internet may reach it (Cloudflare tunnel or port forward).")
 
     @classmethod
-    def from_short(cls, value: Any) -> Any:
+    def from_short(cls, value: object) -> Any:
         """A way, an address or a hostname."""
         if isinstance(value, bool):
             raise q.Bad(f"{str(value).lower()} does not say how", f"Write one of {', '.join(_WAYS)}.")
@@ -47,7 +47,7 @@ class Expose(Node):
             return {"host": value}
 
     @classmethod
-    def short_schemas(cls, full: dict[str, Any]) -> list[dict[str, Any]]:
+    def short_schemas(cls, full: dict[str, object]) -> list[dict[str, Any]]:
         """A word, an address or a hostname."""
         return [{"type": "string", "examples": [*_WAYS, "192.168.0.201", "my-app"]}]
 
@@ -61,7 +61,7 @@ class WorkloadBackup(Node):
     why: str | None = Field(None, description="Reason for leaving it out.")
 
     @classmethod
-    def from_short(cls, value: Any) -> Any:
+    def from_short(cls, value: object) -> Any:
         """`none` or plans."""
         return {"method": "none"} if value == "none" else {"plans": value}
 

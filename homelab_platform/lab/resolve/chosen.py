@@ -145,9 +145,9 @@ def free_slot(name: str, size: int, taken: Iterable[int]) -> int | None:
     return next((slot % size for slot in range(start, start + size) if slot % size not in used), None)
 
 
-def settings_of(specs: Mapping[str, SettingSpec], said: Mapping[str, Any] | None) -> dict[str, Any]:
+def settings_of(specs: Mapping[str, SettingSpec], said: Mapping[str, object] | None) -> dict[str, Any]:
     """Declared settings in plain units: what was said over the defaults; what cannot be read is left out."""
-    result: dict[str, Any] = {}
+    result: dict[str, object] = {}
     for name, spec in specs.items():
         value = (said or {}).get(name, spec.default)
         if value is None:
@@ -169,7 +169,7 @@ def facts_of(node: BaseModel, *, exclude_none: bool = False) -> dict[str, Any]:
     return {name: _facts(value, exclude_none) for name, value in kept.items()}
 
 
-def _facts(value: Any, exclude_none: bool) -> Any:
+def _facts(value: object, exclude_none: bool) -> Any:
     if isinstance(value, BaseModel):
         return facts_of(value, exclude_none=exclude_none)
     if is_dataclass(value) and not isinstance(value, type):
@@ -181,7 +181,7 @@ def _facts(value: Any, exclude_none: bool) -> Any:
     return plain(value)
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """The value as JSON-ready data (tuples become lists)."""
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}

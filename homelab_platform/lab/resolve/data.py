@@ -77,7 +77,7 @@ def _source(
     draft: Draft, stream: Stream, hosts: Mapping[str, ResolvedHost], workloads: Mapping[str, ResolvedWorkload]
 ) -> dict[str, Any]:
     kind = stream.from_.kind
-    facts: dict[str, Any] = facts_of(getattr(stream.from_, kind), exclude_none=True)
+    facts: dict[str, object] = facts_of(getattr(stream.from_, kind), exclude_none=True)
     facts["site"] = stream.site
     nifi = draft.first("nifi")
     usual = "nifi" if nifi and kind != "machine" else "direct"
@@ -119,7 +119,7 @@ def resolve_buckets(
     return dict(sorted(found.items()))
 
 
-def _bucket(name: str, owner: str, encrypted: bool, *, versioning: bool = False, **said: Any) -> ResolvedBucket:
+def _bucket(name: str, owner: str, encrypted: bool, *, versioning: bool = False, **said: object) -> ResolvedBucket:
     return ResolvedBucket(
         name=name,
         owner=owner,

@@ -136,7 +136,7 @@ def _pods(lab: ResolvedLab) -> tuple[str, ...]:
 
 
 def _vpn(lab: ResolvedLab) -> tuple[str, ...]:
-    star: Mapping[str, Any] = lab.network.vpn.get("wireguard") or {}
+    star: Mapping[str, object] = lab.network.vpn.get("wireguard") or {}
     mesh = ("100.64.0.0/10",) if lab.network.vpn.get("tailscale") else ()
     return tuple(str(n) for n in (star.get("cidr"), star.get("cidr6"), *mesh) if n)
 

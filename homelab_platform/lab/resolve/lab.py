@@ -134,7 +134,7 @@ def identity_facts(draft: Draft, workloads: Mapping[str, ResolvedWorkload]) -> d
     """Provider, its name, and a client for every workload that people sign in to."""
     said = draft.lab.identity
     provider = workloads.get(draft.first(said.provider) or "")
-    facts: dict[str, Any] = _present(
+    facts: dict[str, object] = _present(
         {name: value for name, value in facts_of(said).items() if name not in {"roles", "domain"}}
     )
     facts["hostname"] = said.domain or (provider.hostname if provider else None)
@@ -156,7 +156,7 @@ def secret_facts(draft: Draft) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def secret_references(document: Any, path: str = "") -> Iterator[tuple[str, str]]:
+def secret_references(document: object, path: str = "") -> Iterator[tuple[str, str]]:
     """(path, reference) of every secret that a document refers to."""
     if isinstance(document, dict):
         for key, value in document.items():
@@ -191,5 +191,5 @@ def _settings(draft: Draft) -> dict[str, Any]:
     )
 
 
-def _present(document: Mapping[str, Any]) -> dict[str, Any]:
+def _present(document: Mapping[str, object]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if value not in (None, {}, [])}

@@ -41,7 +41,7 @@ def node_facts(lab: ResolvedLab, host: ResolvedHost) -> dict[str, Any]:
 
 
 def _common(cluster: ResolvedCluster, host: ResolvedHost) -> dict[str, Any]:
-    config: dict[str, Any] = {"node-name": host.name}
+    config: dict[str, object] = {"node-name": host.name}
     if host.address:
         config["node-ip"] = host.address
     if cluster.settings.get("kubelet"):

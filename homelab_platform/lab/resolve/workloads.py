@@ -223,7 +223,7 @@ def _exporters(chosen: Chosen) -> dict[str, ResolvedExporter]:
 def _settings(chosen: Chosen) -> dict[str, Any]:
     said, entry = chosen.said, chosen.entry
     facts = settings_of(entry.settings, said.settings) if entry else plain(said.settings)
-    further: dict[str, Any] = {
+    further: dict[str, object] = {
         "kustomize": said.kustomize,
         "description": said.description,
         "env": dict(said.env) or None,
@@ -234,7 +234,7 @@ def _settings(chosen: Chosen) -> dict[str, Any]:
     return {**facts, **{key: value for key, value in further.items() if value is not None}}
 
 
-def _backup(chosen: Chosen, volumes: Mapping[str, Any]) -> dict[str, Any] | None:
+def _backup(chosen: Chosen, volumes: Mapping[str, object]) -> dict[str, Any] | None:
     """Method and volumes; None when nothing would be missed."""
     said = chosen.said.backup
     spec = chosen.entry.backup if chosen.entry else None
@@ -242,7 +242,7 @@ def _backup(chosen: Chosen, volumes: Mapping[str, Any]) -> dict[str, Any] | None
     if method in ("none", "git"):
         return None
     covered = [name for name in spec.volumes if name in volumes] if spec and spec.volumes else sorted(volumes)
-    facts: dict[str, Any] = {"method": method, "volumes": covered}
+    facts: dict[str, object] = {"method": method, "volumes": covered}
     together = tuple(getattr(spec, "together", ())) if spec else ()
     if together:
         facts["together"] = sorted(together)

@@ -6,7 +6,7 @@ Belongs here: what listens on hosts, on shared addresses and on NodePorts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from homelab_platform.errors import Problem
 from homelab_platform.lab import quantities as q
@@ -95,7 +95,7 @@ def _on_host(ctx: RuleContext, name: str) -> Iterator[Listener]:
                 yield Listener(protocol, port, owner, ("workloads", key))
 
 
-def _service_ports(service: str, said: dict[str, Any]) -> Iterator[tuple[str, int]]:
+def _service_ports(service: str, said: dict[str, object]) -> Iterator[tuple[str, int]]:
     known = HOST_SERVICES.get(service)
     for index, text in enumerate(known.ports if known else ()):
         protocol, _, port = text.partition("/")
@@ -104,7 +104,7 @@ def _service_ports(service: str, said: dict[str, Any]) -> Iterator[tuple[str, in
             yield protocol, own if isinstance(own, int) and not isinstance(own, bool) else int(number)
 
 
-def _resolved_runs(options: dict[str, Any]) -> bool:
+def _resolved_runs(options: dict[str, object]) -> bool:
     dotted = options.get("services.resolved.enable")
     services = options.get("services")
     resolved = services.get("resolved") if isinstance(services, dict) else options.get("services.resolved")
@@ -130,7 +130,7 @@ def _on_all_nodes(ctx: RuleContext) -> Iterator[Listener]:
                 yield Listener("tcp", port, name, ("workloads", name, "values", *path))
 
 
-def _numbers(values: Any, key: str) -> Iterator[tuple[Path, int]]:
+def _numbers(values: object, key: str) -> Iterator[tuple[Path, int]]:
     for path, value in leaves(values):
         parent = path[-2] if len(path) > 1 else None
         if path[-1:] != (key,) and parent != f"{key}s":

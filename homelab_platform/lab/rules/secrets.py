@@ -79,7 +79,7 @@ def _owner(path: Path) -> str:
     return f"{path[1]}: " if path[0] in ("workloads", "hosts", "streams") else ""
 
 
-def finding(path: Path, value: Any) -> Finding | None:
+def finding(path: Path, value: object) -> Finding | None:
     """What kind of secret a value is; None when it is none."""
     key = next((str(part) for part in reversed(path) if isinstance(part, str)), "")
     if isinstance(value, bool) or value is None or is_reference(value):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from homelab_platform.errors import Problem
 from homelab_platform.lab import quantities as q
@@ -64,7 +63,7 @@ def _buckets(ctx: RuleContext) -> Iterator[tuple[Path, str]]:
             yield from _service_buckets(("hosts", name, "services", service), said or {})
 
 
-def _service_buckets(path: Path, said: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+def _service_buckets(path: Path, said: dict[str, object]) -> Iterator[tuple[Path, str]]:
     for key in ("buckets", "bucket"):
         many = said.get(key)
         for index, bucket in enumerate(many if isinstance(many, list) else [many]):

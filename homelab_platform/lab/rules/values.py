@@ -15,7 +15,7 @@ REFERENCE = q.SECRET_REFERENCE
 RESOLVED_WAYS = q.REFERENCES
 
 
-def leaves(data: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def leaves(data: object, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """(path, value) of everything that is not a mapping or a list, in order."""
     if isinstance(data, dict):
         for key, value in data.items():
@@ -27,6 +27,6 @@ def leaves(data: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield path, data
 
 
-def is_reference(value: Any) -> bool:
+def is_reference(value: object) -> bool:
     """Whether a value leads to a secret instead of being one: sops:…, env:…, file:…, vault:…, or ${…} of the lab."""
     return isinstance(value, str) and (bool(REFERENCE.fullmatch(value.strip())) or "${" in value or "$(" in value)

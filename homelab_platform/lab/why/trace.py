@@ -60,7 +60,7 @@ def _written(loaded: LoadedLab, path: Path, least: int) -> str | None:
     return str(loaded.positions.at(*found))
 
 
-def show(key: str, value: Any) -> Any:
+def show(key: str, value: object) -> Any:
     """A value as people write it: sizes as 20Gi, durations as 30d, millicores as 500m."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         kind = SHOWN_AS.get(key)
@@ -74,7 +74,7 @@ def show(key: str, value: Any) -> Any:
     return value
 
 
-def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+def _leaves(value: object, path: Path) -> Iterator[tuple[Path, Any]]:
     if isinstance(value, Mapping) and value:
         for key in sorted(value):
             yield from _leaves(value[key], (*path, key))
@@ -189,7 +189,7 @@ def _operation_origin(loaded: LoadedLab, section: str, name: str, path: Path) ->
     return _derived(section, path)
 
 
-def _model_rows(loaded: LoadedLab, dotted: str, value: Any, path: Path, description: str) -> Iterator[Row]:
+def _model_rows(loaded: LoadedLab, dotted: str, value: object, path: Path, description: str) -> Iterator[Row]:
     """Rows of a section that resolves to itself: what is written, and the default of what is not."""
     if isinstance(value, BaseModel):
         for name, info in type(value).model_fields.items():

@@ -67,29 +67,29 @@ def _differences(then: State, now: State) -> Iterator[str]:
                 yield _line(kind, name, before.get(name), after.get(name))
 
 
-def _line(kind: str, name: str, then: Any, now: Any) -> str:
+def _line(kind: str, name: str, then: object, now: object) -> str:
     wording = _WORDING.get(kind)
     said = wording(name, then, now) if wording else None
     return said or f"{kind} {name}: {then or 'not there'} → {now or 'not there'}"
 
 
-def _file_line(name: str, then: Any, now: Any) -> str:
+def _file_line(name: str, then: object, now: object) -> str:
     if now is None:
         return f"{name} is gone"
     same_content = then and len(str(then).split()) > 1 and str(then).split()[-1] == str(now).split()[-1]
     return f"{name}: mode or owner was changed at the host" if same_content else f"{name} was changed at the host"
 
 
-def _account_line(name: str, then: Any, now: Any) -> str | None:
+def _account_line(name: str, then: object, now: object) -> str | None:
     return f"account {name} is gone" if now is None else f"account {name} is not of the lab" if then is None else None
 
 
-def _effective_line(name: str, _then: Any, now: Any) -> str:
+def _effective_line(name: str, _then: object, now: object) -> str:
     lacks = str(now or "").partition("; ")[2]
     return f"{name}: not what was confirmed{f' ({lacks})' if lacks else ''}"
 
 
-def _root_line(name: str, then: Any, now: Any) -> str:
+def _root_line(name: str, then: object, now: object) -> str:
     change = "is new" if then is None else "is gone" if now is None else "was changed"
     return f"a way to become root {change} at the host: {name}"
 

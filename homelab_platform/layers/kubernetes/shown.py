@@ -36,7 +36,7 @@ def exhibits(cluster: Cluster, name: str, namespace: str) -> Iterator[Exhibit]:
     yield Exhibit("releases", "table", rows)
 
 
-def value_lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def value_lines(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
     """Which values the release was installed with that are others now, whichever file they stand in."""
     return [
         f"value {path} is {was or 'not set'}, should be {now or 'not set'}"

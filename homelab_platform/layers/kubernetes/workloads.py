@@ -167,7 +167,7 @@ class WorkloadAdapter:
         found.own(desired.fingerprint)
         say(verdict.said)
 
-    def _rendered(self, workload: ResolvedWorkload, values: Mapping[str, Any]) -> Rendering:
+    def _rendered(self, workload: ResolvedWorkload, values: Mapping[str, object]) -> Rendering:
         chart, version = chart_of(workload, self._folder)
         return Rendering.of(self._helm.template(workload.name, workload.namespace, chart, values, version=version))
 
@@ -185,7 +185,7 @@ class WorkloadAdapter:
             raise HomelabError([Problem(where, fault.what, remedy % fault.rule, fault.rule) for fault in found])
 
     def _upgrade(
-        self, workload: ResolvedWorkload, values: Mapping[str, Any], desired: DesiredState, say: Say, *, first: bool
+        self, workload: ResolvedWorkload, values: Mapping[str, object], desired: DesiredState, say: Say, *, first: bool
     ) -> None:
         chart, version = chart_of(workload, self._folder)
         say(f"{'installing' if first else 'upgrading'} {workload.name}")
@@ -351,7 +351,7 @@ def _fingerprint(release: releases.Release) -> str:
     return releases.fingerprint_of(release.fingerprint)
 
 
-def _is_current(found: releases.Release, desired: DesiredState, values: Mapping[str, Any]) -> bool:
+def _is_current(found: releases.Release, desired: DesiredState, values: Mapping[str, object]) -> bool:
     if found.status != "deployed":
         return False
     return _fingerprint(found) == desired.fingerprint and dict(found.values) == dict(values)

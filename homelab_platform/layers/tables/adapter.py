@@ -70,7 +70,7 @@ def load(lakehouse: Lakehouse, name: str) -> dict[str, Any] | None:
         return None
     bucket, _, key = str(found[0]).partition("://")[2].partition("/")
     with ObjectStore(lakehouse.objects) as store:
-        metadata: dict[str, Any] = orjson.loads(store.get(bucket, key))
+        metadata: dict[str, object] = orjson.loads(store.get(bucket, key))
     return {**metadata, "metadata-location": found[0]}
 
 

@@ -363,6 +363,6 @@ def _utf16(value: str) -> Iterable[int]:
     return (int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
 
 
-def as_json(document: Any) -> str:
+def as_json(document: object) -> str:
     """JSON as it is read by people, keys in their order."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -123,7 +123,7 @@ def _server(config: TrinoConfig, workers: int) -> dict[str, Any]:
 def _catalogs(config: TrinoConfig, workload: ResolvedWorkload, *, known: bool) -> dict[str, str]:
     """The catalogs that the lab names, or else ours; a name of ours with its own connector's word means ours."""
     ours = trino_config.catalogs(config) if known else {}
-    said: Mapping[str, Any] = workload.settings.get("catalogs") or dict.fromkeys(ours)
+    said: Mapping[str, object] = workload.settings.get("catalogs") or dict.fromkeys(ours)
     found = {}
     for name, value in said.items():
         if name in ours and not isinstance(value, Mapping):

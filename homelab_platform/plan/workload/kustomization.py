@@ -45,7 +45,7 @@ def kustomization_files(lab: ResolvedLab, workload: ResolvedWorkload, lab_folder
     Raises HomelabError with file, line and column for a file that is no YAML and for a reference to nothing.
     """
     folder = kustomization_folder(workload, lab_folder)
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for file in sorted(folder.rglob("*.y*ml")):
         data = read_yaml(file.read_bytes(), str(file)).data
         if not isinstance(data, dict):

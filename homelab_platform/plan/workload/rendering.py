@@ -214,7 +214,7 @@ def _claims(objects: Iterable[Object]) -> Iterator[tuple[str, str]]:
             yield from _asked(spec, f"{kind}/{name}")
 
 
-def _asked(tree: Any, path: str) -> Iterator[tuple[str, str]]:
+def _asked(tree: object, path: str) -> Iterator[tuple[str, str]]:
     """Sizes that a custom resource asks claims of: a map with a size below one of the fields that say so."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
@@ -227,7 +227,7 @@ def _asked(tree: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _asked(value, f"{path}[{index}]")
 
 
-def _sizes(tree: Any, path: str) -> Iterator[tuple[str, str]]:
+def _sizes(tree: object, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(tree, Mapping):
         if isinstance(tree.get("size"), str):
             yield path, tree["size"]

@@ -12,7 +12,7 @@ import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.plan.neighbours import OIDC, POSTGRESQL, clients_at, databases_at, provider_of, sso_facts
@@ -150,7 +150,7 @@ class SecretPlanner:
 
     def _referred(self, path: str) -> str | None:
         first, *rest = path.split(".")
-        found: Any = self.workload if first == "workload" else getattr(self.lab, first, None)
+        found: object = self.workload if first == "workload" else getattr(self.lab, first, None)
         for part in rest:
             found = found.get(part) if isinstance(found, Mapping) else getattr(found, part, None)
         if found is None:

@@ -132,7 +132,7 @@ def without_identities(session: Session, state: TableState, day: date, parts: Se
     return rewrite
 
 
-def _exchange(session: Session, rewrite: Rewrite, held: tuple[DataFile, date, pa.Table], hit: Any) -> None:
+def _exchange(session: Session, rewrite: Rewrite, held: tuple[DataFile, date, pa.Table], hit: object) -> None:
     """Note a file with readings that go, and write the same without them."""
     import pyarrow.compute as pc
 

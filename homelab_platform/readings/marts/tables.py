@@ -119,7 +119,7 @@ MARTS: dict[str, Mart] = {mart.name: mart for mart in map(_builtin, sorted(FOLDE
 """The platform's own marts by name."""
 
 
-def own_mart(said: ResolvedMart, names: Mapping[str, Any]) -> Mart:
+def own_mart(said: ResolvedMart, names: Mapping[str, object]) -> Mart:
     """A mart of the lab's own; `names` are those of all marts of the lab."""
     reads = tuple(name for name in said.reads if name in names)
     return Mart(

@@ -166,7 +166,7 @@ def burst(rates: Iterable[Rate]) -> CheckResult:
         {"stream": r.stream, "readings in 15 min": r.latest, "usual": r.usual or 0, "times": round(r.factor, 1)}
         for r in sorted(known, key=lambda r: -r.factor)[:SHOWN]
     ]
-    facts: dict[str, Any] = {"streams": len(known), "rates": rows}
+    facts: dict[str, object] = {"streams": len(known), "rates": rows}
     if not wild:
         return CheckResult("burst", True, "warn", f"{len(known)} streams bring about what they usually bring.", facts)
     first = wild[0]

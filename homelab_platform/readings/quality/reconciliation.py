@@ -92,7 +92,7 @@ def no_duplicates(lakehouse: Lakehouse, *, everything: bool = False) -> CheckRes
         wrong = tuple(sorted({row["date"] for row in found}))
         remember(connection, name, Progress(newest, wrong))
     looked = f"{len(days):,} days looked at"
-    facts: dict[str, Any] = {"days": len(days), "doubled": len(found)}
+    facts: dict[str, object] = {"days": len(days), "doubled": len(found)}
     if not found:
         return CheckResult(name, True, "error", f"No reading is there twice; {looked}.", facts)
     first = found[0]
@@ -267,7 +267,7 @@ def judged(name: str, found: Counted, days: int) -> CheckResult:
     by_others = [one for one in lost if found.foreign & set(one.days) and min(_off(one)) >= 0]
     unexplained = [one for one in lost if one not in by_others]
     strays = sum(found.stray.values())
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "objects": len(found.accounts),
         "days": days,
         "objects_off": len(lost),

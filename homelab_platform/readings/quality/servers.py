@@ -126,7 +126,7 @@ def flow(health: FlowHealth) -> CheckResult:
     old = [q for q in health.queues if not q.answers and q.oldest > OLD]
     full = [q for q in health.queues if q.full >= FULL]
     loud = [b for b in health.bulletins if b.level in _LOUD]
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "waiting": health.waiting,
         "oldest_seconds": round(health.oldest, 1),
         "received_in_5_minutes": health.received,

@@ -90,7 +90,7 @@ def _line_writer(widths: Sequence[int], right: Sequence[bool], out: TextIO) -> C
     return write
 
 
-def _is_numeric(values: Sequence[Any]) -> bool:
+def _is_numeric(values: Sequence[object]) -> bool:
     known = [value for value in values if value is not None]
     return bool(known) and all(isinstance(v, int | float | Decimal) and not isinstance(v, bool) for v in known)
 
@@ -106,7 +106,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return made
 
 
-def _iso(value: Any) -> str | None:
+def _iso(value: object) -> str | None:
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, timedelta):
@@ -116,7 +116,7 @@ def _iso(value: Any) -> str | None:
     return None
 
 
-def _csv_value(value: Any) -> Any:
+def _csv_value(value: object) -> Any:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -126,7 +126,7 @@ def _csv_value(value: Any) -> Any:
     return _iso(value) or value
 
 
-def _json_value(value: Any) -> Any:
+def _json_value(value: object) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, str | int):
@@ -140,7 +140,7 @@ def _json_value(value: Any) -> Any:
     return _iso(value) or str(value)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if value is None:
         text = "∅"
     elif isinstance(value, datetime):

@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping as Map
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from homelab_platform.readings.decode.mapping import Mapping, Source
 from homelab_platform.readings.sources.sampling import CannotRead, Sample, finite, is_platform_column
@@ -272,7 +271,7 @@ def _no_value(sample: Sample, taken: set[str]) -> str:
     )
 
 
-def _is_number(sample: Sample, cell: Any) -> bool:
+def _is_number(sample: Sample, cell: object) -> bool:
     if not isinstance(cell, str):
         return finite(cell)
     try:

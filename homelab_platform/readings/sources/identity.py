@@ -7,7 +7,7 @@ finds (readings/commit/parts.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from homelab_platform.readings.decode.record import Row
 
@@ -34,7 +34,7 @@ def collisions(trial: Sequence[tuple[int, Row]]) -> list[Collision]:
 
 
 def telling_columns(
-    rows: Sequence[Mapping[str, Any]], columns: Iterable[str], trial: Callable[[str], list[Collision]]
+    rows: Sequence[Mapping[str, object]], columns: Iterable[str], trial: Callable[[str], list[Collision]]
 ) -> list[str]:
     """The columns that keep colliding records apart when they name the device."""
     return [

@@ -149,6 +149,6 @@ def is_platform_column(column: str) -> bool:
     return column in PLATFORM_COLUMNS
 
 
-def finite(cell: Any) -> bool:
+def finite(cell: object) -> bool:
     """Whether a cell is a finite number of its own type."""
     return isinstance(cell, int | float) and not isinstance(cell, bool) and math.isfinite(cell)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from homelab_platform.readings.decode.mapping import Source
 from homelab_platform.readings.sources.sampling import CannotRead, Sample
@@ -72,7 +71,7 @@ def plain(name: str) -> str:
     return re.sub(r"[\s\-]+", "_", name).lower().strip("_") or name.strip().lower()
 
 
-def reads(cell: Any, zone: str | None, pattern: str | None) -> bool:
+def reads(cell: object, zone: str | None, pattern: str | None) -> bool:
     """Whether a cell is a time when it is read so."""
     try:
         to_microseconds(cell, zone=zone, pattern=pattern)
@@ -151,33 +150,33 @@ def _begins_as_time(name: str) -> bool:
     )
 
 
-def _are_times(cells: Sequence[Any]) -> bool:
+def _are_times(cells: Sequence[object]) -> bool:
     """Whether most cells are points in time, in any spelling."""
     few = cells[:20]
     return bool(few) and sum(reads(c, ASSUMED_ZONE, None) or any(reads(c, ASSUMED_ZONE, p) for p in PATTERNS)
                              for c in few) * 2 > len(few)  # fmt: skip
 
 
-def _are_dated(cells: Sequence[Any]) -> bool:
+def _are_dated(cells: Sequence[object]) -> bool:
     """The same for columns of any name: numbers do not count, for a counter may look like an epoch time."""
     few = cells[:20]
     texts = all(isinstance(cell, str) and not cell.replace(".", "").isdigit() for cell in few)
     return bool(few) and texts and _are_times(few)
 
 
-def _are_days(cells: Sequence[Any]) -> bool:
+def _are_days(cells: Sequence[object]) -> bool:
     few = [str(cell) for cell in cells[:20]]
     return bool(few) and all(re.fullmatch(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}", cell.strip()) for cell in few)
 
 
-def _refuse_excel(column: str, cells: Sequence[Any]) -> None:
+def _refuse_excel(column: str, cells: Sequence[object]) -> None:
     if cells and all(_EXCEL_DAY.fullmatch(str(cell).strip()) for cell in cells):
         raise CannotRead(
             f"has day numbers of a spreadsheet in {column!r}, e.g. {cells[0]}; give it a date format and save again"
         )
 
 
-def _pattern(column: str, cells: Sequence[Any]) -> str:
+def _pattern(column: str, cells: Sequence[object]) -> str:
     texts = [cell for cell in cells if isinstance(cell, str)]
     fitting = [p for p in PATTERNS if texts and all(reads(text, ASSUMED_ZONE, p) for text in texts)]
     if not fitting:

@@ -116,13 +116,13 @@ class _Look:
         if path not in self.listed:
             return None
         try:
-            document: dict[str, Any] = orjson.loads(self.store.get(*split_location(path)))
+            document: dict[str, object] = orjson.loads(self.store.get(*split_location(path)))
         except (NotFound, orjson.JSONDecodeError):
             return None
         return document
 
     def _newest_whole(
-        self, name: str, paths: Sequence[str], current: dict[str, Any] | None
+        self, name: str, paths: Sequence[str], current: dict[str, object] | None
     ) -> tuple[str, dict[str, Any]] | None:
         """The newest of these metadata files of which every file is there; newer than `current` if that is given."""
         found = [(path, document) for path in paths if (document := self._document(path)) is not None]

@@ -80,7 +80,7 @@ def _running(folder: Path, timeout: float) -> dict[str, Any] | None:
     state = load_state(run)
     names = tuple(state.children) if state else ()
     launch.wait_for(run, folder / "logs", names, timeout=timeout)
-    found: dict[str, Any] = json.loads((folder / ENDPOINTS_FILE).read_text())
+    found: dict[str, object] = json.loads((folder / ENDPOINTS_FILE).read_text())
     return found
 
 

@@ -189,7 +189,7 @@ def manifests(state: TableState, io: StoreFileIO) -> list[ManifestFile]:
     return [] if snapshot is None else list(read_manifest_list(io.new_input(snapshot.manifest_list)))
 
 
-def live_entries(state: TableState, io: StoreFileIO, partition: Any = None) -> list[ManifestEntry]:
+def live_entries(state: TableState, io: StoreFileIO, partition: object = None) -> list[ManifestEntry]:
     """The live data files of the current snapshot; of one partition value only, if given."""
     from pyiceberg.manifest import ManifestContent
 

@@ -98,7 +98,7 @@ def _compare_lists(old: list[Any], new: list[Any], path: str) -> Iterator[tuple[
         yield from compare(pair[0], pair[1], f"{path}[{index}]")
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     if value is None:
         return None
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -139,7 +139,7 @@ def _leaves(fields: Mapping[str, Any], path: tuple[Step, ...]) -> Iterator[tuple
         yield from _leaves(value, (*path, step))
 
 
-def _follow(value: Any, path: tuple[Step, ...]) -> Any:
+def _follow(value: object, path: tuple[Step, ...]) -> Any:
     for kind, what in path:
         if kind == "f":
             value = value.get(what) if isinstance(value, Mapping) else None
@@ -188,7 +188,7 @@ def put_back(cluster: Cluster, wanted: Object) -> list[Difference]:
     return found
 
 
-def _remove(value: Any, path: tuple[Step, ...]) -> None:
+def _remove(value: object, path: tuple[Step, ...]) -> None:
     parent = _follow(value, path[:-1]) if len(path) > 1 else value
     kind, what = path[-1]
     if kind == "f" and isinstance(parent, dict):

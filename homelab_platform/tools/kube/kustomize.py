@@ -19,7 +19,7 @@ Object = dict[str, Any]
 TIMEOUT_SECONDS = 60
 
 
-def build(kubectl: Path, files: Mapping[str, Any], *, name: str, namespace: str) -> list[Object]:
+def build(kubectl: Path, files: Mapping[str, object], *, name: str, namespace: str) -> list[Object]:
     """The objects of the kustomization that `files` are, by path; namespaced ones without a namespace get this one.
 
     Raises HomelabError with kustomize's complaint.

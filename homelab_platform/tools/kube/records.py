@@ -19,6 +19,6 @@ def unpacked(secret: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def packed(record: Mapping[str, Any]) -> str:
+def packed(record: Mapping[str, object]) -> str:
     """The value of a Secret's key `release` for this record, as the API server takes it."""
     return base64.b64encode(base64.b64encode(gzip.compress(json.dumps(record).encode()))).decode()

@@ -107,7 +107,7 @@ def _read(secret: Object) -> Release:
     )
 
 
-def _owned(item: Object, record: Mapping[str, Any]) -> Object:
+def _owned(item: Object, record: Mapping[str, object]) -> Object:
     """The object with the marks by which Helm knows it as this release's, which it adds after rendering."""
     meta = item["metadata"]
     labels = {**(meta.get("labels") or {}), "app.kubernetes.io/managed-by": "Helm"}
@@ -152,7 +152,7 @@ class Helm:
         name: str,
         namespace: str,
         chart: str,
-        values: Mapping[str, Any],
+        values: Mapping[str, object],
         *,
         version: str | None = None,
         crds: bool = False,
@@ -171,7 +171,7 @@ class Helm:
         name: str,
         namespace: str,
         chart: str,
-        values: Mapping[str, Any],
+        values: Mapping[str, object],
         fingerprint: str,
         *,
         version: str | None = None,
@@ -244,7 +244,7 @@ class Helm:
         self,
         arguments: Sequence[str],
         name: str,
-        values: Mapping[str, Any] | None = None,
+        values: Mapping[str, object] | None = None,
         diagnose: Callable[[], list[str]] = list,
     ) -> str:
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME") if key in os.environ}

@@ -303,7 +303,7 @@ def _parameters(text: str) -> list[str]:
     return [*found, inside[start:].strip()]
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """A value of Trino's client as DuckDB gives the same: times in UTC, rows as mappings, intervals as time spans."""
     from dateutil.relativedelta import relativedelta
 
