@@ -20,9 +20,9 @@ from homelab_platform.tools.restic.repository import Repository
 from homelab_platform.tools.restic.version import OLDEST
 
 INSIDE = {
-    "lake": "<code>lake.dump</code> is the database (tables and ledger), the objects are those of both buckets",
-    "postgres": "<code>database.dump</code> is the whole database: <code>createdb restored; "
-    "pg_restore --no-owner --dbname restored database.dump</code>",
+    "lake": "<code>lake.dump</code> (the database: tables and ledger) and the objects of both buckets",
+    "postgres": "<code>database.dump</code>, the whole database (<code>createdb restored; "
+    "pg_restore --no-owner --dbname restored database.dump</code>)",
     "s3": "the objects of the bucket",
     "files": "the files, below <code>files/</code>",
 }

@@ -112,13 +112,13 @@ def _workload(
 def pod_security_of(draft: Draft, chosen: Chosen, exposure: Exposure) -> PodLevel:
     """The most open level of the lab's own, of what the workload's entry waives by name, and of what else it needs.
 
-    A chart of one's own without an entry may be root in its pods, as most are. Ports of a node are beyond baseline.
+    Pods of a chart of one's own may be root inside, as most are. Ports of a node are beyond baseline.
     """
     levels: list[PodLevel] = [draft.lab.cluster.pod_security if draft.lab.cluster is not None else "restricted"]
     waived = chosen.entry.waive if chosen.entry else {}
     if "not-baseline" in waived or (exposure == "lan" and not has_load_balancer(draft)):
         levels.append("privileged")
-    if "not-restricted" in waived or (chosen.entry is None and (chosen.said.chart or chosen.said.kustomize)):
+    if "not-restricted" in waived or chosen.said.chart or chosen.said.kustomize:
         levels.append("baseline")
     return most_open(levels)
 
