@@ -15,6 +15,7 @@ import typer
 
 from homelab_platform import __version__
 from homelab_platform.cli import (
+    alerts_command,
     backup_commands,
     catalogue_commands,
     cluster_commands,
@@ -79,7 +80,7 @@ for _family in (
     objects_commands,
     mart_commands,
     cluster_commands,
-    doctor_command,
+    alerts_command,
     secrets_commands,
     image_commands,
     history_commands,

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from homelab_platform.errors import HomelabError, Problem
+from homelab_platform.graph.alerts import alert_checks, alert_sensors
 from homelab_platform.graph.assets import build_assets, op_names
 from homelab_platform.graph.checks import lab_asset, lab_file_check, reading_checks
 from homelab_platform.graph.executor import lab_executor
@@ -86,7 +87,11 @@ def build_definitions(
         metadata={"lab": lab.name, "site": kind.name},
     )
     merged, own = add_own(base, lab_file) if lab_file is not None else (base, Own())
-    kept = dg.Definitions(asset_checks=own_check(lab.name, own), sensors=[home_sensor(lab.name, desired, own)])
+    folder = lab_file.parent if lab_file is not None else None
+    kept = dg.Definitions(
+        asset_checks=[*own_check(lab.name, own), *alert_checks(lab, folder)],
+        sensors=[home_sensor(lab.name, desired, own), *alert_sensors(lab, desired, folder)],
+    )
     return dg.Definitions.merge(merged, kept)
 
 
