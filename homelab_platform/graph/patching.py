@@ -259,7 +259,7 @@ def report_patched(instance: dg.DagsterInstance, report: "NightReport") -> None:
         instance.report_runless_asset_event(event)
 
 
-def patch_schedules(plan: PatchPlan, jobs: Mapping[str, Any]) -> list[dg.ScheduleDefinition]:
+def patch_schedules(plan: PatchPlan, jobs: Mapping[str, object]) -> list[dg.ScheduleDefinition]:
     """When windows are looked for and hosts are asked, in the lab's zone; none for a site that patches no host."""
     if "patch_nodes" not in jobs:
         return []

@@ -51,7 +51,7 @@ class LeftOut:
         return any(path[0] not in _HARMLESS for path in self.paths)
 
 
-def meant(data: dict[str, Any], positions: Positions) -> tuple[Lab, Positions, LeftOut] | None:
+def meant(data: dict[str, object], positions: Positions) -> tuple[Lab, Positions, LeftOut] | None:
     """The lab that `data` was probably meant to be, its positions, what was left out; None when nothing can be told."""
     guess, marks = copy.deepcopy(data), dict(positions.marks)
     tried: set[Path] = set()
@@ -68,7 +68,7 @@ def meant(data: dict[str, Any], positions: Positions) -> tuple[Lab, Positions, L
 
 
 def _round(
-    data: dict[str, Any], marks: dict[Path, Any], details: list[ErrorDetails], tried: set[Path], left_out: LeftOut
+    data: dict[str, object], marks: dict[Path, Any], details: list[ErrorDetails], tried: set[Path], left_out: LeftOut
 ) -> None:
     """One guess for every mistake. A key may be missing only because it is misspelt: then the next round tells."""
     misspelt = any(detail["type"] == "extra_forbidden" for detail in details)

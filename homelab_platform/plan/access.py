@@ -56,7 +56,7 @@ def pod_security(lab: ResolvedLab) -> dict[str, PodLevel]:
     return {name: most_open(levels) for name, levels in sorted(found.items())}
 
 
-def media_facts(lab: ResolvedLab) -> dict[str, Any]:
+def media_facts(lab: ResolvedLab) -> dict[str, object]:
     """The lab's media folder as volumes of the cluster: its `namespaces`, `size`, and the `source` of each volume."""
     users = [workload for workload in deployed(lab) if any(v.storage_class == MEDIA for v in workload.volumes.values())]
     media = lab.storage.get("media") or {"on": "local", "path": MEDIA_FOLDER}

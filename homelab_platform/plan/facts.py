@@ -24,24 +24,24 @@ def providers(lab: ResolvedLab, *names: str) -> tuple[str, ...]:
     )
 
 
-def _scrape_targets(lab: ResolvedLab, _: ResolvedWorkload) -> Any:
+def _scrape_targets(lab: ResolvedLab, _: ResolvedWorkload) -> object:
     rows = [target.model_dump(mode="json") for target in lab.scrape_targets]
     return {f"{row['job']}/{row['instance']}": f"{row['address']}{row['path']}" for row in rows}
 
 
-def _dns_records(lab: ResolvedLab, _: ResolvedWorkload) -> Any:
+def _dns_records(lab: ResolvedLab, _: ResolvedWorkload) -> object:
     return dict(lab.network.dns_records)
 
 
-def _address_pool(lab: ResolvedLab, _: ResolvedWorkload) -> Any:
+def _address_pool(lab: ResolvedLab, _: ResolvedWorkload) -> object:
     return lab.network.load_balancers
 
 
-def _certificates(lab: ResolvedLab, _: ResolvedWorkload) -> Any:
+def _certificates(lab: ResolvedLab, _: ResolvedWorkload) -> object:
     return {"domain": lab.network.domain, "tls": lab.network.tls, "dns": lab.network.dns}
 
 
-def _clients(lab: ResolvedLab, workload: ResolvedWorkload) -> Any:
+def _clients(lab: ResolvedLab, workload: ResolvedWorkload) -> object:
     return {
         other.name: {"hostname": other.hostname, "sso": other.sso, "roles": sorted(other.roles)}
         for other in lab.workloads.values()
@@ -49,16 +49,16 @@ def _clients(lab: ResolvedLab, workload: ResolvedWorkload) -> Any:
     }
 
 
-def _people(lab: ResolvedLab, _: ResolvedWorkload) -> Any:
+def _people(lab: ResolvedLab, _: ResolvedWorkload) -> object:
     return {name: {"role": person.role, "groups": sorted(person.groups)} for name, person in lab.people.items()}
 
 
-def _hostnames(lab: ResolvedLab, workload: ResolvedWorkload) -> Any:
+def _hostnames(lab: ResolvedLab, workload: ResolvedWorkload) -> object:
     others = (w for w in lab.workloads.values() if w.name != workload.name)
     return {other.name: other.hostname for other in others if other.hostname and other.exposure != "none"}
 
 
-def _telemetry(lab: ResolvedLab, _: ResolvedWorkload) -> Any:
+def _telemetry(lab: ResolvedLab, _: ResolvedWorkload) -> object:
     return node_telemetry(lab)
 
 
@@ -85,7 +85,7 @@ _TOLD: dict[str, tuple[_Fact, frozenset[str]]] = {
 }
 
 
-def facts_for(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, Any]:
+def facts_for(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, object]:
     """What `workload` is told about the rest of the lab; empty for most."""
     told = {name: tell(lab, workload) for name, (tell, kinds) in _TOLD.items() if workload.catalogue in kinds}
     return {name: fact for name, fact in told.items() if fact}

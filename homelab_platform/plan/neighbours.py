@@ -25,7 +25,7 @@ def provider_of(lab: ResolvedLab, interface: str, workload: ResolvedWorkload | N
     return next((other for other in able if workload is None or other.name != workload.name), None)
 
 
-def uses_of(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, dict[str, Any]]:
+def uses_of(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, dict[str, object]]:
     """Each interface that a workload's needs provide: `name`, `namespace`, and the `host`, `port`, `address` and `url`
     under which pods reach it.
     """
@@ -37,7 +37,7 @@ def uses_of(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, dict[str,
     return found
 
 
-def _reached(other: ResolvedWorkload, interface: str) -> dict[str, Any]:
+def _reached(other: ResolvedWorkload, interface: str) -> dict[str, object]:
     ports = other.ports
     port = next((p for p in (interface, "http", "https", *ports) if p in ports), "")
     host = f"{other.service_of(port)}.{other.namespace}.svc"
@@ -93,7 +93,7 @@ def database_facts(lab: ResolvedLab, provider: ResolvedWorkload) -> list[dict[st
     ]
 
 
-def client_facts(lab: ResolvedLab, provider: ResolvedWorkload) -> list[dict[str, Any]]:
+def client_facts(lab: ResolvedLab, provider: ResolvedWorkload) -> list[dict[str, object]]:
     """The OpenID Connect clients of a provider: `id`, `address`, `redirects` (addresses), `groups` of its users."""
     if OIDC not in provider.provides:
         return []
@@ -115,7 +115,7 @@ def client_facts(lab: ResolvedLab, provider: ResolvedWorkload) -> list[dict[str,
     ]
 
 
-def sso_facts(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, Any]:
+def sso_facts(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, object]:
     """How people sign in to a workload: `issuer` and `url` of the provider, and the `middleware` of an ingress."""
     if workload.sso == "none":
         return {}

@@ -20,7 +20,7 @@ CREDENTIALS = "/etc/homelab/mqtt"
 """Where pods find the keys `user` and `password` of their Secret."""
 
 
-def node_telemetry(lab: ResolvedLab) -> dict[str, dict[str, Any]]:
+def node_telemetry(lab: ResolvedLab) -> dict[str, dict[str, object]]:
     """For each node that the collector in the cluster looks after: stream, site, beat, topic, and the broker."""
     found = {name: telemetry_facts(lab, lab.hosts[name]) for name in collected_in_cluster(lab)}
     inside = _broker_inside(lab)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 
-def _validity(missing: NDArray[np.bool_] | None) -> tuple[Any, int]:
+def _validity(missing: NDArray[np.bool_] | None) -> tuple[object, int]:
     if missing is None or not missing.any():
         return None, 0
     return pa.py_buffer(np.packbits(~missing, bitorder="little")), int(missing.sum())

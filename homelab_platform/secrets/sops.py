@@ -59,7 +59,7 @@ def decrypt(reference: Reference, folder: Path) -> str:
     return done.stdout
 
 
-def decrypt_file(file: Path) -> dict[str, Any]:
+def decrypt_file(file: Path) -> dict[str, object]:
     """Everything in a file. Raises HomelabError if no private key here opens it."""
     done = _run(["decrypt", "--output-type", "json", str(file)])
     if done.returncode:

@@ -56,7 +56,7 @@ def _trino_present() -> bool:
     return shared.find(RECIPE) is not None and _java_present()
 
 
-def _trino(say: Say) -> Any:
+def _trino(say: Say) -> object:
     from homelab_platform.servers.install.java import java_binary
     from homelab_platform.servers.trino import installed
 
@@ -70,7 +70,7 @@ def _nifi_present() -> bool:
     return shared.find(nifi.recipe()) is not None and _java_present()
 
 
-def _nifi(say: Say) -> Any:
+def _nifi(say: Say) -> object:
     from homelab_platform.servers import nifi
 
     return nifi.installed(say)

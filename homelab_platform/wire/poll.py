@@ -8,14 +8,13 @@ file beside its processors (servers/nifi.py copies it).
 from __future__ import annotations
 
 import json
-from typing import Any
 
 
 class NotAnAnswer(ValueError):
     """The answer as a whole cannot be used; the text says why."""
 
 
-def parse(body: bytes) -> Any:
+def parse(body: bytes) -> object:
     """The JSON value of an answer. Raises NotAnAnswer for a page, for nothing, for what breaks off or is no JSON."""
     try:
         text = body.decode("utf-8-sig").strip()
@@ -35,7 +34,7 @@ def parse(body: bytes) -> Any:
         raise NotAnAnswer(f"it is not JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
 
 
-def _no_constant(name: str) -> Any:
+def _no_constant(name: str) -> object:
     raise NotAnAnswer(f"it is not JSON: {name} stands for a number")
 
 
@@ -44,7 +43,7 @@ def _breaks_off(text: str, error: json.JSONDecodeError) -> bool:
     return text[0] in '{["' and ("Unterminated" in error.msg or not text[error.pos :].strip())
 
 
-def find(value: object, path: str) -> Any:
+def find(value: object, path: str) -> object:
     """What lies at `path`: names and numbers (of a list's items, from 0) with dots between; empty: the value itself.
 
     Raises NotAnAnswer that says how far it came.

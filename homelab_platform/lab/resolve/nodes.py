@@ -52,7 +52,7 @@ def _common(cluster: ResolvedCluster, host: ResolvedHost) -> dict[str, Any]:
 def _server(lab: ResolvedLab, cluster: ResolvedCluster, host: ResolvedHost, first: bool) -> dict[str, Any]:
     api: dict[str, Any] = cluster.settings.get("api") or {}
     names = {cluster.api_address, host.address, f"{host.name}.{lab.network.domain}", *(api.get("names") or ())}
-    config: dict[str, Any] = {
+    config: dict[str, object] = {
         "cluster-cidr": lab.network.pod_cidr,
         "service-cidr": lab.network.service_cidr,
         "https-listen-port": int(api.get("port") or 6443),

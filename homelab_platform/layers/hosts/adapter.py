@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from homelab_platform.apply.adapter import Answering, Exhibit, Observation
 from homelab_platform.errors import HomelabError, Unreachable
@@ -172,7 +172,7 @@ class HostAdapter:
             return "; ".join(problem.what for problem in error.problems)
         return ""
 
-    def _applied(self, way: Way, host: ResolvedHost, look: HostLook, desired: DesiredState) -> dict[str, Any]:
+    def _applied(self, way: Way, host: ResolvedHost, look: HostLook, desired: DesiredState) -> dict[str, object]:
         return {
             "fingerprint": desired.fingerprint,
             "setup": self._setup(way, host),

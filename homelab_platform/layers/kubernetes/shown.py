@@ -6,7 +6,6 @@ Belongs here: rows and lines for people. Not here: what the differences are (too
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from homelab_platform.apply.adapter import Exhibit
 from homelab_platform.tools.kube import drift, releases, volumes
@@ -49,7 +48,7 @@ def shortened(lines: list[str]) -> list[str]:
     return [*lines[:SHOWN], f"and {more} more differences"] if more > 0 else lines
 
 
-def _pod_row(pod: Object) -> dict[str, Any]:
+def _pod_row(pod: Object) -> dict[str, object]:
     status = pod.get("status") or {}
     containers = status.get("containerStatuses") or ()
     return {

@@ -195,7 +195,7 @@ def rules(config: TrinoConfig) -> dict[str, Any]:
     }
 
 
-def resource_groups(config: TrinoConfig) -> dict[str, Any]:
+def resource_groups(config: TrinoConfig) -> dict[str, object]:
     """How many queries of each role run and wait. Who has no role waits for ever in no group: the query is refused."""
     weights = {"admin": 4, "dev": 2, "guest": 1}
     groups = [

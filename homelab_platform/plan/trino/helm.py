@@ -106,7 +106,7 @@ def helm_values(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, Any]:
     }
 
 
-def _server(config: TrinoConfig, workers: int) -> dict[str, Any]:
+def _server(config: TrinoConfig, workers: int) -> dict[str, object]:
     nodes = max(1, workers)
     return {
         "workers": workers,

@@ -114,7 +114,7 @@ _READERS: Mapping[str, tuple[str, Any]] = {
 }
 
 
-def _limits(role: str, default: RoleLimits, wanted: Mapping[str, Any]) -> RoleLimits:
+def _limits(role: str, default: RoleLimits, wanted: Mapping[str, object]) -> RoleLimits:
     changes: dict[str, Any] = {}
     for name, value in wanted.items():
         where = f"workload trino, limits.{role}.{name}"

@@ -9,7 +9,7 @@ Every file but the kustomization itself holds one object; its references are tho
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError, Position
 from homelab_platform.lab.yaml_reader import read_yaml
@@ -39,7 +39,7 @@ def kustomization_folder(workload: ResolvedWorkload, lab_folder: Path | None) ->
     raise HomelabError.of(where, "it has no kustomization", remedy)
 
 
-def kustomization_files(lab: ResolvedLab, workload: ResolvedWorkload, lab_folder: Path | None) -> dict[str, Any]:
+def kustomization_files(lab: ResolvedLab, workload: ResolvedWorkload, lab_folder: Path | None) -> dict[str, object]:
     """The files of a workload's kustomization by their path inside its folder, each as plain data.
 
     Raises HomelabError with file, line and column for a file that is no YAML and for a reference to nothing.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,7 +37,7 @@ def _series(table: pa.Table) -> Iterator[tuple[int, int]]:
             begin = position
 
 
-def _findings(series: pa.Table, wanted: set[int]) -> Iterator[dict[str, Any]]:
+def _findings(series: pa.Table, wanted: set[int]) -> Iterator[dict[str, object]]:
     import numpy as np
     import pyarrow as pa
 

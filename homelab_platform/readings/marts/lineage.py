@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from homelab_platform.lab.marts import DIALECT, parsed
 from homelab_platform.readings.contract import READINGS
@@ -87,7 +87,7 @@ def _traced(
     )
 
 
-def _schema(marts: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+def _schema(marts: Mapping[str, tuple[str, ...]]) -> dict[str, object]:
     def typed(names: tuple[str, ...] | list[str]) -> dict[str, str]:
         return dict.fromkeys(names, "varchar")
 

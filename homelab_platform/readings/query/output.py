@@ -116,7 +116,7 @@ def _iso(value: object) -> str | None:
     return None
 
 
-def _csv_value(value: object) -> Any:
+def _csv_value(value: object) -> object:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -126,7 +126,7 @@ def _csv_value(value: object) -> Any:
     return _iso(value) or value
 
 
-def _json_value(value: object) -> Any:
+def _json_value(value: object) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, str | int):

@@ -58,7 +58,7 @@ class Sample:
     raw: Sequence[Found] = field(default=(), repr=False)
     content: Content | None = field(default=None, repr=False)
 
-    def cells(self, column: str) -> list[Any]:
+    def cells(self, column: str) -> list[object]:
         """The sample's cells of a column that are not empty."""
         return [row[column] for row in self.rows if row.get(column) not in (None, "")]
 
@@ -120,7 +120,7 @@ def _nothing(content: Content, faults: tuple[Found, ...]) -> str:
     return "is a Parquet file without rows" if content.kind == "parquet" else "holds no records"
 
 
-def _shown(found: Sequence[Found], kind: Kind, is_series: bool) -> Iterator[dict[str, Any]]:
+def _shown(found: Sequence[Found], kind: Kind, is_series: bool) -> Iterator[dict[str, object]]:
     """The records by the names that a mapping uses; those of our own contract in NDJSON as they stand."""
     own = {"ts", "device", "sensor", "value"}
     for one in found:

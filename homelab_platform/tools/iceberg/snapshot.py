@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile, ManifestContent, ManifestEntry, ManifestFile
@@ -202,7 +202,7 @@ class SnapshotWriter:
                 writer.delete(entry)
         return writer.to_manifest_file()
 
-    def _summary(self, removed: Sequence[DataFile]) -> Any:
+    def _summary(self, removed: Sequence[DataFile]) -> object:
         from pyiceberg.manifest import DataFileContent
         from pyiceberg.table.snapshots import Operation, Summary
 

@@ -139,7 +139,7 @@ def _leaves(fields: Mapping[str, Any], path: tuple[Step, ...]) -> Iterator[tuple
         yield from _leaves(value, (*path, step))
 
 
-def _follow(value: object, path: tuple[Step, ...]) -> Any:
+def _follow(value: object, path: tuple[Step, ...]) -> object:
     for kind, what in path:
         if kind == "f":
             value = value.get(what) if isinstance(value, Mapping) else None
@@ -152,7 +152,7 @@ def _follow(value: object, path: tuple[Step, ...]) -> Any:
     return value
 
 
-def _is_item(item: Any, kind: str, what: Any) -> bool:
+def _is_item(item: object, kind: str, what: Any) -> bool:
     if kind == "v":
         return bool(item == what)
     return isinstance(item, dict) and all(item.get(key) == value for key, value in what.items())

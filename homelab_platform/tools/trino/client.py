@@ -167,7 +167,7 @@ class TrinoResult:
         return str(self._cursor.query_id or "")
 
     @property
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> dict[str, object]:
         """Trino's own figures of the query so far: cpuTimeMillis, processedRows, processedBytes, peakMemoryBytes, …"""
         return dict(self._cursor.stats or {})
 
@@ -303,7 +303,7 @@ def _parameters(text: str) -> list[str]:
     return [*found, inside[start:].strip()]
 
 
-def plain(value: object) -> Any:
+def plain(value: object) -> object:
     """A value of Trino's client as DuckDB gives the same: times in UTC, rows as mappings, intervals as time spans."""
     from dateutil.relativedelta import relativedelta
 
