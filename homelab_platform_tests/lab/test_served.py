@@ -93,11 +93,11 @@ def write(tmp_path: Path) -> typing.Callable[[str, str], Path]:
 
 
 def test_a_wish_that_nothing_serves_is_a_warning_at_its_line(write: typing.Callable[..., Path]) -> None:
-    path = write(sections="alerts: {email: ada@example.org}")
+    path = write(sections="logs: {keep: 30d}")
     assert check_lab(path, load_catalogue()) == []
     (warning,) = lab_warnings(path, load_catalogue())
     assert warning.level == "warning"
-    assert str(warning).startswith("lab.yaml:7:1: alerts: ")
+    assert str(warning).startswith("lab.yaml:7:1: logs: ")
 
 
 @pytest.mark.parametrize(("token", "count"), [("", 1), (", token: sops:secrets/streams.yaml#door", 0)])
