@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from homelab_platform.servers.install.helm import kubectl_binary
+from homelab_platform_tests.operations.test_patch_real_host import ASKS_FOR_A_RESTART, offer
 from homelab_platform_tests.testlab import demo, lab
 from homelab_platform_tests.testlab.demo import Loop
 
@@ -25,6 +26,12 @@ pytestmark = [pytest.mark.testlab, pytest.mark.servers, pytest.mark.slow]
 CHECK = """
 query ($path: [String!]!) {
   assetCheckExecutions(assetKey: {path: $path}, checkName: "answers", limit: 1) { evaluation { success description } }
+}
+"""
+
+PATCHED = """
+query ($key: AssetKeyInput!) {
+  assetOrError(assetKey: $key) { ... on Asset { assetMaterializations(limit: 1) { description } } }
 }
 """
 
@@ -51,6 +58,7 @@ def test_a_lab_is_made_real_keeps_itself_and_is_changed_piece_by_piece(loop: Loo
     the_way_from_hosts_to_marts_is_one_picture(loop)
     an_edit_touches_exactly_what_it_means(loop)
     people_have_their_own_way_into_the_cluster(loop)
+    updates_are_named_made_and_leave_nothing_to_apply(loop)
     a_pulled_plug_turns_red_and_green_again_by_itself(loop)
 
 
@@ -127,6 +135,28 @@ def people_have_their_own_way_into_the_cluster(loop: Loop) -> None:
     known = json.loads(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)["status"]["userInfo"]
     assert known["username"] == "ada" and "homelab:admin" in known["groups"]
     assert "There are: ada." in loop.homelab("kubeconfig", "eve", "--lab", str(loop.lab_file), codes=(1,), errors=True)
+
+
+def updates_are_named_made_and_leave_nothing_to_apply(loop: Loop) -> None:
+    """A real site asks real hosts; what it saves is proven, or it would not patch."""
+    host = loop.lab.host("pi-3")
+    offer(host, ("homelab-dummy", "1.0", ":"))
+    host.ssh("apt-get -q update && apt-get -y -q install homelab-dummy", timeout=120)
+    offer(host, ("homelab-dummy", "1.1", ASKS_FOR_A_RESTART))
+    loop.lab_file.write_text(
+        f"{loop.lab_file.read_text()}\npatching: {{settle: 1s, window: every Sunday 03:00-05:00}}\n"
+    )
+    found = {
+        row["host"]: row for row in loop.asked("patch", "--dry-run", "--lab", str(loop.lab_file), codes=(2,))["hosts"]
+    }
+    assert list(found) == ["pi-2", "pi-1", "pi-3"], "agents, servers, the rest"
+    assert [update["name"] for update in found["pi-3"]["updates"]] == ["homelab-dummy"]
+    assert found["pi-1"]["why"] == found["pi-2"]["why"] == ""
+    done = loop.asked("patch", "pi-3", "--yes", "--lab", str(loop.lab_file))
+    assert [(row["state"], row["updates"], row["rebooted"]) for row in done["hosts"]] == [("patched", 1, True)]
+    event = ask(loop, PATCHED, {"key": {"path": ["patch", "pi-3"]}})["assetOrError"]["assetMaterializations"]
+    assert event[0]["description"] == "patched"
+    loop.wait_for("nothing is pending", lambda: loop.pending() == [])
 
 
 def a_pulled_plug_turns_red_and_green_again_by_itself(loop: Loop) -> None:
