@@ -11,7 +11,7 @@ import re
 from homelab_platform.paths import PROJECT
 
 LONGEST_FUNCTION, LONGEST_FILE, DOCUMENTED = 60, 400, 0.95
-MOST_ANY_LINES = 652
+MOST_ANY_LINES = 644
 """Lines of the package that say `Any`, where 944 were: lower it when they become fewer, never raise it.
 
 `Any` switches the type checker off for whatever it touches. What comes from outside is `object` until it was looked at,

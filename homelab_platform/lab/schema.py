@@ -13,7 +13,7 @@ from homelab_platform.lab.model.lab import Lab
 from homelab_platform.lab.settings import SettingSpec
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_TYPES: dict[str, dict[str, Any]] = {
+_TYPES: dict[str, dict[str, object]] = {
     "text": {"type": "string"},
     "path": {"type": "string"},
     "time": {"type": "string"},

@@ -7,7 +7,7 @@ DNS server its records). A change of such a fact changes these workloads and no 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from homelab_platform.plan.layers import make_key
 from homelab_platform.plan.telemetry import node_telemetry
@@ -62,7 +62,7 @@ def _telemetry(lab: ResolvedLab, _: ResolvedWorkload) -> object:
     return node_telemetry(lab)
 
 
-_Fact = Callable[["ResolvedLab", "ResolvedWorkload"], Any]
+_Fact = Callable[["ResolvedLab", "ResolvedWorkload"], object]
 
 _TOLD: dict[str, tuple[_Fact, frozenset[str]]] = {
     "scrape_targets": (

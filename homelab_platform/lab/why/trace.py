@@ -19,7 +19,7 @@ from homelab_platform.lab.resolve.lab import resolve
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab, ResolvedWorkload
 from homelab_platform.lab.why.reasons import CATALOGUE_FIELDS, DERIVED, RENAMED, SHOWN_AS
 
-Row = tuple[str, Any, str]
+Row = tuple[str, object, str]
 _FROM_MODEL = ("storage", "secrets", "people", "identity", "patching", "alerts", "logs", "nix", "tooling")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from homelab_platform.apply.adapter import Observation
 
-State = Mapping[str, Mapping[str, Any]]
+State = Mapping[str, Mapping[str, object]]
 """kind → name → what it is. Kinds are file, link, package, unit, account, firewall, mount, swap, held, effective, root,
 system."""
 
@@ -94,7 +94,7 @@ def _root_line(name: str, then: object, now: object) -> str:
     return f"a way to become root {change} at the host: {name}"
 
 
-_WORDING: Mapping[str, Callable[[str, Any, Any], str | None]] = {
+_WORDING: Mapping[str, Callable[[str, object, object], str | None]] = {
     "file": _file_line,
     "link": lambda name, _then, now: f"{name} is gone" if now is None else f"{name} was changed at the host",
     "firewall": lambda _name, _then, now: (

@@ -106,7 +106,7 @@ def _text(value: object) -> str | None:
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
-Step = tuple[str, Any]
+Step = tuple[str, object]
 """One step of a path in managedFields: ("f", field), ("k", {key: value}) or ("v", value)."""
 
 
