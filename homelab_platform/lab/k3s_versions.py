@@ -1,7 +1,6 @@
 """k3s versions: how they are written, which exist, and from which to which a cluster may go.
 
-Belongs here: pure arithmetic on versions. The table is of August 2026; a patch release that came out since is let
-through, a minor version or a patch number that cannot exist yet is not.
+Belongs here: pure arithmetic on versions, with the table in k3s_versions.yaml.
 
 Sources: the release list of k3s-io/k3s; the version skew policy of Kubernetes (an agent is never newer than its
 server and at most three minor versions older; servers go up one minor version at a time).
@@ -10,14 +9,29 @@ server and at most three minor versions older; servers go up one minor version a
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import NamedTuple
 
-NEWEST = {33: 13, 34: 9, 35: 7, 36: 4}  # newest patch release of each supported minor version 1.x
-OLDEST_MINOR = 24
-MONTHS_AHEAD = 6  # Kubernetes makes one patch release a month
-MOST_PATCHES = 16  # a minor version is supported for fourteen months
+from pydantic import BaseModel, ConfigDict
+
+from homelab_platform.lab.tables import read_table
+
+
+class _Table(BaseModel):
+    """What exists: the newest patch release of each supported minor version 1.x, and how far that may have moved."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    default: str
+    newest: dict[int, int]
+    oldest_minor: int
+    months_ahead: int
+    most_patches: int
+
+
+_KNOWN = _Table.model_validate(read_table(Path(__file__).with_suffix(".yaml")))
+NEWEST, DEFAULT = _KNOWN.newest, _KNOWN.default
 _FORM = re.compile(r"v1\.(\d{1,3})\.(\d{1,3})(?:-rc\d+)?\+k3s(\d{1,2})")
-DEFAULT = "v1.33.13+k3s1"
 
 
 class K3sVersion(NamedTuple):
@@ -51,10 +65,10 @@ def complaint(text: str) -> tuple[str, str] | None:
     newest = max(NEWEST)
     if version.minor > newest + 1:
         return f"there is no k3s {text}: the newest is {_newest(newest)}", f"Write {_newest(newest)} or {DEFAULT}."
-    if version.minor < OLDEST_MINOR or version.build < 1:
+    if version.minor < _KNOWN.oldest_minor or version.build < 1:
         return f"there is no k3s {text} that the platform knows", f"Write {DEFAULT}."
-    known = NEWEST.get(version.minor, MOST_PATCHES - MONTHS_AHEAD)
-    if version.patch > max(known + MONTHS_AHEAD, MOST_PATCHES):
+    known = NEWEST.get(version.minor, _KNOWN.most_patches - _KNOWN.months_ahead)
+    if version.patch > max(known + _KNOWN.months_ahead, _KNOWN.most_patches):
         better = _newest(version.minor) if version.minor in NEWEST else DEFAULT
         return f"there is no k3s {text}: the newest of 1.{version.minor} is {better}", f"Write {better}."
     return None

@@ -7,18 +7,18 @@ a service is set up (nix/, ansible/).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from homelab_platform.errors import Problem
 from homelab_platform.lab import quantities as q
-from homelab_platform.lab.host_services import apps, system
-from homelab_platform.lab.host_services.types import HostService
+from homelab_platform.lab.host_services.types import HostService, read_services
 from homelab_platform.lab.model.lab import Lab
 from homelab_platform.lab.positions import Positions
 from homelab_platform.lab.settings import SettingSpec, read_setting
 
 _PORT = SettingSpec("integer", "Port it listens on.")
 _DATA = SettingSpec("path", "Folder of its data.")
-SERVICES = (*system.SERVICES, *apps.SERVICES)
+SERVICES = read_services(Path(__file__).with_name("services.yaml"))
 HOST_SERVICES: dict[str, HostService] = {service.name: service for service in SERVICES}
 
 EXPORTERS: dict[str, int] = {

@@ -1,17 +1,23 @@
-"""The shape of a host service, and the short form in which the tables write its settings.
+"""The shape of a host service, and the short form in which the table writes its settings.
 
-Belongs here: the type only; the tables are system.py and apps.py.
+Belongs here: the types and reading services.yaml. Not here: what is asked of them (table.py).
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from pydantic import BaseModel, ConfigDict
+
 from homelab_platform.lab.settings import SettingKind, SettingSpec
+from homelab_platform.lab.tables import read_table
 
 MI = 1024**2
+System = Literal["nixos", "raspios", "debian"]
+EVERYWHERE: tuple[System, ...] = ("nixos", "raspios", "debian")
 
 
 @dataclass(frozen=True)
@@ -29,11 +35,36 @@ class HostService:
     memory: int = 0
     open: bool = True
     state: str | None = None
-    systems: tuple[Literal["nixos", "raspios", "debian"], ...] = ("nixos", "raspios", "debian")
+    systems: tuple[System, ...] = EVERYWHERE
 
 
-NIXOS_ONLY: tuple[Literal["nixos"], ...] = ("nixos",)
-DEBIANS: tuple[Literal["raspios", "debian"], ...] = ("raspios", "debian")
+class _Row(BaseModel):
+    """A service as the table writes it; `memory` in MiB."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    ports: tuple[str, ...] = ()
+    exporters: dict[str, int] = {}
+    settings: tuple[str, ...] = ()
+    memory: int = 0
+    open: bool = True
+    state: str | None = None
+    systems: tuple[System, ...] = EVERYWHERE
+
+
+def read_services(file: Path) -> tuple[HostService, ...]:
+    """The host services of a table, in its order. Raises pydantic.ValidationError or ValueError for a damaged one."""
+    rows = {name: _Row.model_validate(row) for name, row in read_table(file).items()}
+    return tuple(
+        HostService(
+            name, row.title, row.ports, row.exporters, settings(*row.settings), row.memory * MI, row.open, row.state,
+            row.systems,
+        )
+        for name, row in rows.items()
+    )  # fmt: skip
+
+
 _SETTING = re.compile(r"(?P<name>[a-z_]+) (?P<kind>[a-z]+)(?:=(?P<default>[^:]+))?(?:: (?P<description>.+))?")
 
 
