@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from homelab_platform.lab.tables import read_table
 
 GI = 1024**3
@@ -40,24 +38,21 @@ class Board:
         return self.name.split("-", 1)[0] if self.name.startswith("pi") else self.name
 
 
-class _Row(BaseModel):
+def _board(
+    name: str,
+    title: str,
+    arch: Arch,
+    cores: int | None = None,
+    memory: float | None = None,
+    *,
+    boot: str = "sd",
+    virtual: bool = False,
+    page_size: int = 4096,
+) -> Board:
     """A line of the table; `memory` is nominal, in GiB."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    title: str
-    arch: Arch
-    cores: int | None = None
-    memory: float | None = None
-    boot: str = "sd"
-    virtual: bool = False
-    page_size: int = 4096
-
-
-def _board(name: str, row: _Row) -> Board:
-    cpu = row.cores * 1000 if row.cores is not None else None
-    memory = _usable(row.memory) if row.memory is not None else None
-    return Board(name, row.title, row.arch, cpu, memory, row.boot, row.virtual, row.page_size)
+    cpu = cores * 1000 if cores is not None else None
+    usable = _usable(memory) if memory is not None else None
+    return Board(name, title, arch, cpu, usable, boot, virtual, page_size)
 
 
 def _usable(nominal: float) -> int:
@@ -66,6 +61,5 @@ def _usable(nominal: float) -> int:
 
 
 BOARDS: dict[str, Board] = {
-    name: _board(name, _Row.model_validate(row))
-    for name, row in read_table(Path(__file__).with_suffix(".yaml")).items()
+    name: _board(name, **row) for name, row in read_table(Path(__file__).with_suffix(".yaml")).items()
 }

@@ -12,15 +12,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
 from homelab_platform.lab.tables import read_table
 
 
-class _Table(BaseModel):
+class _Table(NamedTuple):
     """What exists: the newest patch release of each supported minor version 1.x, and how far that may have moved."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     default: str
     newest: dict[int, int]
@@ -29,7 +25,7 @@ class _Table(BaseModel):
     most_patches: int
 
 
-_KNOWN = _Table.model_validate(read_table(Path(__file__).with_suffix(".yaml")))
+_KNOWN = _Table(**read_table(Path(__file__).with_suffix(".yaml")))
 NEWEST, DEFAULT = _KNOWN.newest, _KNOWN.default
 _FORM = re.compile(r"v1\.(\d{1,3})\.(\d{1,3})(?:-rc\d+)?\+k3s(\d{1,2})")
 

@@ -86,7 +86,7 @@ class MemoryStore:
         document: Mapping[str, Any] | None = None,
     ) -> None:
         old = self.states.get(key, AppliedState(key, fingerprint, document or {}, attempted=fingerprint))
-        if old.status == "failed":
+        if old.status == "failed" or turn < self.began.get(key, 0):
             return
         stale = status == "ok" and self.outdated.get(key, 0) > self.began.get(key, 0)
         found: Any = "drifted" if stale else status

@@ -6,11 +6,10 @@ Belongs here: the types and reading services.yaml. Not here: what is asked of th
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
-
-from pydantic import BaseModel, ConfigDict
 
 from homelab_platform.lab.settings import SettingKind, SettingSpec
 from homelab_platform.lab.tables import read_table
@@ -38,37 +37,33 @@ class HostService:
     systems: tuple[System, ...] = EVERYWHERE
 
 
-class _Row(BaseModel):
-    """A service as the table writes it; `memory` in MiB."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    title: str
-    ports: tuple[str, ...] = ()
-    exporters: dict[str, int] = {}
-    settings: tuple[str, ...] = ()
-    memory: int = 0
-    open: bool = True
-    state: str | None = None
-    systems: tuple[System, ...] = EVERYWHERE
-
-
 def read_services(file: Path) -> tuple[HostService, ...]:
-    """The host services of a table, in its order. Raises pydantic.ValidationError or ValueError for a damaged one."""
-    rows = {name: _Row.model_validate(row) for name, row in read_table(file).items()}
-    return tuple(
-        HostService(
-            name, row.title, row.ports, row.exporters, settings(*row.settings), row.memory * MI, row.open, row.state,
-            row.systems,
-        )
-        for name, row in rows.items()
-    )  # fmt: skip
+    """The host services of a table, in its order. Raises TypeError or ValueError for a damaged one."""
+    return tuple(_service(name, **row) for name, row in read_table(file).items())
+
+
+def _service(
+    name: str,
+    title: str,
+    ports: Sequence[str] = (),
+    *,
+    settings: Sequence[str] = (),
+    memory: int = 0,
+    exporters: dict[str, int] | None = None,
+    open: bool = True,
+    state: str | None = None,
+    systems: Sequence[System] = EVERYWHERE,
+) -> HostService:
+    """A row of the table; `memory` in MiB."""
+    said = read_settings(*settings)
+    where = tuple(systems)
+    return HostService(name, title, tuple(ports), exporters or {}, said, memory * MI, open, state, where)
 
 
 _SETTING = re.compile(r"(?P<name>[a-z_]+) (?P<kind>[a-z]+)(?:=(?P<default>[^:]+))?(?:: (?P<description>.+))?")
 
 
-def settings(*lines: str) -> dict[str, SettingSpec]:
+def read_settings(*lines: str) -> dict[str, SettingSpec]:
     """Settings from lines 'name kind=default: what it does'; a list's default is separated by commas."""
     specs = {}
     for line in lines:
