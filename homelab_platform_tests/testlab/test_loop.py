@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,18 +38,20 @@ query ($key: AssetKeyInput!) {
 
 
 @pytest.fixture
-def loop(tmp_path: Path) -> Iterator[Loop]:
+def loop() -> Iterator[Loop]:
     """A lab of its own that was made real from nothing."""
     running = lab.start()
-    try:
-        found, _ = demo.begin(running, tmp_path, print)
+    # Not below pytest's own folder: another session of pytest shuts that one to PostgreSQL's user.
+    with tempfile.TemporaryDirectory(prefix="homelab-loop-") as folder:
         try:
-            demo.close_the_loop(found)
-            yield found
+            found, _ = demo.begin(running, Path(folder), print)
+            try:
+                demo.close_the_loop(found)
+                yield found
+            finally:
+                found.down()
         finally:
-            found.down()
-    finally:
-        running.leave()
+            running.leave()
 
 
 @pytest.mark.timeout(900)

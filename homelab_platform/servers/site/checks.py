@@ -110,7 +110,7 @@ def choose_ports(
     for name in names:
         also = GRPC_OFFSET if name in WITH_GRPC else 0
         port = known.get(name) or (UI_PORT if name == "ui" else 0)
-        if port and _usable(port, also):
+        if port and _usable(port, also) and (name in known or ports.claim(port)):
             chosen[name] = port
             continue
         chosen[name] = ports.choose(1, also=also, avoid=[*chosen.values(), *known.values()])[0]

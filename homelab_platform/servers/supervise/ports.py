@@ -1,13 +1,18 @@
-"""Ports of this machine's loopback address: which are free, and choosing some.
+"""Ports of this machine's loopback address: which are free, choosing some, claiming one until a server listens there.
 
-Belongs here: looking and choosing. Not here: remembering a choice (site.py).
+Belongs here: looking, choosing, claiming. Not here: remembering a choice (site.py).
 """
 
 from __future__ import annotations
 
+import os
 import random
 import socket
+import tempfile
 from collections.abc import Collection
+from pathlib import Path
+
+import psutil
 
 from homelab_platform.errors import HomelabError
 
@@ -24,6 +29,25 @@ def is_free(port: int) -> bool:
             probe.listen(1)
         except OSError:
             return False
+    return True
+
+
+def claim(port: int) -> bool:
+    """Claim a port for this process; False while another one has claimed it, which lasts as long as that process does.
+
+    Two sites that start at once would else both find a port free, long before either of them listens there: the second
+    page would never come up, and the first one's would answer in its place.
+    """
+    folder = Path(tempfile.gettempdir()) / f"homelab-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    own = folder / f"{port}.{os.getpid()}"
+    own.touch()
+    others = (file for file in folder.glob(f"{port}.*") if file != own)
+    for other in others:
+        if psutil.pid_exists(int(other.suffix[1:])):
+            own.unlink()
+            return False
+        other.unlink(missing_ok=True)
     return True
 
 
