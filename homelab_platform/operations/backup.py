@@ -74,6 +74,7 @@ class _Backup:
         self.request = request
         self.say = say
         self.stage = site.stage(item.name)
+        self.targets = [target for target in site.targets if self.plan.goes_to(target)]
 
     def procedure(self) -> Procedure:
         """The procedure as a whole."""
@@ -87,10 +88,10 @@ class _Backup:
         return [
             Step(LOOK, lambda _done: self._look()),
             Step(COPY, lambda _done: self._copy(run)),
-            *(step for target in self.site.targets for step in self._steps_at(target, run)),
+            *(step for target in self.targets for step in self._steps_at(target, run)),
             Step(RELEASE, lambda _done: self._release()),
             Step(JUDGE, self._judge),
-            *(self._retaining(target) for target in self.site.targets),
+            *(self._retaining(target) for target in self.targets),
         ]
 
     def _retaining(self, target: Target) -> Step:
@@ -109,15 +110,15 @@ class _Backup:
     def _look(self) -> Outcome:
         """Which targets are there, with their right key and room; what dead runs held in the item is let go."""
         missed: dict[str, JsonValue] = {}
-        for target in self.site.targets:
+        for target in self.targets:
             try:
                 target.identity()
             except Unreachable as error:
                 missed[target.name] = error.problems[0].what
                 continue
             _require_room(target, self.item.name)
-        if len(missed) == len(self.site.targets):
-            target = self.site.targets[0]
+        if len(missed) == len(self.targets):
+            target = self.targets[0]
             raise NotMounted.of(
                 f"backup of {self.item.name}",
                 "no target is in reach: " + "; ".join(f"{name}: {why}" for name, why in missed.items()),
@@ -227,7 +228,7 @@ class _Backup:
     def _write_record(self, record: ProcedureRecord) -> None:
         missed = _list(record.outcomes.get(LOOK, {}).get("missed", {}))
         if LOOK in record.outcomes:
-            for target in self.site.targets:
+            for target in self.targets:
                 if target.name not in missed:
                     write_copy(record, target)
 
@@ -237,7 +238,7 @@ class _Backup:
         reasons = {name: str(why) for name, why in missed.items()} if isinstance(missed, dict) else {}
         snapshots = {
             target.name: found
-            for target in self.site.targets
+            for target in self.targets
             if target.name not in reasons
             for found in records.snapshots_of(target.folder, self.item.name)
             if found.run == record.run

@@ -58,7 +58,7 @@ def coverage(site: Protection, now: datetime | None = None) -> list[Row]:
     rows: list[Row] = []
     for item in site.items.values():
         plan = site.plan_of(item.name)
-        rows += [_row(site, plan, target, moment) for target in site.targets]
+        rows += [_row(site, plan, target, moment) for target in site.targets if plan.goes_to(target)]
         rows += [
             Row(item.name, plan.method, None, name, None, None, "out-of-reach", site.out_of_reach[name])
             for name in plan.targets

@@ -114,6 +114,10 @@ class Plan:
     drill: str | None
     targets: tuple[str, ...] = ()
 
+    def goes_to(self, target: Target) -> bool:
+        """Whether copies go there: to the site's own target, and to those that the plan names, or to all if to none."""
+        return target.own or not self.targets or target.name in self.targets
+
 
 @dataclass(frozen=True)
 class Protection:

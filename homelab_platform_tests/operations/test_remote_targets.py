@@ -126,6 +126,29 @@ def test_a_server_that_does_not_answer_keeps_no_other_target_from_its_backup(sit
     assert states(both)["offsite"][0] == "out-of-reach"
 
 
+@pytest.mark.servers
+@pytest.mark.slow
+def test_a_plan_goes_to_the_targets_that_it_names_and_to_no_other(site: Protection, bucket: S3Depot) -> None:
+    offsite = remote(site, bucket)
+    offsite.establish(site.protects)
+    plans = {ITEM: replace(site.plans[ITEM], targets=("nas",))}
+    both = replace(site, targets=(*site.targets, offsite), plans=plans)
+    assert set(backup(both, BackupRequest(ITEM), silent).snapshots) == {"site"}
+    assert set(states(both)) == {"site"}
+    assert "repositories" not in bucket.names()
+
+
+def test_restic_is_told_the_port_of_a_machine(tmp_path: Path) -> None:
+    def location(port: int) -> str:
+        machine = Target("target.nas", "nas", "backup", port)
+        return SftpDepot(Sftp(machine, SshAccess(tmp_path / "known_hosts"), "/volume1/lab")).location(
+            "repositories/lake"
+        )
+
+    assert location(22) == "sftp:backup@nas:/volume1/lab/repositories/lake"
+    assert location(2222) == "sftp://backup@nas:2222//volume1/lab/repositories/lake"
+
+
 @pytest.fixture
 def folder(test_hosts: TestLab, tmp_path: Path) -> Iterator[SftpDepot]:
     """An empty folder of a host, behind its SSH server."""

@@ -79,8 +79,10 @@ class SftpDepot:
 
     def location(self, path: str) -> str:
         """`sftp:` with an absolute path, or one below the login's home."""
-        target = self.sftp.target
-        return f"sftp:{target.user}@{target.address}:{self.sftp.folder.rstrip('/')}/{path}"
+        target, folder = self.sftp.target, self.sftp.folder.rstrip("/")
+        if target.port != 22:
+            return f"sftp://{target.user}@{target.address}:{target.port}/{folder}/{path}"
+        return f"sftp:{target.user}@{target.address}:{folder}/{path}"
 
     def names(self) -> Sequence[str]:
         """Names in the folder."""
@@ -186,6 +188,6 @@ class S3Depot:
         except ObjectsUnreachable as error:
             raise Unreachable.of(self.place, error.problems[0].what, "Is the line up, and the address right?") from None
         except CredentialsRefused as error:
-            raise HomelabError.of(
+            raise Unreachable.of(
                 self.place, f"does not let us in: {error.problems[0].what}", "Look at key and secret of the target."
             ) from None
