@@ -166,6 +166,7 @@ def test_backups_that_are_not_proven_hold_the_night(journal: Journal) -> None:
     assert states(patch_now(fleet, fleet.plan.turns, quiet)) == dict.fromkeys(ALL, "patched")
 
 
+@pytest.mark.slow
 def test_a_backup_under_way_is_waited_for_and_a_dead_one_is_not(journal: Journal) -> None:
     world = world_of_four()
     fleet = fleet_in(world, journal)
