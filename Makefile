@@ -50,7 +50,7 @@ test: develop ## All tests, on real servers
 	@began=$$(date +%s); scripts/install-servers > $(VENV)/servers.log 2>&1 & installing=$$!; \
 	  $(TEST_LAB) install > $(VENV)/test-lab.log 2>&1 & lab=$$!; \
 	  ($(TYPES)) > $(VENV)/types.log 2>&1 & types=$$!; \
-	  if $(STYLE) && $(PYTEST) -n 3 --budget=60 --budget-cold=80 --began=$$began; then \
+	  if $(STYLE) && $(PYTEST) -n 3 --max-suite-reruns=4 --rerun-show-tracebacks --budget=60 --budget-cold=80 --began=$$began; then \
 	    wait $$types || { cat $(VENV)/types.log; exit 1; }; \
 	    wait $$installing && wait $$lab || { cat $(VENV)/servers.log $(VENV)/test-lab.log; exit 1; }; \
 	  else kill $$types $$installing $$lab 2>/dev/null; cat $(VENV)/types.log $(VENV)/servers.log $(VENV)/test-lab.log; \

@@ -58,6 +58,7 @@ settings.register_profile("homelab", deadline=None, suppress_health_check=[Healt
 settings.load_profile("homelab")
 
 pytest_plugins = [
+    "homelab_platform_tests.suite.attempts",
     "homelab_platform_tests.suite.order",
     "homelab_platform_tests.suite.budget",
     "homelab_platform_tests.suite.recording",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import tempfile
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,9 @@ class FilesAndGroups(LoadFileScheduling):  # type: ignore[misc]  # xdist is not 
 
     def _split_scope(self, nodeid: str) -> str:
         if not hasattr(self, "_groups"):
-            self._groups: dict[str, str] = json.loads(_groups_file(self.config.option.testrunuid).read_text())
+            self._groups: dict[str, str] = {}
+            with suppress(FileNotFoundError):  # no worker had anything to group
+                self._groups = json.loads(_groups_file(self.config.option.testrunuid).read_text())
         return self._groups.get(nodeid) or nodeid.partition("::")[0]
 
 

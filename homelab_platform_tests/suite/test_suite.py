@@ -14,7 +14,7 @@ from homelab_platform_tests.suite.budget import Budget, Test
 
 PLUGINS = """
 import pytest
-pytest_plugins = ["homelab_platform_tests.suite.order", "homelab_platform_tests.suite.budget"]
+pytest_plugins = ["homelab_platform_tests.suite." + name for name in ("attempts", "order", "budget")]
 
 @pytest.fixture
 def test_hosts(): pass
@@ -31,11 +31,11 @@ FILES = {
 }
 
 
-def session(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """A run of pytest over FILES."""
+def session(folder: Path, *words: str, files: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """A run of pytest over these files, or FILES."""
     (folder / "conftest.py").write_text(PLUGINS)
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n  slow: long\n")
-    for name, text in FILES.items():
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n  slow: long\n  servers: real\n")
+    for name, text in (files or FILES).items():
         (folder / name).write_text(text)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words, str(folder)]
@@ -78,3 +78,39 @@ def test_a_quick_test_may_take_what_it_takes_and_a_busy_machine_stretches_the_li
     budget.tests["too long"] = Test(whole=6, body=6)
     [line] = budget.broken()
     assert line.startswith("too long took 6.0 s and is not marked slow (limit 4.0 s)")
+
+
+AT_THE_SECOND_ATTEMPT = """
+import pathlib, pytest
+
+def right_from_the_second_on(name):
+    mark = pathlib.Path(__file__).with_name(name)
+    again = mark.exists()
+    mark.touch()
+    assert again, "nobody foresaw this"
+"""
+REAL_AND_SLOW = "\n@pytest.mark.servers\n@pytest.mark.slow\ndef test_real_{0}(): right_from_the_second_on('{0}')\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_a_slow_test_on_real_servers_is_tried_again_and_named(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    files = {"test_it.py": AT_THE_SECOND_ATTEMPT + REAL_AND_SLOW.format("a")}
+    done = session(tmp_path, *workers, "--max-suite-reruns=1", "--rerun-show-tracebacks", files=files)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed, 1 rerun" in done.stdout
+    assert "test_it.py::test_real_a" in done.stdout
+    assert "nobody foresaw this" in done.stdout
+
+
+@pytest.mark.slow
+def test_what_computes_gets_one_attempt_and_a_run_few_second_ones(tmp_path: Path) -> None:
+    computes = {"test_it.py": AT_THE_SECOND_ATTEMPT + "\ndef test_sum(): right_from_the_second_on('sum')\n"}
+    done = session(tmp_path, "--max-suite-reruns=1", files=computes)
+    assert done.returncode == 1
+    assert "1 failed" in done.stdout
+    (tmp_path / "sum").unlink()
+    many = {"test_it.py": AT_THE_SECOND_ATTEMPT + "".join(map(REAL_AND_SLOW.format, "abc"))}
+    done = session(tmp_path, "--max-suite-reruns=1", files=many)
+    assert done.returncode == 1
+    assert "2 failed, 1 passed, 1 rerun" in done.stdout
