@@ -65,6 +65,7 @@ class Child:
         self._pause = FIRST_PAUSE
         self._began = 0.0
         self._answered: float | None = None
+        self._foreign = False
         self._pulse = Pulse(spec.health)
 
     @property
@@ -131,14 +132,25 @@ class Child:
 
     def _see_whether_it_answers(self) -> None:
         if self._pulse.take():
-            self._answered = time.monotonic()
-            self._become("running")
-        elif time.monotonic() - self._began > self.spec.start_timeout:
+            self._foreign = not self._is_its_own()
+            if not self._foreign:
+                self._answered = time.monotonic()
+                self._become("running")
+                return
+        if time.monotonic() - self._began > self.spec.start_timeout:
             say(f"{self.spec.name}: no answer within {self.spec.start_timeout:.0f} s; starting it again")
             self.stop()
-            self._back_off("did not answer in time")
+            late = (
+                f"another program answers on its port {self.spec.port}" if self._foreign else "did not answer in time"
+            )
+            self._back_off(late)
         else:
             self._pulse.ask()
+
+    def _is_its_own(self) -> bool:
+        """Whether what answers on its port is this process: a foreign one would make a site green that is not there."""
+        port, pid = self.spec.port, self.state.pid
+        return port is None or processes.listens(port, pid, self.plan.mark)
 
     def _ended(self, code: int, reason: str = "") -> None:
         """It ended on its own: end what is left of its group, and try again after a pause."""

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -85,6 +86,41 @@ def carrying(mark: str) -> list[int]:
             continue
         if wanted in variables and start_of(int(entry.name)) is not None:
             found.append(int(entry.name))
+    return found
+
+
+def listens(port: int, leader: int, mark: str) -> bool:
+    """Whether a process of this group, or one that carries `mark`, is who listens on a TCP port.
+
+    An answer on a port says only that somebody is there. Asked of /proc (net/tcp and net/tcp6 of proc(5): field 4 is
+    the state, 0A for listening, field 10 the inode, which fd/ of the holder names); always true where there is none.
+    """
+    if not PROC.joinpath("self", "stat").exists():
+        return True
+    sockets = {f"socket:[{inode}]" for inode in _listening(port, leader)}
+    return any(
+        sockets & _descriptors(pid) for found in (group_members, lambda _: carrying(mark)) for pid in found(leader)
+    )
+
+
+def _listening(port: int, pid: int) -> set[str]:
+    inodes = set()
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = PROC.joinpath(str(pid), "net", table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        fields = [line.split() for line in lines]
+        inodes |= {row[9] for row in fields if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
+    return inodes
+
+
+def _descriptors(pid: int) -> set[str]:
+    found = set()
+    with suppress(OSError):  # it ended meanwhile, or is another user's
+        for entry in PROC.joinpath(str(pid), "fd").iterdir():
+            with suppress(OSError):
+                found.add(str(entry.readlink()))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -20,7 +21,9 @@ from homelab_platform.servers.supervise.memory import tree_rss
 from homelab_platform.servers.supervise.spec import (
     RESTART_FOLDER,
     USERS_FOLDER,
+    Answer,
     ChildState,
+    Health,
     ProcessSpec,
     RunPlan,
     RunState,
@@ -114,6 +117,24 @@ def test_what_keeps_ending_is_tried_less_and_less_often_and_up_gives_up_with_its
 def test_a_program_that_is_not_there_is_told_as_such(folder: Folder) -> None:
     folder.start(folder.spec("absent", "/no/such/program"))
     assert "No such file" in folder.wait("absent", "broken").detail
+
+
+def test_an_answer_of_another_program_on_its_port_does_not_count(folder: Folder) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+        port = foreign.getsockname()[1]
+        health = Health((Answer(port, ""),))
+        folder.start(folder.spec("absent", port=port, health=health, start_timeout=1.0))
+        eventually(lambda: folder.child("absent").detail == f"another program answers on its port {port}")
+    assert "absent: running" not in (folder.logs / "supervisor.log").read_text()
+
+
+def test_a_server_answers_also_by_a_process_of_its_own_in_another_group(folder: Folder) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as chosen:
+        port = chosen.getsockname()[1]
+    serve = f"{sys.executable} -m http.server {port} --bind 127.0.0.1"
+    spec = folder.spec("web", "sh", "-c", f"setsid {serve} & wait", port=port, health=Health((Answer(port, "/"),)))
+    folder.start(spec)
+    folder.wait("web")
 
 
 def test_stopping_ends_whole_groups_in_reverse_order(folder: Folder) -> None:
