@@ -2,7 +2,9 @@
 
 Belongs here: the exposition format, the selectors that say which samples are kept, how a sample is named. Not here:
 asking the exporter, or what a reading is (readings/decode/record.py). Standard library only, Python 3.9 or later:
-NiFi runs this very file beside its processors (servers/nifi.py copies it).
+NiFi runs this very file beside its processors (servers/nifi.py copies it). Tests hold this parser against that of
+prometheus_client, which cannot stand in its place: it raises at the first line that is no sample, where the readings
+that came and the line that did not must both be told, and takes `load 1 2 3` for a sample with the time 3.
 
 Sources: Prometheus, "Exposition formats" (text format 0.0.4), "Querying basics" (instant vector selectors), "Metric and
 label naming" (base units). What OpenMetrics adds to a sample (an exemplar) is passed over.

@@ -9,6 +9,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 
 from homelab_platform.readings.decode.record import ExtraColumns, read_line
 from homelab_platform.wire import exposition
@@ -147,6 +148,25 @@ def _written(sample: Sample) -> str:
 def test_whatever_an_exporter_writes_is_read_as_it_was_meant(wanted: list[Sample]) -> None:
     found = list(exposition.samples("".join(f"{_written(sample)}\n" for sample in wanted)))
     assert [repr(sample) for sample in found] == [repr(sample) for sample in wanted]
+
+
+@settings(max_examples=30)
+@given(st.lists(_samples, max_size=5))
+def test_what_prometheus_own_parser_reads_is_what_ours_reads(found: list[Sample]) -> None:
+    reserved = "__"  # which their parser refuses as the first letters of a label's name
+    wanted = [s._replace(labels=tuple(pair for pair in s.labels if not pair[0].startswith(reserved))) for s in found]
+    text = "".join(f"{_written(sample)}\n" for sample in wanted)
+    theirs = [
+        Sample(
+            found.name,
+            tuple(sorted(found.labels.items())),
+            float(found.value),
+            None if found.timestamp is None else round(float(found.timestamp) * 1000),
+        )
+        for family in text_string_to_metric_families(text)
+        for found in family.samples
+    ]
+    assert [repr(sample) for sample in exposition.samples(text)] == [repr(sample) for sample in theirs]
 
 
 @settings(max_examples=30)
