@@ -55,7 +55,7 @@ def _collector(
 
 def test_a_sample_tells_processor_memory_disk_and_uptime_of_this_machine() -> None:
     found = {reading.sensor: reading for reading in sample(NOW, device="pi-1", site="home")}
-    assert {"cpu", "load_1m", "processes", "memory", "memory_available", "disk", "uptime"} <= set(found)
+    assert {"load_1m", "processes", "memory", "memory_available", "disk", "uptime"} <= set(found)
     assert all(reading.ts == NOW and reading.device == "pi-1" and reading.site == "home" for reading in found.values())
     assert 0 <= found["memory"].value <= 100
     assert found["memory_available"].unit == "B"
@@ -66,7 +66,7 @@ def test_rates_come_with_the_second_sample() -> None:
     first = {reading.sensor for reading in telemetry.sample(NOW)}
     time.sleep(0.05)
     second = {reading.sensor for reading in telemetry.sample(NOW)} - first
-    assert all(name.startswith(("disk_read.", "disk_written.", "network_")) for name in second)
+    assert all(name == "cpu" or name.startswith(("disk_read.", "disk_written.", "network_")) for name in second)
     assert not any(name.startswith(("disk_read.", "network_")) for name in first)
 
 
@@ -89,9 +89,42 @@ def test_a_pi_whose_tool_fails_still_gives_everything_else(tmp_path: Path, monke
     tool.write_text("#!/bin/sh\necho 'VCHI initialization failed'; exit 255\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "proc").symlink_to("/proc")
     found = {r.sensor for r in Telemetry(device="pi", root=tmp_path).sample(NOW)}
     assert "memory" in found
     assert not {"throttled", "core_voltage"} & found
+
+
+def written(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text + "\n")
+    return root
+
+
+def test_the_processors_thermometer_is_the_temperature_and_each_other_has_its_chips_name(tmp_path: Path) -> None:
+    root = written(
+        tmp_path,
+        {
+            "sys/class/hwmon/hwmon0/name": "nvme",
+            "sys/class/hwmon/hwmon0/temp1_input": "31850",
+            "sys/class/hwmon/hwmon0/temp1_label": "Composite",
+            "sys/class/hwmon/hwmon1/name": "cpu_thermal",
+            "sys/class/hwmon/hwmon1/temp1_input": "48500",
+            "sys/class/thermal/thermal_zone0/type": "cpu-thermal",
+            "sys/class/thermal/thermal_zone0/temp": "48500",
+        },
+    )
+    found = {r.sensor: r.value for r in Telemetry(device="pi", root=root).sample(NOW)}
+    heat = {name: value for name, value in found.items() if name.startswith("temperature")}
+    assert heat == {"temperature": 48.5, "temperature.cpu_thermal": 48.5, "temperature.nvme-Composite": 31.85}
+
+
+def test_each_disk_is_told_once_where_it_is_mounted_first(tmp_path: Path) -> None:
+    mounts = "/dev/sda1 / ext4 rw 0 0\n/dev/sda1 /again ext4 rw 0 0\nproc /proc proc rw 0 0\n/dev/sdb1 /srv/media x 0 0"
+    root = written(tmp_path, {"proc/mounts": mounts, "srv/media/file": "", "again/file": ""})
+    found = {r.sensor for r in Telemetry(device="pi", root=root).sample(NOW)}
+    assert {name for name in found if name.startswith("disk")} == {"disk", "disk.srv-media"}
 
 
 def test_a_host_name_becomes_a_name_that_keys_may_hold() -> None:

@@ -14,9 +14,12 @@ time. A broker that is away costs nothing; the oldest samples go when the spool 
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -31,6 +34,10 @@ TIMEOUT = 10.0
 BURST = 20  # samples on the way at once, unless the broker wants fewer; Mosquitto's own number
 PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between tries while nobody takes the samples
 CLOCK_SLACK = 60.0  # seconds by which the clock may differ from the time that passed before the sample says so
+MOST_DISKS = 16
+PSEUDO_DISKS = ("loop", "ram", "zram", "sr", "fd")
+VIRTUAL_NETS = ("lo", "veth", "br-", "docker", "cni", "flannel", "cali", "virbr", "ifb", "dummy")
+PROCESSOR_CHIPS = ("cpu", "coretemp", "k10temp", "zenpower", "soc", "acpitz", "x86")
 UTC = timezone.utc
 
 
@@ -41,19 +48,29 @@ def text_of(path):
         return ""
 
 
+def fit(text):
+    """A name that keys may hold: letters, digits, `_`, `.` and `-`."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")[:100] or "unnamed"
+
+
 class Machine:
-    """What /proc and /sys say; rates are means since the sample before."""
+    """What this machine says of itself, in /proc and /sys; rates are means since the sample before.
+
+    The names are those that a lab's machine stream lists: `cpu`, `memory`, `disk`, `temperature`, `throttled` ... The
+    platform's own machine is measured by this class too.
+    """
 
     def __init__(self, root="/"):
         self.root = Path(root)
         self.before = {}
+        self.tool = shutil.which("vcgencmd")
 
     def read(self, path):
         return text_of(self.root / path)
 
     def sample(self):
         """(sensor, value, unit) of everything that this machine has."""
-        for probe in (self.processor, self.memory, self.disks, self.network, self.heat, self.firmware):
+        for probe in (self.processor, self.memory, self.room, self.disks, self.network, self.heat, self.firmware):
             try:
                 yield from probe()
             except (OSError, ValueError, IndexError, KeyError, ZeroDivisionError):
@@ -64,7 +81,7 @@ class Machine:
         now = time.monotonic()
         last = self.before.get(name)
         self.before[name] = (now, counts)
-        if last is None or any(new < old for new, old in zip(counts, last[1])):
+        if last is None or now <= last[0] or any(new < old for new, old in zip(counts, last[1])):
             return None
         return now - last[0], [new - old for new, old in zip(counts, last[1])]
 
@@ -75,6 +92,7 @@ class Machine:
             yield "cpu", 100.0 * (1 - moved[1][1] / moved[1][0]), "%"
         for minutes, load in zip((1, 5, 15), self.read("proc/loadavg").split()):
             yield "load_%dm" % minutes, float(load), ""
+        yield "processes", float(sum(name.isdigit() for name in os.listdir(str(self.root / "proc")))), ""
         yield "uptime", float(self.read("proc/uptime").split()[0]), "s"
 
     def memory(self):
@@ -85,45 +103,96 @@ class Machine:
         if kib.get("SwapTotal"):
             yield "swap", 100.0 * (1 - kib["SwapFree"] / kib["SwapTotal"]), "%"
 
+    def room(self):
+        """How full each disk is: the one of / as `disk`, others by where they are mounted first."""
+        first = {}
+        for line in self.read("proc/mounts").splitlines():
+            device, place = line.split()[:2]
+            if device.startswith("/dev/") and not device.startswith("/dev/loop"):
+                first.setdefault(device, place.replace("\\040", " "))
+        for place in sorted({"/"}.union(first.values()))[:MOST_DISKS]:
+            there = self.root / place.lstrip("/")
+            try:
+                sizes = os.statvfs(str(there))
+            except OSError:
+                continue  # it went away, or we may not look into it
+            used = sizes.f_blocks - sizes.f_bfree
+            if there.is_dir() and used + sizes.f_bavail:
+                yield "disk" if place == "/" else "disk." + fit(place), 100.0 * used / (used + sizes.f_bavail), "%"
+
     def disks(self):
-        room = os.statvfs(str(self.root))
-        used = room.f_blocks - room.f_bfree
-        yield "disk", 100.0 * used / (used + room.f_bavail), "%"
         for line in self.read("proc/diskstats").splitlines():
             fields = line.split()
             name = fields[2]
-            if name.startswith(("loop", "ram", "zram")) or not (self.root / "sys/block" / name).exists():
+            if name.startswith(PSEUDO_DISKS) or not (self.root / "sys/block" / name).exists():
                 continue
             moved = self.delta("disk " + name, int(fields[5]), int(fields[9]))
             if moved:
-                yield "disk_read." + name, moved[1][0] * 512 / moved[0], "B/s"
-                yield "disk_written." + name, moved[1][1] * 512 / moved[0], "B/s"
+                yield "disk_read." + fit(name), moved[1][0] * 512 / moved[0], "B/s"
+                yield "disk_written." + fit(name), moved[1][1] * 512 / moved[0], "B/s"
 
     def network(self):
         for line in self.read("proc/net/dev").splitlines()[2:]:
             name, _, rest = line.strip().partition(":")
-            if name.startswith(("lo", "veth", "br-", "docker", "cni", "flannel", "cali", "dummy")):
+            if name.startswith(VIRTUAL_NETS):
                 continue
             counts = rest.split()
             moved = self.delta("net " + name, int(counts[0]), int(counts[8]))
             if moved:
-                yield "network_received." + name, moved[1][0] / moved[0], "B/s"
-                yield "network_sent." + name, moved[1][1] / moved[0], "B/s"
+                yield "network_received." + fit(name), moved[1][0] / moved[0], "B/s"
+                yield "network_sent." + fit(name), moved[1][1] / moved[0], "B/s"
 
     def heat(self):
+        """Each thermometer, and as `temperature` the processor's: of a chip known to be one, else the first."""
+        found = self.chips() or self.zones()
+        ordered = sorted(found, key=lambda name: (not name.startswith(PROCESSOR_CHIPS), name))
+        if ordered:
+            yield "temperature", found[ordered[0]], "°C"
+        for name in sorted(found):
+            yield "temperature." + name, found[name], "°C"
+
+    def chips(self):
+        files = {}
+        for file in sorted((self.root / "sys/class/hwmon").glob("hwmon*/temp*_input")):
+            files.setdefault(text_of(file.parent / "name") or file.parent.name, []).append(file)
+        found = {}
+        for chip, inputs in files.items():
+            for number, file in enumerate(inputs):
+                label = text_of(file.with_name(file.name.replace("_input", "_label")))
+                label = label or (str(number) if len(inputs) > 1 else "")
+                value = text_of(file)
+                if value.lstrip("-").isdigit():
+                    found[fit("-".join(part for part in (chip, label) if part))] = int(value) / 1000.0
+        return found
+
+    def zones(self):
         zones = sorted((self.root / "sys/class/thermal").glob("thermal_zone*"))
-        found = [(text_of(zone / "type"), text_of(zone / "temp")) for zone in zones]
-        known = [(kind, int(value) / 1000.0) for kind, value in found if value]
-        known.sort(key=lambda row: not row[0].startswith(("cpu", "x86", "soc")))
-        if known:
-            yield "temperature", known[0][1], "°C"
+        said = [(text_of(zone / "type") or zone.name, text_of(zone / "temp")) for zone in zones]
+        return {fit(kind): int(value) / 1000.0 for kind, value in said if value.lstrip("-").isdigit()}
 
     def firmware(self):
         """Bits of the Raspberry Pi's firmware: 0 under-voltage, 1 frequency capped, 2 throttled, 3 soft limit."""
-        flags = int(self.read("sys/devices/platform/soc/soc:firmware/get_throttled"), 16)
-        yield "throttled_flags", float(flags), ""
-        for bit, name in enumerate(("under_voltage", "frequency_capped", "throttled", "soft_limit")):
-            yield name, float(flags >> bit & 1), ""
+        text = self.read("sys/devices/platform/soc/soc:firmware/get_throttled")
+        text = text or self.asked("get_throttled").replace("throttled=", "")
+        if text:
+            flags = int(text, 16)
+            yield "throttled_flags", float(flags), ""
+            for bit, name in enumerate(("under_voltage", "frequency_capped", "throttled", "soft_limit")):
+                yield name, float(flags >> bit & 1), ""
+        volts = self.asked("measure_volts", "core")
+        if volts.startswith("volt="):
+            yield "core_voltage", float(volts[len("volt=") :].rstrip("V")), "V"
+
+    def asked(self, *question):
+        """What the firmware's tool answers; one that fails once is not asked again."""
+        if self.tool is None:
+            return ""
+        try:
+            done = subprocess.run([self.tool, *question], stdout=subprocess.PIPE, timeout=2, check=True)
+        except (OSError, subprocess.SubprocessError):
+            self.tool = None
+            return ""
+        return done.stdout.decode("utf-8", "replace").strip()
 
 
 class Clock:
