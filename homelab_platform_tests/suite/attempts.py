@@ -1,7 +1,7 @@
 """Which tests get a second attempt: those that wait for real machines, and few in a run.
 
 Belongs here: who gets one. Not here: how it is made (pytest-rerunfailures), how many a run may need
-(`--max-suite-reruns` in the Makefile; from the next failure on the run is red).
+(`--max-suite-reruns`, which `make test` gives; from the next failure on the run is red).
 
 What computes is right or wrong at the first attempt. A test that starts kernels' namespaces, database servers and
 pods on a busy machine can also meet a second that nobody foresaw, and 1 such in 4,000 tests makes every run red. So
@@ -17,8 +17,8 @@ REAL = ("servers", "testlab")
 PAUSE_SECONDS = 3.0
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let slow tests on real servers be tried a second time."""
-    for item in items:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let slow tests on real servers be tried a second time, where the command line says how many may."""
+    for item in items if config.getoption("max_suite_reruns", None) else ():
         if item.get_closest_marker("slow") and any(map(item.get_closest_marker, REAL)):
             item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=PAUSE_SECONDS))
