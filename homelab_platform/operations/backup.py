@@ -24,7 +24,7 @@ from homelab_platform.operations.kit import leave
 from homelab_platform.operations.procedure import Outcomes, Procedure, Step, carry_out
 from homelab_platform.operations.retention import given_up
 from homelab_platform.operations.site import Item, Protection
-from homelab_platform.tools.restic.repository import Repository
+from homelab_platform.tools.restic.repository import Entry, NoRepository, Repository, ResticError
 
 KIND = "backup"
 LEAST_ROOM = 64 << 20
@@ -137,11 +137,15 @@ class _Backup:
         manifest = load_manifest(self.stage)
         if manifest.run != run:
             raise HomelabError.of(str(self.stage), f"holds the copy of {manifest.run}, not of {run}", "Run it again.")
-        identity = target.identity()
-        repository = self._repository(target)
-        found = repository.snapshots([f"run-{run}"])  # by a process that died before it could say so
-        if found:
-            return {"snapshot": found[-1].id, "added": 0}
+        identity, repository = target.identity(), self.site.repository(target, self.item.name)
+        try:
+            found = repository.snapshots([f"run-{run}"])  # by a process that died before it could say so
+        except NoRepository:
+            self._initialise(target, repository)
+        else:
+            if found:
+                return {"snapshot": found[-1].id, "added": 0}
+            repository.unlock()  # nobody else works on this item: we hold its lock
         tags = [f"run-{run}", f"item-{self.item.name}", f"key-{identity.key}", f"root-{manifest.root[:16]}"]
         made = repository.backup(self.stage, tags)
         self.say(
@@ -149,11 +153,7 @@ class _Backup:
         )
         return {"snapshot": made.snapshot_id, "added": made.data_added_packed}
 
-    def _repository(self, target: Target) -> Repository:
-        repository = self.site.repository(target, self.item.name)
-        if repository.exists():
-            repository.unlock()  # nobody else works on this item: we hold its lock
-            return repository
+    def _initialise(self, target: Target, repository: Repository) -> None:
         if records.snapshots_of(target.folder, self.item.name):
             raise HomelabError.of(
                 f"target {target.name}",
@@ -161,18 +161,19 @@ class _Backup:
                 "Nothing was written. Look at the disk. To begin anew: move its folder below snapshots/ away.",
             )
         repository.initialise()
-        return repository
 
     def _compare(self, target: Target, run: str, saved: Outcome) -> Outcome:
-        """Write down the snapshot with its verdict: good, or suspect with reasons."""
-        manifest, snapshot = load_manifest(self.stage), str(saved["snapshot"])
-        repository = self.site.repository(target, self.item.name)
+        """Write down the snapshot with its verdict: good, with a tag that says so, or suspect with reasons."""
+        manifest, repository = load_manifest(self.stage), self.site.repository(target, self.item.name)
+        snapshot, entries = _snapshot_of(repository, run, str(saved["snapshot"]))
         before = [
             r for r in records.snapshots_of(target.folder, self.item.name) if r.verdict == "good" and r.run != run
         ]
-        reasons = suspicions(self.item, manifest, repository, snapshot)
+        reasons = suspicions(self.item, manifest, entries)
         if not self.request.shrunk:
             reasons += shrinkage(manifest, before[-1] if before else None)
+        tags = {"remove" if reasons else "add": [records.GOOD_TAG]}
+        snapshot = repository.tag(snapshot, **tags)
         text = (self.stage / FILE).read_bytes()
         record = SnapshotRecord(
             run=run,
@@ -247,9 +248,19 @@ class _Backup:
         return BackupReport(record.run, self.item.name, snapshots, reasons, (ended - record.began).total_seconds())
 
 
-def suspicions(item: Item, manifest: Manifest, repository: Repository, snapshot: str) -> list[str]:
-    """Why a snapshot cannot be trusted, whatever its exit code was: asked of the repository, not of the summary."""
-    entries = repository.entries(snapshot)
+def _snapshot_of(repository: Repository, run: str, saved: str) -> tuple[str, list[Entry]]:
+    """The snapshot that a run made, and what it holds. It is not `saved` if a process marked it and then died."""
+    try:
+        return saved, repository.entries(saved)
+    except ResticError:
+        renamed = [snapshot.id for snapshot in repository.snapshots([f"run-{run}"]) if snapshot.id != saved]
+        if not renamed:
+            raise
+        return renamed[-1], repository.entries(renamed[-1])
+
+
+def suspicions(item: Item, manifest: Manifest, entries: Sequence[Entry]) -> list[str]:
+    """Why a snapshot with these entries cannot be trusted. They are the repository's, not those of restic's summary."""
     sizes = {entry.path.lstrip("/"): entry.size for entry in entries if entry.type == "file"}
     found = [f"{path} is not in the snapshot" for path in item.copier.must_have if path not in sizes]
     wrong = [entry.path for entry in manifest.files if sizes.get(entry.path) != entry.size]

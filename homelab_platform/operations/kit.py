@@ -13,11 +13,14 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from homelab_platform.layers.backups.records import KIT
+from homelab_platform.layers.backups.depots import SftpDepot
+from homelab_platform.layers.backups.records import GOOD_TAG, KIT
+from homelab_platform.layers.backups.remote import RemoteTarget
 from homelab_platform.layers.backups.targets import Target
 from homelab_platform.operations.site import Item, Protection
 from homelab_platform.tools.restic.repository import Repository
 from homelab_platform.tools.restic.version import OLDEST
+from homelab_platform.tools.ssh.sftp import Sftp
 
 INSIDE = {
     "lake": "<code>lake.dump</code> (the database: tables and ledger) and the objects of both buckets",
@@ -35,6 +38,8 @@ for file in json.load(open('manifest.json'))['files']:
     shutil.copyfile(file['path'], place)
 "
 """
+KEY_FILE, KNOWN_HOSTS = "private-key", "known_hosts"
+"""Files beside the person who restores by SFTP: the private key, and the machine's host key."""
 TEMPLATE = Path(__file__).with_name("kit.html")
 
 
@@ -53,6 +58,8 @@ class Kit:
             key_file=escape(self.key_file),
             least=".".join(map(str, OLDEST)),
             targets=self._targets(protection),
+            good=GOOD_TAG,
+            private_key=KEY_FILE,
             items="\n".join(_item(protection, item) for item in items),
             by_name=escape(BY_NAME.strip()),
         )
@@ -82,22 +89,51 @@ def _item(protection: Protection, item: Item) -> str:
     folder = f"restored/{item.name.replace('/', '_')}"
     parts = [f"<h3>{escape(item.name)}</h3>"]
     for target in protection.targets:
-        commands = restic_commands(protection.repository(target, item.name), folder)
-        parts.append(f'<p>From {escape(target.name)}:</p>\n<pre class="run">{escape(commands)}</pre>')
+        sftp = _sftp_of(target)
+        commands = restic_commands(protection.repository(target, item.name), folder, sftp)
+        key = f" The private key lies in the file <code>{KEY_FILE}</code>." if sftp and sftp.access.key else ""
+        parts.append(f'<p>From {escape(target.name)}:{key}</p>\n<pre class="run">{escape(commands)}</pre>')
     inside = INSIDE.get(item.copier.method, "the files")
     effect = f" Put back by the platform: {escape(item.effect)}." if item.effect else ""
     said = f"Below <code>{escape(folder)}</code> lie {inside}; <code>manifest.json</code> names each with its SHA-256."
     return "\n".join([*parts, f"<p>{said}{effect}</p>"])
 
 
-def restic_commands(repository: Repository, folder: str) -> str:
-    """The commands that list an item's snapshots and restore the newest one into `folder`; no secret is in them."""
+def restic_commands(repository: Repository, folder: str, sftp: Sftp | None = None) -> str:
+    """The commands that list an item's snapshots and restore the newest good one into `folder`; no secret is in them.
+
+    `sftp` is the way to a repository on a machine that lets in by SFTP.
+    """
     needed = [f"export {name}='…'" for name in repository.environment if "KEY" in name]
     needed += [
         f"export {name}={shlex.quote(value)}" for name, value in repository.environment.items() if "KEY" not in name
     ]
-    base = f"restic -r {shlex.quote(repository.location)}"
-    return "\n".join([*needed, f"{base} snapshots", f"{base} restore latest --target {shlex.quote(folder)}"])
+    options: list[str] = []
+    if sftp is not None:
+        before, options = _by_sftp(sftp)
+        needed += before
+    base = shlex.join(["restic", *options, "-r", repository.location])
+    restored = f"{base} restore latest --tag {GOOD_TAG} --target {shlex.quote(folder)}"
+    return "\n".join([*needed, f"{base} snapshots", restored])
+
+
+def _sftp_of(target: Target) -> Sftp | None:
+    depot = target.depot if isinstance(target, RemoteTarget) else None
+    return depot.sftp if isinstance(depot, SftpDepot) else None
+
+
+def _by_sftp(sftp: Sftp) -> tuple[list[str], list[str]]:
+    """What is typed before restic reaches a machine by SFTP, and restic's options then: files lie in this folder."""
+    words, lines = ["-o", f"HostKeyAlias={sftp.target.name}", "-o", f"UserKnownHostsFile={KNOWN_HOSTS}"], []
+    known = sftp.access.known_hosts
+    hosts = known.read_text().splitlines() if known.exists() else []
+    keys = [line for line in hosts if line.split()[:1] == [sftp.target.name]]
+    if keys:
+        lines.append(f"printf '%s\\n' {shlex.join(keys)} > {KNOWN_HOSTS}")
+    if sftp.access.key is not None:
+        words = ["-i", KEY_FILE, *words]
+        lines.append(f"chmod 600 {KEY_FILE}")
+    return lines, ["-o", f"sftp.args={shlex.join(words)}"]
 
 
 def leave(protection: Protection, target: Target) -> bool:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import html
-import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from homelab_platform.errors import HomelabError
+from homelab_platform.layers.backups import records
 from homelab_platform.layers.backups.depots import S3Depot
 from homelab_platform.layers.backups.records import KIT
 from homelab_platform.layers.backups.remote import RemoteTarget
 from homelab_platform.names import silent
 from homelab_platform.operations.backup import BackupRequest, backup
+from homelab_platform.operations.drill import drill
 from homelab_platform.operations.kit import Kit
 from homelab_platform.operations.site import Protection
 from homelab_platform.tools.endpoints import Lakehouse
 from homelab_platform.tools.objects.client import ObjectStore
+from homelab_platform_tests.operations.by_hand import blocks, typed
 from homelab_platform_tests.operations.protection import files_item, protection
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -47,21 +47,6 @@ def site(tmp_path: Path, lakehouse: Lakehouse) -> Iterator[Protection]:
         yield replace(made, targets=(*made.targets, bucket), kit=kit.page)
 
 
-def blocks(page: str) -> list[str]:
-    """What the page says to type, block by block."""
-    return [html.unescape(text) for text in re.findall(r'<pre class="run">(.*?)</pre>', page, re.DOTALL)]
-
-
-def typed(text: str, home: Path, program: Path) -> subprocess.CompletedProcess[str]:
-    """What a person types, on a machine that has restic and nothing of ours."""
-    (home / "bin").mkdir(parents=True, exist_ok=True)
-    if not (home / "bin" / "restic").exists():
-        shutil.copy2(program, home / "bin" / "restic")
-    path = f"{home}/bin:/usr/bin:/bin"
-    environment = {"HOME": str(home), "PATH": path}
-    return subprocess.run(["bash", "-euc", text], cwd=home, env=environment, capture_output=True, text=True, check=True)
-
-
 def test_the_page_at_a_target_brings_its_files_back_from_each_target_without_the_platform(
     site: Protection, lakehouse: Lakehouse, tmp_path: Path
 ) -> None:
@@ -81,6 +66,36 @@ def test_the_page_at_a_target_brings_its_files_back_from_each_target_without_the
         (restored,) = (home / "restored").iterdir()
         assert (restored / "by-name" / "keys" / "id").read_text() == "k" * 5000
         assert (restored / "by-name" / "secrets.json").read_text() == '{"password": "of this test"}'
+
+
+def test_the_kit_restores_the_last_good_snapshot_and_no_newer_suspect_one(site: Protection, tmp_path: Path) -> None:
+    own = replace(site, targets=site.targets[:1])
+    backup(own, BackupRequest(ITEM), silent)
+    (site.protects / "keys" / "id").unlink()
+    with pytest.raises(HomelabError, match="the snapshot is suspect"):
+        backup(own, BackupRequest(ITEM), silent)
+    password, from_folder, _by_name = blocks((site.targets[0].folder / KIT).read_text())
+    password = password.replace("the recovery key", KEY)
+    said = typed(f"{password}\n{from_folder}", tmp_path / "home", site.program()).stdout
+    assert "2 snapshots" in said
+    (restored,) = (tmp_path / "home" / "restored").iterdir()
+    assert (restored / "files" / "keys" / "id").read_text() == "k" * 5000
+
+
+def test_the_record_follows_a_snapshot_that_was_marked_by_a_process_that_died(
+    site: Protection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_words: object) -> None:
+        raise KeyboardInterrupt
+
+    own = replace(site, targets=site.targets[:1])
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(records, "save_record", die)
+        backup(own, BackupRequest(ITEM, shrunk=True), silent)
+    report = backup(own, BackupRequest(ITEM), silent)
+    (there,) = own.repository(own.targets[0], ITEM).snapshots(["good"])
+    assert (there.id, f"run-{report.run}" in there.tags) == (report.snapshots["site"].snapshot, True)
+    assert drill(own, ITEM, "site", silent).passed
 
 
 def test_the_page_holds_no_secret_and_is_written_again_only_when_it_changes(

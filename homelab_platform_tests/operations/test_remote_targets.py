@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 
 from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.layers.backups.depots import Depot, S3Depot, SftpDepot
-from homelab_platform.layers.backups.records import IDENTITY, snapshots_of
+from homelab_platform.layers.backups.records import IDENTITY, KIT, snapshots_of
 from homelab_platform.layers.backups.remote import RemoteTarget
 from homelab_platform.layers.backups.targets import NotMounted, WrongTargetKey
 from homelab_platform.names import silent
@@ -19,6 +20,7 @@ from homelab_platform.operations.backup import BackupRequest, backup
 from homelab_platform.operations.coverage import coverage
 from homelab_platform.operations.drill import drill
 from homelab_platform.operations.integrity import verify_integrity
+from homelab_platform.operations.kit import Kit
 from homelab_platform.operations.restore import plan_restore, restore_into
 from homelab_platform.operations.site import Protection
 from homelab_platform.servers.supervise import ports
@@ -26,6 +28,7 @@ from homelab_platform.tools.endpoints import Lakehouse, PostgresEndpoint
 from homelab_platform.tools.objects.client import ObjectStore
 from homelab_platform.tools.ssh.sftp import Sftp
 from homelab_platform.tools.ssh.target import SshAccess, Target
+from homelab_platform_tests.operations.by_hand import blocks, typed
 from homelab_platform_tests.operations.protection import files_item, protection
 from homelab_platform_tests.testlab.lab import TestLab
 
@@ -169,6 +172,31 @@ def test_a_nas_that_lets_in_by_sftp_holds_backups(site: Protection, folder: Sftp
     backed_up_proven_and_restored(site, remote(site, folder), tmp_path / "restored")
     assert IDENTITY in folder.names()
     assert (folder.room() or 0) > 1 << 20
+
+
+@pytest.mark.slow
+@pytest.mark.testlab
+@pytest.mark.servers
+def test_the_emergency_kit_brings_files_back_from_a_nas_by_its_private_key(
+    site: Protection, folder: SftpDepot, tmp_path: Path
+) -> None:
+    target, key = remote(site, folder), folder.sftp.access.key
+    assert key is not None
+    target.establish(site.protects)
+    kit = Kit({"offsite": {"key": "sops:secrets/backup.yaml#nas"}}, "/home/ada/attic.recovery-key")
+    backup(replace(site, targets=(target,), kit=kit.page), BackupRequest(ITEM), silent)
+    page = (target.folder / KIT).read_text()
+    assert "sops:secrets/backup.yaml#nas" in page and str(key) not in page
+    assert key.read_text().splitlines()[1] not in page
+
+    home = tmp_path / "empty home"
+    home.mkdir()
+    shutil.copyfile(key, home / "private-key")
+    password, commands, _by_name = blocks(page)
+    said = typed(f"{password.replace('the recovery key', target.key)}\n{commands}", home, site.program()).stdout
+    assert "1 snapshots" in said
+    (restored,) = (home / "restored").iterdir()
+    assert (restored / "files" / "keys" / "id").read_text() == "k" * 5000
 
 
 @pytest.mark.slow

@@ -18,6 +18,8 @@ from homelab_platform.errors import HomelabError
 IDENTITY = ".homelab-target"
 KIT = "emergency-kit.html"
 SNAPSHOTS, PROOFS = "snapshots", "proofs"
+GOOD_TAG = "good"
+"""Restic's tag of snapshots whose verdict is good: restic alone then tells them from suspect ones."""
 
 
 class _Record(BaseModel):

@@ -82,6 +82,10 @@ class Entry(_Message):
 _M = TypeVar("_M", bound=_Message)
 
 
+class _Renamed(_Message):
+    new_snapshot_id: str
+
+
 class _Totals(_Message):
     total_size: int = 0
 
@@ -157,6 +161,16 @@ class Repository:
     def dump(self, snapshot: str, path: str) -> bytes:
         """The content of one file of a snapshot."""
         return self._run("dump", "--no-lock", snapshot, path, plain=True)
+
+    def tag(self, snapshot: str, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> str:
+        """Change the tags of a snapshot; returns its id, which is another one if a tag changed.
+
+        Raises ResticError if the storage refuses: the snapshot may then be there twice, with the old tags and the new.
+        """
+        words = [word for flag, tags in (("--add", add), ("--remove", remove)) for tag in tags for word in (flag, tag)]
+        lines = self._run("tag", "--retry-lock", LOCK_PATIENCE, *words, snapshot).splitlines()
+        renamed = [line for line in lines if b'"message_type":"changed"' in line]
+        return _parse(_Renamed, renamed[-1], self.location).new_snapshot_id if renamed else snapshot
 
     def forget(self, snapshots: Iterable[str]) -> None:
         """Give up these snapshots; their data goes with the next prune. Raises ResticError if the storage refuses."""
