@@ -24,7 +24,7 @@ from homelab_platform.operations.kit import leave
 from homelab_platform.operations.procedure import Outcomes, Procedure, Step, carry_out
 from homelab_platform.operations.retention import given_up
 from homelab_platform.operations.site import Item, Protection
-from homelab_platform.tools.restic.repository import Entry, NoRepository, Repository, ResticError
+from homelab_platform.tools.restic.repository import Entry, NoRepository, Repository, ResticError, Snapshot
 
 KIND = "backup"
 LEAST_ROOM = 64 << 20
@@ -104,7 +104,7 @@ class _Backup:
         def compare(done: Outcomes) -> Outcome:
             return self._compare(target, run, done[save_step.name]) if _reached(done, target) else {}
 
-        save_step = Step(f"save to {target.name}", save)
+        save_step = Step(_saving(target), save)
         return [save_step, Step(f"compare at {target.name}", compare)]
 
     def _look(self) -> Outcome:
@@ -139,19 +139,21 @@ class _Backup:
             raise HomelabError.of(str(self.stage), f"holds the copy of {manifest.run}, not of {run}", "Run it again.")
         identity, repository = target.identity(), self.site.repository(target, self.item.name)
         try:
-            found = repository.snapshots([f"run-{run}"])  # by a process that died before it could say so
+            there = repository.snapshots()
         except NoRepository:
             self._initialise(target, repository)
-        else:
-            if found:
-                return {"snapshot": found[-1].id, "added": 0}
-            repository.unlock()  # nobody else works on this item: we hold its lock
+            there = []
+        strays: list[JsonValue] = list(stray_snapshots(self.site, target, self.item.name, there))
+        found = [snapshot for snapshot in there if f"run-{run}" in snapshot.tags]
+        if found:  # by a process that died before it could say so
+            return {"snapshot": found[-1].id, "added": 0, "strays": strays}
+        repository.unlock()  # nobody else works on this item: we hold its lock
         tags = [f"run-{run}", f"item-{self.item.name}", f"key-{identity.key}", f"root-{manifest.root[:16]}"]
         made = repository.backup(self.stage, tags)
         self.say(
             f"saved {made.total_files_processed} files to {target.name}, which grew by {made.data_added_packed} bytes"
         )
-        return {"snapshot": made.snapshot_id, "added": made.data_added_packed}
+        return {"snapshot": made.snapshot_id, "added": made.data_added_packed, "strays": strays}
 
     def _initialise(self, target: Target, repository: Repository) -> None:
         if records.snapshots_of(target.folder, self.item.name):
@@ -219,12 +221,13 @@ class _Backup:
         proven = {proof.of for proof in records.proofs_of(target.folder, name) if proof.passed}
         gone = given_up(records.snapshots_of(target.folder, name), self.plan.keep, proven, now)
         repository = self.site.repository(target, name)
-        there = {snapshot.id for snapshot in repository.snapshots()} if gone else set()
-        repository.forget(record.snapshot for record in gone if record.snapshot in there)
+        strays = [str(snapshot) for snapshot in _list(done[_saving(target)].get("strays", []))]
+        there = {snapshot.id for snapshot in repository.snapshots()} if gone or strays else set()
+        repository.forget(there & {*strays, *(record.snapshot for record in gone)})
         for record in gone:
             records.forget_record(target, record)
         leave(self.site, target)
-        return {"forgotten": [record.run for record in gone]}
+        return {"forgotten": [record.run for record in gone], "strays": list[JsonValue](strays)}
 
     def _write_record(self, record: ProcedureRecord) -> None:
         missed = _list(record.outcomes.get(LOOK, {}).get("missed", {}))
@@ -246,6 +249,23 @@ class _Backup:
         }
         ended = record.ended or datetime.now(UTC)
         return BackupReport(record.run, self.item.name, snapshots, reasons, (ended - record.began).total_seconds())
+
+
+def stray_snapshots(site: Protection, target: Target, item: str, there: Sequence[Snapshot]) -> list[str]:
+    """Ids of snapshots among `there` that runs of this site left without a record: second ones of the same run, and
+    those of runs that ended before they judged one. Whatever another site or a person made there is none of them.
+    """
+    recorded = {record.run: record.snapshot for record in records.snapshots_of(target.folder, item)}
+    host, ids, found = site.repository(target, item).host, {snapshot.id for snapshot in there}, []
+    for snapshot in there:
+        runs = [tag.removeprefix("run-") for tag in snapshot.tags if tag.startswith("run-")]
+        ours = snapshot.hostname == host and f"item-{item}" in snapshot.tags and len(runs) == 1
+        if not ours or snapshot.id in recorded.values():
+            continue
+        second = recorded.get(runs[0]) in ids
+        if second or (records.GOOD_TAG not in snapshot.tags and site.journal.has_ended(runs[0])):
+            found.append(snapshot.id)
+    return found
 
 
 def _snapshot_of(repository: Repository, run: str, saved: str) -> tuple[str, list[Entry]]:
@@ -300,6 +320,10 @@ def _require_room(target: Target, item: str) -> None:
             f"{room >> 20} MiB are free, {need >> 20} MiB are needed",
             "Nothing was written. Make room there, or keep fewer snapshots.",
         )
+
+
+def _saving(target: Target) -> str:
+    return f"save to {target.name}"
 
 
 def _reached(done: Outcomes, target: Target) -> bool:

@@ -173,6 +173,10 @@ class Journal:
         records = tuple(StepRecord(*step) for step in steps)
         return ProcedureRecord(**{**values, "steps": tuple(values["steps"]), "records": records})
 
+    def has_ended(self, run: str) -> bool:
+        """Whether this journal knows the procedure, and no process works on it or may go on with it."""
+        return bool(self._select("run = %s AND state <> 'running'", run))
+
     def unfinished(self, kind: str, subject: str) -> list[ProcedureRecord]:
         """Procedures that say they run, oldest first. With the subject's lock in hand, their processes are dead."""
         return self._select("kind = %s AND subject = %s AND state = 'running' ORDER BY began", kind, subject)

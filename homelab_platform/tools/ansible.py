@@ -6,11 +6,9 @@ Belongs here: starting ansible-playbook, its settings, reading what it says task
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import threading
@@ -19,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.tools.children import dying_with_parent
 from homelab_platform.tools.ssh.client import Ssh
 
 LONGEST_PLAY = 3600.0
 RETRIES = 3
 """How often a task whose connection broke is run again: modules bear that."""
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def run_playbook(
         cwd=playbook.parent,
         env=_environment(playbook.parent) | dict(secrets or {}),
         text=True,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 (one call into libc, made before the fork)
+        preexec_fn=dying_with_parent(),  # noqa: PLW1509 (one call into libc)
     )
     timer = threading.Timer(seconds, process.kill)
     timer.start()
@@ -115,13 +113,6 @@ def _environment(folder: Path) -> dict[str, str]:
         "ANSIBLE_SSH_RETRIES": str(RETRIES),
         "PATH": f"{Path(sys.executable).parent}:{kept.get('PATH', os.defpath)}",
     }
-
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-def _die_with_parent() -> None:
-    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _follow(process: subprocess.Popen[str], say: Callable[[str], None]) -> Play:

@@ -14,7 +14,7 @@ import pytest
 from homelab_platform.errors import HomelabError
 from homelab_platform.layers.backups.records import IDENTITY, proofs_of, snapshots_of
 from homelab_platform.layers.backups.targets import FolderTarget, NotMounted, WrongTargetKey
-from homelab_platform.operations.backup import BackupRequest, backup
+from homelab_platform.operations.backup import BackupRequest, backup, stray_snapshots
 from homelab_platform.operations.coverage import coverage
 from homelab_platform.operations.drill import drill
 from homelab_platform.operations.integrity import verify_integrity
@@ -122,6 +122,28 @@ def test_a_halved_copy_is_red_counts_for_nothing_and_blocks_pruning(site: Protec
     assert [r.run for r in snapshots_of(folder, ITEM)] == [report.run]
     (integrity,) = verify_integrity(site, site.targets[0], quiet)
     assert integrity.pruned
+
+
+def test_snapshots_that_a_killed_run_left_without_a_record_are_forgotten_and_no_others(site: Protection) -> None:
+    first = backup(site, BackupRequest(ITEM), quiet)
+    repository = site.repository(site.targets[0], ITEM)
+    dead = site.journal.begin("backup", ITEM, ["save"]).run  # by a process that was killed before it judged one
+
+    def left_by(run: str) -> str:
+        return repository.backup(site.stage(ITEM), [f"run-{run}", f"item-{ITEM}"]).snapshot_id
+
+    strays, other = {left_by(first.run), left_by(dead)}, left_by("of-another-site")
+    second = backup(site, BackupRequest(ITEM), quiet)
+    there = repository.snapshots()
+    assert {snapshot.id for snapshot in there} == {second.snapshots["site"].snapshot, other}
+    assert not strays & {snapshot.id for snapshot in there}
+    assert site.journal.load(dead).state == "given up"
+
+    left = next(snapshot for snapshot in there if snapshot.id == other)
+    ours = {"tags": (f"run-{dead}", f"item-{ITEM}"), "id": "left"}
+    for more in ({}, {"hostname": "attic/elsewhere"}, {"tags": ("by-hand",)}, {"tags": (*ours["tags"], "good")}):
+        found = stray_snapshots(site, site.targets[0], ITEM, [left.model_copy(update={**ours, **more})])
+        assert found == ([] if more else ["left"])
 
 
 def test_a_damaged_repository_is_named_by_the_full_read_and_by_the_drill(site: Protection) -> None:

@@ -19,6 +19,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.tools.children import dying_with_parent
 
 INCOMPLETE, NO_REPOSITORY, LOCKED, WRONG_KEY = 3, 10, 11, 12
 LOCK_PATIENCE = "5m"
@@ -219,7 +220,14 @@ class Repository:
             "RESTIC_PASSWORD": self.password,
             "RESTIC_CACHE_DIR": str(self.cache),
         }
-        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, check=False)
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            env=environment,
+            capture_output=True,
+            check=False,
+            preexec_fn=dying_with_parent(),
+        )
 
     def _run(self, *words: str, cwd: Path | None = None, plain: bool = False) -> bytes:
         command = [str(self.program), *self._further(), *words] if plain else self._command(*words)

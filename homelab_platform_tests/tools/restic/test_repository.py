@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from homelab_platform.servers.supervise import processes
 from homelab_platform.tools.restic.repository import (
     IncompleteBackup,
     NoRepository,
@@ -61,6 +65,33 @@ def test_a_command_that_fails_leaves_no_snapshot(repository: Repository) -> None
     repository.backup_output(["sh", "-c", "echo a dump"], "dump.sql", ["whole"])
     (made,) = repository.snapshots(["whole"])
     assert repository.dump(made.id, "/dump.sql") == b"a dump\n"
+
+
+SAVE = """
+import sys
+from pathlib import Path
+from homelab_platform.tools.restic.repository import Repository
+program, location, cache, pipe = sys.argv[1:]
+Repository(Path(program), location, "lab/item", Path(cache), "a long key").backup_output(["cat", pipe], "dump.sql", [])
+"""
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+def test_restic_does_not_outlive_a_process_that_is_killed(repository: Repository, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    words = [repository.program, repository.location, repository.cache, pipe]
+    saving = subprocess.Popen([sys.executable, "-c", SAVE, *map(str, words)])
+    with pipe.open("wb", buffering=0) as dump:  # waits until restic's command reads it
+        dump.write(b"half a dump")
+        (restic,) = Path(f"/proc/{saving.pid}/task/{saving.pid}/children").read_text().split()
+        saving.kill()
+        saving.wait()
+        assert processes.wait_until(lambda: processes.start_of(int(restic)) is None, 60)
+    # Now the command's input ends: a restic that lived on would make a snapshot of half a dump.
+    repository.unlock()
+    assert repository.snapshots() == []
 
 
 @pytest.mark.parametrize(
