@@ -7,13 +7,13 @@ Belongs here: the steps of the procedure and what makes a snapshot suspect. Not 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pydantic import JsonValue
 
-from homelab_platform.errors import HomelabError, Unreachable
+from homelab_platform.errors import HomelabError, Problem, Unreachable
 from homelab_platform.layers.backups import records
 from homelab_platform.layers.backups.manifest import FILE, Manifest, load_manifest
 from homelab_platform.layers.backups.records import SnapshotRecord
@@ -30,6 +30,8 @@ KIND = "backup"
 LEAST_ROOM = 64 << 20
 """Bytes that must be free at a target before anything is written there."""
 HALF = 0.5
+FAULTS = "faults"
+"""In a step's outcome: what kept the copy from a target, as problems."""
 LOOK, COPY, RELEASE, JUDGE = "look at the targets", "copy the item", "let go of the item", "judge the snapshots"
 
 
@@ -56,8 +58,9 @@ class BackupReport:
 def backup(site: Protection, request: BackupRequest, say: Say) -> BackupReport:
     """Save one item to every target in reach.
 
-    Raises HomelabError if no target is in reach, if another process works on the item, or if a snapshot is suspect: it
-    then stays, counts for nothing, and blocks pruning.
+    Raises HomelabError if no target is in reach, if another process works on the item, if a target is not as it should
+    be (the others have their copy then, and nothing is given up), or if a snapshot is suspect: it then stays, counts
+    for nothing, and blocks pruning.
     """
     work = _Backup(site, site.item(request.item), request, say)
     record = carry_out(site.journal, work.procedure(), say, patience=site.patience)
@@ -98,25 +101,41 @@ class _Backup:
         return Step(f"retain at {target.name}", lambda done: self._retain(target, done))
 
     def _steps_at(self, target: Target, run: str) -> list[Step]:
-        def save(done: Outcomes) -> Outcome:
-            return self._save(target, run) if _reached(done, target) else {}
+        """The steps at one target. One that fails keeps no other target from its copy: `_judge` is red for it."""
 
-        def compare(done: Outcomes) -> Outcome:
-            return self._compare(target, run, done[save_step.name]) if _reached(done, target) else {}
+        def at_target(work: Callable[[Outcomes], Outcome]) -> Callable[[Outcomes], Outcome]:
+            def run_step(done: Outcomes) -> Outcome:
+                if not _reached(done, target):
+                    return {}
+                try:
+                    return work(done)
+                except HomelabError as error:
+                    return {FAULTS: _faults(error)}
 
-        save_step = Step(_saving(target), save)
-        return [save_step, Step(f"compare at {target.name}", compare)]
+            return run_step
+
+        save = at_target(lambda _done: self._save(target, run))
+        compare = at_target(lambda done: self._compare(target, run, done[_saving(target)]))
+        return [Step(_saving(target), save), Step(_comparing(target), compare)]
 
     def _look(self) -> Outcome:
-        """Which targets are there, with their right key and room; what dead runs held in the item is let go."""
+        """Which targets are there, with their right key and room; what dead runs held in the item is let go.
+
+        Raises NotMounted if none is in reach, and what the refused targets raised if none is left.
+        """
         missed: dict[str, JsonValue] = {}
+        refused: dict[str, HomelabError] = {}
         for target in self.targets:
             try:
                 target.identity()
+                _require_room(target, self.item.name)
             except Unreachable as error:
                 missed[target.name] = error.problems[0].what
-                continue
-            _require_room(target, self.item.name)
+            except HomelabError as error:
+                refused[target.name] = error
+                self.say(str(error.problems[0]))
+        if refused and len(missed) + len(refused) == len(self.targets):
+            raise next(iter(refused.values()))
         if len(missed) == len(self.targets):
             target = self.targets[0]
             raise NotMounted.of(
@@ -125,7 +144,8 @@ class _Backup:
                 "Nothing was written.",
             )
         self._release()
-        return {"missed": missed}
+        faults: list[JsonValue] = [fault for error in refused.values() for fault in _faults(error)]
+        return {"missed": missed, "refused": list[JsonValue](refused), FAULTS: faults}
 
     def _copy(self, run: str) -> Outcome:
         for folder in (self.site.work, self.stage.parent):  # copies are as secret as what they are copies of
@@ -203,15 +223,20 @@ class _Backup:
         return {"released": list[JsonValue](gone)}
 
     def _judge(self, done: Outcomes) -> Outcome:
+        """Raise HomelabError for each target that could not be written to, and for a snapshot that is suspect."""
+        problems = [problem for outcome in done.values() for problem in _problems(outcome)]
         found = {name: outcome for name, outcome in done.items() if outcome.get("verdict") == "suspect"}
         if found:
             reasons = sorted({str(reason) for outcome in found.values() for reason in _list(outcome["reasons"])})
-            raise HomelabError.of(
+            suspect = Problem(
                 f"backup of {self.item.name}",
                 f"the snapshot is suspect: {'; '.join(reasons)}",
                 "It is kept, counts for nothing, and nothing is pruned. If data went on purpose: "
                 f"homelab backup run {self.item.name} --shrunk.",
             )
+            problems.append(suspect)
+        if problems:
+            raise HomelabError(problems)
         return {}
 
     def _retain(self, target: Target, done: Outcomes) -> Outcome:
@@ -230,11 +255,9 @@ class _Backup:
         return {"forgotten": [record.run for record in gone], "strays": list[JsonValue](strays)}
 
     def _write_record(self, record: ProcedureRecord) -> None:
-        missed = _list(record.outcomes.get(LOOK, {}).get("missed", {}))
-        if LOOK in record.outcomes:
-            for target in self.targets:
-                if target.name not in missed:
-                    write_copy(record, target)
+        for target in self.targets:
+            if LOOK in record.outcomes and _reached(record.outcomes, target):
+                write_copy(record, target)
 
     def report(self, record: ProcedureRecord) -> BackupReport:
         """What the finished procedure did."""
@@ -326,10 +349,29 @@ def _saving(target: Target) -> str:
     return f"save to {target.name}"
 
 
+def _comparing(target: Target) -> str:
+    return f"compare at {target.name}"
+
+
 def _reached(done: Outcomes, target: Target) -> bool:
-    missed = done[LOOK].get("missed")
-    return not (isinstance(missed, dict) and target.name in missed)
+    """Whether a target was there and let us in, and has failed in no step since."""
+    left_out = {*_list(done[LOOK].get("missed")), *_list(done[LOOK].get("refused"))}
+    failed = any(FAULTS in done.get(step, {}) for step in (_saving(target), _comparing(target)))
+    return target.name not in left_out and not failed
 
 
-def _list(value: JsonValue) -> list[JsonValue]:
+def _faults(error: HomelabError) -> list[JsonValue]:
+    return [
+        {"where": str(problem.where), "what": problem.what, "remedy": problem.remedy, "rule": problem.rule}
+        for problem in error.problems
+    ]
+
+
+def _problems(outcome: Outcome) -> list[Problem]:
+    found = [fault for fault in _list(outcome.get(FAULTS)) if isinstance(fault, dict)]
+    texts = [[str(fault[name]) for name in ("where", "what", "remedy", "rule")] for fault in found]
+    return [Problem(where, what, remedy, rule) for where, what, remedy, rule in texts]
+
+
+def _list(value: JsonValue | None) -> list[JsonValue]:
     return list(value) if isinstance(value, (list, dict)) else []

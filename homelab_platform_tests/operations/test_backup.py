@@ -96,6 +96,21 @@ def test_a_wrong_key_is_named_before_a_byte_is_written(site: Protection) -> None
     assert sorted(target.folder.rglob("*")) == before
 
 
+def test_a_target_with_another_key_is_named_and_keeps_no_other_from_its_copy(site: Protection, tmp_path: Path) -> None:
+    good = own_target(site)
+    other = replace(good, name="nas", folder=tmp_path / "nas", key="another key")
+    made = other.establish(site.protects)
+    before = sorted(other.folder.rglob("*"))
+    both = replace(site, targets=(replace(other, key=good.key), good))
+    with pytest.raises(HomelabError, match=f"target nas: was made with key {made.key}; the key here is [0-9a-f]+"):
+        backup(both, BackupRequest(ITEM), quiet)
+    assert sorted(other.folder.rglob("*")) == before
+    assert [record.verdict for record in snapshots_of(good.folder, ITEM)] == ["good"]
+    rows = {row.target: (row.state, row.why) for row in coverage(both)}
+    assert rows["nas"][0] == "failed" and made.key in rows["nas"][1]
+    assert rows["site"] == ("unproven", "no drill has restored it yet")
+
+
 def test_a_target_inside_of_what_it_protects_or_on_its_disk_is_refused(site: Protection, tmp_path: Path) -> None:
     target = own_target(site)
     with pytest.raises(HomelabError, match="lie inside each other"):
