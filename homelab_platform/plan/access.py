@@ -9,14 +9,13 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
+from homelab_platform.lab.interfaces import INGRESS, PROMETHEUS
 from homelab_platform.lab.pod_levels import PodLevel, most_open
 
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
 
 DEPLOYED = ("helm", "kustomize")
-SCRAPERS, INGRESS = "prometheus", "ingress"
-"""Interfaces: who provides them asks others by itself."""
 ANYONE = "any"
 MEDIA = "media"
 """The storage class of the lab's one shared media folder."""
@@ -93,7 +92,7 @@ def has_load_balancer(lab: ResolvedLab) -> bool:
 def reaches(lab: ResolvedLab, workload: ResolvedWorkload) -> list[dict[str, Any]]:
     """Whom a workload may connect to, as the app chart's `network.to` says it: what it needs, and what it scrapes."""
     found: list[dict[str, object]] = [{"workload": name} for name in workload.needs]
-    if SCRAPERS not in workload.provides:
+    if PROMETHEUS not in workload.provides:
         return found
     found += [
         {"workload": other.name} for other in deployed(lab) if other.exporters and other.name not in workload.needs
@@ -122,14 +121,14 @@ def callers(lab: ResolvedLab) -> dict[str, list[str]]:
     Service like any other), and the ingress if it is reached by name.
     """
     running = deployed(lab)
-    by_kind = {kind: [other.name for other in running if kind in other.provides] for kind in (SCRAPERS, INGRESS)}
+    by_kind = {kind: [other.name for other in running if kind in other.provides] for kind in (PROMETHEUS, INGRESS)}
     found: dict[str, set[str]] = {workload.name: set() for workload in running}
     for workload in running:
         for need in workload.needs:
             if need in found:
                 found[need].add(workload.name)
         if workload.exporters:
-            found[workload.name].update(by_kind[SCRAPERS])
+            found[workload.name].update(by_kind[PROMETHEUS])
         if workload.exposure in ("ingress", "vpn"):
             found[workload.name].update(by_kind[INGRESS])
     return {

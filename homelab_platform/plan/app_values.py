@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from homelab_platform.lab.interfaces import FORWARD_AUTH
 from homelab_platform.plan.access import MEDIA, callers, has_load_balancer, reaches
-from homelab_platform.plan.neighbours import FORWARD_AUTH, sso_facts
+from homelab_platform.plan.neighbours import sso_facts
 
 if TYPE_CHECKING:
     from homelab_platform.catalog.model import CatalogueEntry

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.lab import interfaces
 from homelab_platform.lab.resolve.host_facts import MQTT_PORT, TOPIC, broker_address
 from homelab_platform.plan.access import deployed
 
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedStream, ResolvedWorkload
 
-CATALOGUE = "mosquitto"
 BRIDGE, COLLECTOR = "bridge", "collector"
 """Who brings readings from the broker into the bucket, and the collector that runs as a pod on each node."""
 PASSWORDS, ACL = "passwords", "acl"
@@ -48,8 +48,8 @@ class BrokerUser:
 
 
 def broker_workload(lab: ResolvedLab) -> ResolvedWorkload | None:
-    """The Mosquitto that the platform deploys to the lab's cluster; the first by name."""
-    return next((workload for workload in deployed(lab) if workload.catalogue == CATALOGUE), None)
+    """The broker that the platform deploys and gives its users to the lab's cluster; the first by name."""
+    return next((workload for workload in deployed(lab) if interfaces.BROKER_USERS in workload.provides), None)
 
 
 def broker_place(lab: ResolvedLab) -> tuple[str, int] | None:
@@ -81,7 +81,7 @@ def broker_users(lab: ResolvedLab) -> tuple[BrokerUser, ...]:
 
 
 def _collectors(lab: ResolvedLab) -> list[ResolvedWorkload]:
-    return [workload for workload in deployed(lab) if workload.catalogue == COLLECTOR]
+    return [workload for workload in deployed(lab) if interfaces.MACHINE_READINGS in workload.provides]
 
 
 def _topic(stream: ResolvedStream) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from homelab_platform.lab import interfaces
 from homelab_platform.names import LAKE_BUCKET, RAW_BUCKET
 from homelab_platform.plan.access import callers, media_facts, namespaces, pod_security
 from homelab_platform.plan.cards import CARD, base_image, card_document
@@ -29,13 +30,11 @@ _HOST_ELSEWHERE = frozenset({"labels", "taints", "cpu", "memory", "allocatable_c
 _NUMBERS = frozenset({int, float, bool})
 """What says something even when it is zero or false."""
 
-_OBJECT_STORES = ("minio", "seaweedfs", "garage", "rustfs", "s3")
-_CATALOGUES = ("postgresql", "postgres", "cloudnative-pg", "cnpg")
 _ENTRANCES = {
-    "mqtt": ("mosquitto", "emqx", "rabbitmq", "nifi"),
-    "http": ("nifi",),
-    "rest": ("nifi",),
-    "prometheus": ("monitoring", "prometheus", "kube-prometheus-stack"),
+    "mqtt": (interfaces.MQTT, interfaces.ENTRANCE),
+    "http": (interfaces.ENTRANCE,),
+    "rest": (interfaces.ENTRANCE,),
+    "prometheus": (interfaces.PROMETHEUS,),
 }
 TABLE_CHECKS = ("freshness", "range", "gaps", "rejected", "conservation", "clocks", "burst")
 """The verifications of a table of readings; the graph gives each of them its check."""
@@ -258,7 +257,7 @@ def flow_state(lab: ResolvedLab, stream: ResolvedStream) -> DesiredState:
 
 def bucket_states(lab: ResolvedLab) -> Iterator[DesiredState]:
     """The buckets, each after the object store and after whoever fills it."""
-    stores = providers(lab, *_OBJECT_STORES)
+    stores = providers(lab, interfaces.S3)
     for name, bucket in lab.buckets.items():
         writers = tuple(make_key("flow", s.name) for s in lab.streams.values() if s.bucket == name)
         yield DesiredState(
@@ -275,7 +274,7 @@ def bucket_states(lab: ResolvedLab) -> Iterator[DesiredState]:
 
 def table_states(lab: ResolvedLab) -> Iterator[DesiredState]:
     """The Iceberg tables, each after the buckets that it reads, the one that holds it, and its catalogue."""
-    catalogues = providers(lab, *_CATALOGUES)
+    catalogues = providers(lab, interfaces.POSTGRESQL)
     for table in lab.tables.values():
         streams = [lab.streams[name] for name in table.streams if name in lab.streams]
         sources = {s.bucket for s in streams} | {table.bucket}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from homelab_platform.lab import interfaces
 from homelab_platform.plan.layers import make_key
 from homelab_platform.plan.telemetry import node_telemetry
 
@@ -17,11 +18,9 @@ if TYPE_CHECKING:
 
 
 def providers(lab: ResolvedLab, *names: str) -> tuple[str, ...]:
-    """The keys of what provides one of these services: workloads of such a catalogue entry, else hosts that run it."""
-    found = tuple(make_key("workload", name) for name, workload in lab.workloads.items() if workload.catalogue in names)
-    return found or tuple(
-        make_key("host", name) for name, host in lab.hosts.items() if any(service in names for service in host.services)
-    )
+    """The keys of what provides one of these interfaces: workloads, else hosts that have a service which does."""
+    found = tuple(make_key("workload", workload.name) for workload in interfaces.workloads_with(lab, *names))
+    return found or tuple(make_key("host", host.name) for host in interfaces.hosts_with(lab, *names))
 
 
 def _scrape_targets(lab: ResolvedLab, _: ResolvedWorkload) -> object:
@@ -65,27 +64,28 @@ def _telemetry(lab: ResolvedLab, _: ResolvedWorkload) -> object:
 _Fact = Callable[["ResolvedLab", "ResolvedWorkload"], object]
 
 _TOLD: dict[str, tuple[_Fact, frozenset[str]]] = {
-    "scrape_targets": (
-        _scrape_targets,
-        frozenset({"monitoring", "prometheus", "kube-prometheus-stack", "victoria-metrics"}),
+    "scrape_targets": (_scrape_targets, frozenset({interfaces.PROMETHEUS})),
+    "dns_records": (_dns_records, frozenset({interfaces.DNS_RECORDS})),
+    "address_pool": (_address_pool, frozenset({interfaces.ADDRESS_POOL})),
+    "certificates": (
+        _certificates,
+        frozenset({interfaces.CERTIFICATES, interfaces.HOST_CERTIFICATES, interfaces.INGRESS}),
     ),
-    "dns_records": (
-        _dns_records,
-        frozenset({"pihole", "adguard", "blocky", "unbound", "coredns", "dnsmasq", "external-dns", "bind"}),
-    ),
-    "address_pool": (_address_pool, frozenset({"metallb", "kube-vip"})),
-    "certificates": (_certificates, frozenset({"cert-manager", "traefik", "acme"})),
     "clients": (
         _clients,
-        frozenset({"authentik", "authelia", "keycloak", "oauth2-proxy", "krakend", "lldap", "openldap"}),
+        frozenset({interfaces.OIDC, interfaces.FORWARD_AUTH, interfaces.LDAP, interfaces.GATEWAY}),
     ),
-    "telemetry": (_telemetry, frozenset({"collector"})),
-    "people": (_people, frozenset({"authentik", "authelia", "keycloak", "lldap", "openldap"})),
-    "hostnames": (_hostnames, frozenset({"homarr", "homepage", "uptime-kuma", "traefik", "krakend"})),
+    "telemetry": (_telemetry, frozenset({interfaces.MACHINE_READINGS})),
+    "people": (_people, frozenset({interfaces.OIDC, interfaces.LDAP})),
+    "hostnames": (
+        _hostnames,
+        frozenset({interfaces.DASHBOARD, interfaces.UPTIME_CHECKS, interfaces.INGRESS, interfaces.GATEWAY}),
+    ),
 }
+"""What is told to whoever provides one of these interfaces."""
 
 
 def facts_for(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, object]:
     """What `workload` is told about the rest of the lab; empty for most."""
-    told = {name: tell(lab, workload) for name, (tell, kinds) in _TOLD.items() if workload.catalogue in kinds}
+    told = {name: tell(lab, workload) for name, (tell, to) in _TOLD.items() if to & set(workload.provides)}
     return {name: fact for name, fact in told.items() if fact}

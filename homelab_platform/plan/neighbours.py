@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from homelab_platform.lab.interfaces import FORWARD_AUTH, OIDC, POSTGRESQL
+
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
 
-POSTGRESQL, OIDC, FORWARD_AUTH, S3 = "postgresql", "oidc", "forward-auth", "s3"
 MIDDLEWARE = "forward-auth"
 """The Traefik Middleware that a provider of forward-auth makes in its own namespace."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.lab import interfaces
 from homelab_platform.lab.load import load_lab
 from homelab_platform.lab.quantities import REFERENCES
 from homelab_platform.lab.rules.secrets import known_secret
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
 
 CHART = "homelab-platform"
-S3 = ("minio", "seaweedfs", "rustfs", "garage")
 S3_PORTS = ("s3", "api", "http")
 API_PORT = 6443
 LARGEST = 900_000
@@ -43,13 +43,13 @@ def platform_values(
     }
     needs = [lab.workloads[name] for name in workload.needs if name in lab.workloads]
     for other in needs:
-        if other.catalogue == "postgresql":
+        if interfaces.POSTGRESQL in other.provides:
             found["postgres"] = {
                 "host": f"{other.name}.{other.namespace}.svc",
                 "secret": {"name": f"{other.name}-admin", "key": "password"},
             }
             found["network"]["postgres"] = [{"workload": other.name}]
-        elif other.catalogue in S3:
+        elif interfaces.S3 in other.provides:
             port = next((other.ports[name].port for name in S3_PORTS if name in other.ports), 8333)
             keys = {"accessKey": "access-key", "secretKey": "secret-key"}
             found["s3"] = {

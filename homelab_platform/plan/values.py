@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError, Position
+from homelab_platform.lab import interfaces
 from homelab_platform.lab.yaml_reader import read_yaml
 from homelab_platform.paths import project_path
 from homelab_platform.plan.app_values import app_values
@@ -45,7 +46,7 @@ OVERLAYS: Mapping[str, _Told] = {
     "ha": lambda _lab, workload: workload.replicas > 1,
     "single": lambda lab, _workload: lab.cluster is not None and len({*lab.cluster.servers, *lab.cluster.agents}) == 1,
     "nfs": lambda _lab, workload: any("nfs" in volume.storage_class for volume in workload.volumes.values()),
-    "monitored": lambda lab, _workload: any("prometheus" in other.provides for other in lab.workloads.values()),
+    "monitored": lambda lab, _workload: bool(interfaces.workloads_with(lab, interfaces.PROMETHEUS)),
 }
 """`values.<word>.yaml` counts where its condition holds, in this order; `values.with-<interface>.yaml`, which comes
 before them, where one of its needs provides that interface, and `values.extension-<name>.yaml` of a provider of
@@ -95,7 +96,7 @@ def _layers(
         yield Layer(app_values(lab, workload, entry))
     if workload.chart == CHART:
         yield Layer(escaped(platform_values(lab, workload, entry, lab_folder)))
-    if workload.catalogue == "collector":
+    if interfaces.MACHINE_READINGS in workload.provides:
         yield Layer(escaped(collector_values(lab)))
     if workload.catalogue == "trino":
         from homelab_platform.plan.trino.helm import helm_values

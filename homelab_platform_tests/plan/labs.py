@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
+from homelab_platform.catalog.load import load_catalogue
 from homelab_platform.lab.resolved import (
     ResolvedBackup,
     ResolvedBucket,
@@ -54,7 +56,14 @@ def workload(name: str, **fields: Any) -> ResolvedWorkload:
         "chart_version": "1.2.3",
         "values": {"replicas": 1},
     }
-    return ResolvedWorkload(name=name, **{**settings, **fields})
+    return ResolvedWorkload(name=name, **{"provides": provided(name), **settings, **fields})
+
+
+@cache
+def provided(name: str) -> tuple[str, ...]:
+    """What the catalogue's entry of this name provides."""
+    catalogue = load_catalogue()
+    return catalogue[name].provides if name in catalogue else ()
 
 
 def stream(name: str = "environment", source: str = "mqtt", **fields: Any) -> ResolvedStream:

@@ -23,7 +23,8 @@ EVERYWHERE: tuple[System, ...] = ("nixos", "raspios", "debian")
 class HostService:
     """A service of a host. `ports` are 'tcp/445'; `exporters` name → port; `memory` in bytes is not left for pods.
 
-    `open` says whether other machines of the LAN need its ports; `state` is the folder whose loss hurts.
+    `open` says whether other machines of the LAN need its ports; `state` is the folder whose loss hurts; `provides`
+    names interfaces that others may ask for.
     """
 
     name: str
@@ -35,6 +36,7 @@ class HostService:
     open: bool = True
     state: str | None = None
     systems: tuple[System, ...] = EVERYWHERE
+    provides: tuple[str, ...] = ()
 
 
 def read_services(file: Path) -> tuple[HostService, ...]:
@@ -53,11 +55,12 @@ def _service(
     open: bool = True,
     state: str | None = None,
     systems: Sequence[System] = EVERYWHERE,
+    provides: Sequence[str] = (),
 ) -> HostService:
     """A row of the table; `memory` in MiB."""
     said = read_settings(*settings)
-    where = tuple(systems)
-    return HostService(name, title, tuple(ports), exporters or {}, said, memory * MI, open, state, where)
+    where, offers = tuple(systems), tuple(provides)
+    return HostService(name, title, tuple(ports), exporters or {}, said, memory * MI, open, state, where, offers)
 
 
 _SETTING = re.compile(r"(?P<name>[a-z_]+) (?P<kind>[a-z]+)(?:=(?P<default>[^:]+))?(?:: (?P<description>.+))?")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.lab import interfaces
 from homelab_platform.lab.marts import MartText, reads_of
 from homelab_platform.lab.model.streams import Stream
 from homelab_platform.lab.resolve.chosen import Draft, facts_of, plain
@@ -83,9 +84,9 @@ def _source(
     usual = "nifi" if nifi and kind != "machine" else "direct"
     facts["via"] = stream.via or usual
     if kind == "mqtt":
-        facts.setdefault("broker", _reached_at(draft, "mosquitto", hosts, workloads))
+        facts.setdefault("broker", _reached_at(draft, interfaces.MQTT, hosts, workloads))
     if kind == "prometheus" and not facts.get("exporter"):
-        facts.setdefault("server", _reached_at(draft, "prometheus", hosts, workloads))
+        facts.setdefault("server", _reached_at(draft, interfaces.PROMETHEUS, hosts, workloads))
     return {key: value for key, value in facts.items() if value is not None}
 
 
@@ -97,7 +98,9 @@ def _reached_at(
     if name is not None:
         found = workloads[name]
         return found.address or found.hostname or f"{name}.{found.namespace}.svc.cluster.local"
-    return next((h.address or h.dns_names[0] for h in hosts.values() if word in h.services), None)
+    return next(
+        (h.address or h.dns_names[0] for h in hosts.values() if interfaces.service_with(h.services, word)), None
+    )
 
 
 def resolve_buckets(

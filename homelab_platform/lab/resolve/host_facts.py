@@ -11,15 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from homelab_platform.lab import interfaces
 from homelab_platform.lab.resolve.nodes import node_facts
 from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
 
 PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "fc00::/7", "fe80::/10")
 """Addresses that never come from the internet: RFC 1918, RFC 6598, RFC 3927, RFC 4193, RFC 4291."""
 
-BROKERS = ("mosquitto", "emqx", "rabbitmq")
 MQTT_PORT = 1883
-COLLECTOR = "collector"
 TOPIC = "homelab"
 """First part of the topic of machines' readings: homelab/<stream>/<host>."""
 
@@ -164,7 +163,7 @@ def collected_in_cluster(lab: ResolvedLab) -> tuple[str, ...]:
     """The nodes whose readings the workload `collector` takes: there the host has no collector of its own."""
     nodes = (*lab.cluster.servers, *lab.cluster.agents) if lab.cluster else ()
     for workload in lab.workloads.values():
-        if workload.catalogue == COLLECTOR and workload.kind == "helm":
+        if interfaces.MACHINE_READINGS in workload.provides and workload.kind == "helm":
             return tuple(sorted(name for name in nodes if name in (workload.placement or nodes)))
     return ()
 
@@ -178,8 +177,9 @@ def telemetry_facts(lab: ResolvedLab, host: ResolvedHost) -> dict[str, Any]:
         return {}
     paces = [s.every for s in stream.sensors.values() if s.every]
     every = stream.source_settings.get("every") or min(paces, default=10.0)
-    # Only Mosquitto on the cluster is given users by the platform (plan/broker_access.py).
-    own = any(w.catalogue == "mosquitto" and w.kind in ("helm", "kustomize") for w in lab.workloads.values())
+    # Only a broker on the cluster is given users by the platform (plan/broker_access.py).
+    able = interfaces.workloads_with(lab, interfaces.BROKER_USERS)
+    own = any(workload.kind in ("helm", "kustomize") for workload in able)
     return {
         "stream": stream.name,
         "site": str(stream.source_settings.get("site") or lab.name),
@@ -195,16 +195,15 @@ def broker_address(lab: ResolvedLab) -> str | None:
 
     A pod that the LAN reaches without an address of its own answers at its node's.
     """
-    for name, workload in sorted(lab.workloads.items()):
-        if workload.catalogue not in BROKERS and name not in BROKERS:
-            continue
+    for workload in interfaces.workloads_with(lab, interfaces.MQTT):
         at_host = workload.kind == "host" or (workload.exposure == "lan" and len(workload.placement) == 1)
         on = [lab.hosts[h].address for h in workload.placement if h in lab.hosts] if at_host else []
         where = workload.address or next((a for a in on if a), None) or workload.hostname
         port = next((p.port for p in workload.ports.values() if p.name in ("mqtt", "tcp-mqtt")), MQTT_PORT)
         if where:
             return f"{where}:{port}"
-    for _, host in sorted(lab.hosts.items()):
-        if "mosquitto" in host.services and host.address:
-            return f"{host.address}:{int(host.services['mosquitto'].get('port') or MQTT_PORT)}"
+    for host in interfaces.hosts_with(lab, interfaces.MQTT):
+        service = interfaces.service_with(host.services, interfaces.MQTT)
+        if service and host.address:
+            return f"{host.address}:{int(host.services[service].get('port') or MQTT_PORT)}"
     return None

@@ -14,6 +14,7 @@ from homelab_platform.lab import quantities as q
 from homelab_platform.lab.boards import BOARDS
 from homelab_platform.lab.catalogue import Entry
 from homelab_platform.lab.context import RuleContext
+from homelab_platform.lab.host_services.table import HOST_SERVICES
 from homelab_platform.lab.model.hosts import Host
 from homelab_platform.lab.model.workloads import Workload
 from homelab_platform.lab.positions import Path
@@ -104,6 +105,12 @@ class Facts:
         if self.ctx.resolved is not None:
             names.update(self.ctx.resolved.workloads)
         return names
+
+    @cached_property
+    def names_on_hosts(self) -> set[str]:
+        """Services of hosts, and the interfaces that they provide."""
+        services = {service for host in self.ctx.lab.hosts.values() for service in host.services}
+        return services | {i for name in services if name in HOST_SERVICES for i in HOST_SERVICES[name].provides}
 
     def pods(self) -> Iterator[tuple[str, Workload, Entry | None]]:
         """Workloads that run as pods."""

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from homelab_platform.errors import Problem
+from homelab_platform.lab import interfaces
 from homelab_platform.lab import quantities as q
 from homelab_platform.lab.context import RuleContext
 from homelab_platform.lab.model.streams import Prometheus, Stream
@@ -143,7 +144,7 @@ def columns_disagree(ctx: RuleContext) -> Iterable[Problem]:
 
 def stream_source(ctx: RuleContext) -> Iterable[Problem]:
     """A stream whose broker, server or flow is not in the lab never brings a reading."""
-    here = {*facts(ctx).known_names, *(s for host in ctx.lab.hosts.values() for s in host.services)}
+    here = {*facts(ctx).known_names, *facts(ctx).names_on_hosts}
     for name, stream in ctx.lab.streams.items():
         for path, what, remedy in _source_complaints(name, stream, here):
             yield ctx.problem(path, f"{name}: {what}", remedy, "stream-source")
@@ -152,7 +153,7 @@ def stream_source(ctx: RuleContext) -> Iterable[Problem]:
 def _source_complaints(name: str, stream: Stream, here: set[str]) -> Iterator[tuple[Path, str, str]]:
     path: Path = ("streams", name, "from")
     source = stream.from_
-    if source.mqtt and source.mqtt.broker is None and not here & {"mosquitto", "mqtt"}:
+    if source.mqtt and source.mqtt.broker is None and interfaces.MQTT not in here:
         yield (
             (*path, "mqtt"), "readings come by MQTT, but the lab has no broker",
             "Add mosquitto: to workloads, or name one (broker: 192.168.0.5).",
@@ -175,7 +176,7 @@ def _source_complaints(name: str, stream: Stream, here: set[str]) -> Iterator[tu
 
 def _prometheus_complaints(path: Path, source: Prometheus, here: set[str]) -> Iterator[tuple[Path, str, str]]:
     if source.exporter is None:
-        if source.server is None and "prometheus" not in here:
+        if source.server is None and interfaces.PROMETHEUS not in here:
             remedy = "Add monitoring: to workloads, or name one (server: http://…, exporter: 192.168.0.5:9100)."
             yield path, "readings come from Prometheus, but the lab has none", remedy
         if not source.query:

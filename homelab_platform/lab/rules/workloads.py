@@ -6,10 +6,10 @@ of them fit in fit.py.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
 from homelab_platform.errors import Problem
+from homelab_platform.lab import interfaces
 from homelab_platform.lab import quantities as q
 from homelab_platform.lab.catalogue import Entry
 from homelab_platform.lab.context import RuleContext
@@ -19,7 +19,7 @@ from homelab_platform.lab.rules.facts import facts, listed
 
 def missing_dependency(ctx: RuleContext) -> Iterable[Problem]:
     """Immich without PostgreSQL starts, waits and dies; what a workload cannot run without must be in the lab."""
-    here = {*facts(ctx).known_names, *(s for host in ctx.lab.hosts.values() for s in host.services)}
+    here = {*facts(ctx).known_names, *facts(ctx).names_on_hosts}
     for name, workload in ctx.lab.workloads.items():
         for index, need in enumerate(workload.needs):
             if need not in here:
@@ -33,28 +33,45 @@ def missing_dependency(ctx: RuleContext) -> Iterable[Problem]:
                 continue
             why = getattr(entry, "needs_why", {}).get(need, "")
             what = f"{name} needs {' or '.join(options)}, which is not in the lab{f' ({why})' if why else ''}"
-            remedy = f"Add {options[0]}: to workloads, or take {name} out."
+            remedy = f"Add {_one_of(ctx, options[0])}: to workloads, or take {name} out."
             yield ctx.problem(("workloads", name), what, remedy, "missing-dependency", key=True)
+
+
+def _one_of(ctx: RuleContext, need: str) -> str:
+    """An entry of the catalogue that meets this need: of its name, or the first that provides it."""
+    if need in ctx.catalog:
+        return need
+    return next((name for name in ctx.catalog if need in ctx.catalog[name].provides), need)
+
+
+EXTENSIONS_APART = {"vchord": ("vchord", "vectorchord")}
+"""Extensions that PostgreSQL does not bring itself, and how images and lists of extensions call them."""
 
 
 def vector_search(ctx: RuleContext) -> Iterable[Problem]:
     """Immich searches pictures with the VectorChord extension; with a PostgreSQL that lacks it, it does not start."""
     known = facts(ctx)
-    immich, postgresql = known.by_entry.get("immich"), known.by_entry.get("postgresql")
-    if immich is None or postgresql is None:
+    server = known.providers.get(interfaces.POSTGRESQL)
+    if server not in ctx.lab.workloads:
         return
-    said = ctx.lab.workloads[postgresql]
+    said = ctx.lab.workloads[server]
     extensions = said.settings.get("extensions")
     written = [str(e).lower() for e in extensions] if isinstance(extensions, list) else []
-    if extensions is not None and not any(e.startswith("vchord") or e == "vectorchord" for e in written):
-        path: Path = ("workloads", postgresql, "extensions")
-        what = f"{immich} needs the extension vchord, which {postgresql} does not load"
-        yield ctx.problem(path, what, "Add vchord to extensions, or leave extensions out.", "vector-search")
-    if said.image and not re.search("vectorchord|vchord", said.image):
-        path = ("workloads", postgresql, "image")
-        what = f"{immich} needs the extension vchord, which the image {said.image} does not bring along"
-        remedy = "Use ghcr.io/tensorchord/cloudnative-vectorchord with a version, or leave image out."
-        yield ctx.problem(path, what, remedy, "vector-search")
+    for name, entry in known.entries.items():
+        database = getattr(entry, "database", None)
+        for extension in EXTENSIONS_APART.keys() & set(database.extensions if database is not None else ()):
+            words = EXTENSIONS_APART[extension]
+            if extensions is not None and not any(e.startswith(words) for e in written):
+                path: Path = ("workloads", server, "extensions")
+                what = f"{name} needs the extension {extension}, which {server} does not load"
+                yield ctx.problem(
+                    path, what, f"Add {extension} to extensions, or leave extensions out.", "vector-search"
+                )
+            if said.image and not any(word in said.image for word in words):
+                path = ("workloads", server, "image")
+                what = f"{name} needs the extension {extension}, which the image {said.image} does not bring along"
+                remedy = "Use ghcr.io/tensorchord/cloudnative-vectorchord with a version, or leave image out."
+                yield ctx.problem(path, what, remedy, "vector-search")
 
 
 def sign_in_provider(ctx: RuleContext) -> Iterable[Problem]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from homelab_platform.lab import interfaces
 from homelab_platform.plan.trino import config as trino_config
 from homelab_platform.plan.trino.config import TrinoConfig, TrinoSources
 from homelab_platform.plan.trino.limits import MI
@@ -22,7 +23,6 @@ from homelab_platform.plan.trino.limits import MI
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
 
-OBJECT_STORES = ("minio", "seaweedfs", "rustfs", "garage")
 S3_PORTS = ("s3", "api", "http")
 DATABASE = "lake"
 TLS_FOLDER = "/etc/trino/tls"
@@ -32,17 +32,13 @@ CHART_CATALOGS = ("tpch", "tpcds")
 
 def sources_of(lab: ResolvedLab) -> TrinoSources | None:
     """Where PostgreSQL and the S3 server of the lab are, as a pod reaches them; None when the lab lacks one."""
-    database = _first(lab, ("postgresql",))
-    objects = _first(lab, OBJECT_STORES)
+    database = next(iter(interfaces.workloads_with(lab, interfaces.POSTGRESQL)), None)
+    objects = next(iter(interfaces.workloads_with(lab, interfaces.S3)), None)
     if database is None or objects is None:
         return None
     bucket = next((name for name, found in lab.buckets.items() if found.owner == "platform"), "lake")
     address = f"{_host(database)}:{_port(database, ('postgresql', 'postgres', 'tcp'), 5432)}"
     return TrinoSources(address, DATABASE, f"http://{_host(objects)}:{_port(objects, S3_PORTS, 9000)}", bucket)
-
-
-def _first(lab: ResolvedLab, kinds: tuple[str, ...]) -> ResolvedWorkload | None:
-    return next((w for kind in kinds for w in lab.workloads.values() if w.catalogue == kind), None)
 
 
 def _host(workload: ResolvedWorkload) -> str:

@@ -15,7 +15,8 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from homelab_platform.errors import HomelabError
-from homelab_platform.plan.neighbours import OIDC, POSTGRESQL, clients_at, databases_at, provider_of, sso_facts
+from homelab_platform.lab.interfaces import OIDC, POSTGRESQL
+from homelab_platform.plan.neighbours import clients_at, databases_at, provider_of, sso_facts
 
 if TYPE_CHECKING:
     from homelab_platform.catalog.model import CatalogueEntry

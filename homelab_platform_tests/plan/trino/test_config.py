@@ -20,6 +20,7 @@ from homelab_platform.servers import trino as server
 from homelab_platform.tools.certificates import ensure_certificate
 from homelab_platform.tools.endpoints import Lakehouse, ObjectsEndpoint, PostgresEndpoint
 from homelab_platform.tools.trino import people as trino_people
+from homelab_platform_tests.plan.labs import provided
 
 SOURCES = trino_config.TrinoSources("127.0.0.1:5432", "lake", "http://127.0.0.1:8333", "lake")
 PLACES = trino_config.TrinoPlaces("/site/trino/etc", "/site/trino/data", 8080, 8443)
@@ -32,7 +33,8 @@ def lab_with(roles: dict[str, Any] | None = None, **settings: Any) -> ResolvedLa
     people = {name: ResolvedPerson(name=name, role=role) for name, role in (ROLES if roles is None else roles).items()}
 
     def workload(name: str, **more: Any) -> ResolvedWorkload:
-        return ResolvedWorkload(name=name, catalogue=name, namespace="data", tier="extras", kind="helm", **more)
+        said = {"catalogue": name, "namespace": "data", "tier": "extras", "kind": "helm", "provides": provided(name)}
+        return ResolvedWorkload.model_validate({"name": name, **said, **more})
 
     return ResolvedLab(
         version=1,
