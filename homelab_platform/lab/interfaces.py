@@ -31,6 +31,9 @@ DNS_RECORDS = "dns-records"
 """Answers for the lab's own names, or writes them into a zone."""
 ADDRESS_POOL = "address-pool"
 """Gives services addresses out of the lab's pool."""
+VPN = "vpn"
+VAULT = "vault"
+"""Keeps secrets and signs certificates by the API of Vault."""
 DASHBOARD, UPTIME_CHECKS = "dashboard", "uptime-checks"
 
 

@@ -14,7 +14,7 @@ from homelab_platform.lab.context import RuleContext
 from homelab_platform.lab.model.hosts import Host
 from homelab_platform.lab.positions import Path
 from homelab_platform.lab.ranges import AddressRange
-from homelab_platform.lab.rules.facts import Claim, facts, ref
+from homelab_platform.lab.rules.facts import POOL, Claim, facts, ref
 
 
 def duplicate_address(ctx: RuleContext) -> Iterable[Problem]:
@@ -107,7 +107,7 @@ def reserved_address(ctx: RuleContext) -> Iterable[Problem]:
         host = ctx.lab.hosts.get(str(claim.path[1])) if claim.path[0] == "hosts" else None
         if host is not None and (_elsewhere(host) or (host.role == "router" and claim.address in routers)):
             continue
-        if claim.kind == "service" and facts(ctx).load_balancer == "metallb":
+        if claim.kind == "service" and facts(ctx).load_balancer == POOL:
             continue  # pool_holds_taken_address and address_outside_pool speak of these
         if router := routers.get(claim.address):
             what = (

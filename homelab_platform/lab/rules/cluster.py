@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from homelab_platform.errors import Problem
+from homelab_platform.lab import interfaces
 from homelab_platform.lab.boards import BOARDS
 from homelab_platform.lab.context import RuleContext
 from homelab_platform.lab.k3s_versions import complaint
-from homelab_platform.lab.rules.facts import facts, listed
+from homelab_platform.lab.rules.facts import POOL, facts, listed
 
 BUNDLED = {
     "traefik": "traefik", "metallb": "servicelb", "metrics-server": "metrics-server", "coredns": "coredns",
@@ -130,7 +131,7 @@ def disabled_but_used(ctx: RuleContext) -> Iterable[Problem]:
 def no_ingress(ctx: RuleContext) -> Iterable[Problem]:
     """A name that leads into the cluster needs something that answers on ports 80 and 443."""
     known = facts(ctx)
-    if known.bundled_traefik or "traefik" in known.by_entry or not known.nodes:
+    if known.bundled_traefik or interfaces.INGRESS in known.providers or not known.nodes:
         return
     for name, workload in ctx.lab.workloads.items():
         if known.way(name, workload) == "ingress" and workload.expose != type(workload.expose)():
@@ -142,7 +143,7 @@ def no_ingress(ctx: RuleContext) -> Iterable[Problem]:
 def metallb_pool(ctx: RuleContext) -> Iterable[Problem]:
     """MetalLB without addresses gives none out: every service stays pending."""
     known, network = facts(ctx), ctx.lab.network
-    name = known.by_entry.get("metallb")
+    name = known.providers.get(interfaces.ADDRESS_POOL)
     if name is not None and not network.load_balancers:
         what = f"{name} has no addresses to give out: network.load_balancers is missing"
         yield ctx.problem(("workloads", name), what, "Add load_balancers: 192.168.0.200-250.", "metallb-pool", key=True)
@@ -155,7 +156,7 @@ def metallb_pool(ctx: RuleContext) -> Iterable[Problem]:
 def metallb_pool_full(ctx: RuleContext) -> Iterable[Problem]:
     """Each service with an address of its own takes one of the pool."""
     known = facts(ctx)
-    if known.load_balancer != "metallb" or not ctx.lab.network.load_balancers:
+    if known.load_balancer != POOL or not ctx.lab.network.load_balancers:
         return
     wanting = [n for n, w in ctx.lab.workloads.items() if known.way(n, w) == "lan" and _is_pod(ctx, n)]
     shared = {ctx.lab.workloads[n].expose.share for n in wanting} - {None}

@@ -9,9 +9,11 @@ import re
 from collections.abc import Iterable
 
 from homelab_platform.errors import Problem
+from homelab_platform.lab import interfaces
 from homelab_platform.lab import quantities as q
 from homelab_platform.lab.context import RuleContext
 from homelab_platform.lab.positions import Path
+from homelab_platform.lab.rules.facts import facts
 
 PRIVATE = (
     "local", "lan", "home", "internal", "intranet", "corp", "private", "localdomain", "localhost", "test", "invalid",
@@ -108,7 +110,7 @@ def wildcard_needs_dns(ctx: RuleContext) -> Iterable[Problem]:
 
 def tls_by_vault(ctx: RuleContext) -> Iterable[Problem]:
     """Certificates that Vault is to sign are never made when there is no Vault."""
-    if ctx.lab.network.tls.issuer == "vault" and not {"vault", "openbao"} & set(ctx.lab.workloads):
+    if ctx.lab.network.tls.issuer == "vault" and interfaces.VAULT not in facts(ctx).providers:
         what = "certificates are to be signed by Vault, which is not in the lab"
         yield ctx.problem(("network", "tls", "issuer"), what, "Add vault: or openbao: to workloads.", "tls-by-vault")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from homelab_platform.lab import interfaces
 from homelab_platform.lab import quantities as q
 from homelab_platform.lab.boards import BOARDS
 from homelab_platform.lab.catalogue import Entry
@@ -20,6 +21,9 @@ from homelab_platform.lab.model.workloads import Workload
 from homelab_platform.lab.positions import Path
 
 GI = 1024**3
+
+POOL, SERVICELB = "pool", "servicelb"
+"""Who gives services addresses of their own."""
 
 
 def facts(ctx: RuleContext) -> Facts:
@@ -121,17 +125,18 @@ class Facts:
 
     @cached_property
     def load_balancer(self) -> str | None:
-        """Who gives addresses to services: metallb, servicelb (bundled with k3s) or nobody."""
-        if "metallb" in self.by_entry:
-            return "metallb"
+        """Who gives addresses to services: POOL, a workload that has them from the lab's pool; SERVICELB, which k3s
+        brings along and which has the nodes' own; or nobody."""
+        if interfaces.ADDRESS_POOL in self.providers:
+            return POOL
         disabled = self.lab.cluster.disable if self.lab.cluster else None
-        return None if disabled and "servicelb" in disabled else "servicelb"
+        return None if disabled and SERVICELB in disabled else SERVICELB
 
     @cached_property
     def bundled_traefik(self) -> bool:
         """Whether the Traefik that k3s brings along runs."""
         disabled = self.lab.cluster.disable if self.lab.cluster else None
-        return "traefik" not in (disabled or ()) and "traefik" not in self.by_entry
+        return "traefik" not in (disabled or ()) and interfaces.INGRESS not in self.providers
 
     def way(self, name: str, workload: Workload) -> str:
         """How a workload is reached: as it says, else as the catalogue has it."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from homelab_platform.errors import Problem
+from homelab_platform.lab import interfaces
 from homelab_platform.lab import quantities as q
 from homelab_platform.lab.context import RuleContext
 from homelab_platform.lab.positions import Path
@@ -252,17 +253,10 @@ def tailscale_routes(ctx: RuleContext) -> Iterable[Problem]:
         yield ctx.problem(path, what, "Add router: and the name of a host.", "tailscale-routes")
 
 
-_VPN_WORKLOADS = {"wireguard", "wg-easy", "tailscale", "tailscale-operator"}
-
-
 def exposed_to_no_vpn(ctx: RuleContext) -> Iterable[Problem]:
     """A service that only the VPN reaches is lost when there is no VPN."""
     vpn = ctx.lab.network.vpn
-    if (
-        vpn.wireguard
-        or vpn.tailscale
-        or facts(ctx).known_names & {"wireguard", "wg-easy", "tailscale", "tailscale-operator"}
-    ):
+    if vpn.wireguard or vpn.tailscale or interfaces.VPN in facts(ctx).providers:
         return
     for name, workload in ctx.lab.workloads.items():
         if workload.expose.way == "vpn":

@@ -13,7 +13,7 @@ from homelab_platform.lab import quantities as q
 from homelab_platform.lab.context import RuleContext
 from homelab_platform.lab.host_services.table import HOST_SERVICES
 from homelab_platform.lab.positions import Path
-from homelab_platform.lab.rules.facts import expose_path, facts, ref
+from homelab_platform.lab.rules.facts import POOL, SERVICELB, expose_path, facts, ref
 from homelab_platform.lab.rules.values import leaves
 
 _BEHIND_ONE_NGINX = {"reverse-proxy", "nextcloud", "fluidd", "hedgedoc", "acme"}  # names of one web server, no clash
@@ -63,7 +63,7 @@ def _apart(ctx: RuleContext, here: Listener, other: Listener) -> str:
         return "Write cluster: {disable: [traefik]}, or use metallb, which gives each service an address of its own."
     known, workloads = facts(ctx), ctx.lab.workloads
     balanced = [o for o in (here.owner, other.owner) if o in workloads and known.way(o, workloads[o]) == "lan"]
-    if balanced and known.load_balancer == "servicelb":
+    if balanced and known.load_balancer == SERVICELB:
         return "Use metallb, which gives each service an address of its own, or expose one of them by name (ingress)."
     return "Move one of them to another host, or give it another port."
 
@@ -115,7 +115,7 @@ def _resolved_runs(options: dict[str, object]) -> bool:
 def _on_all_nodes(ctx: RuleContext) -> Iterator[Listener]:
     """What k3s's own load balancer opens on every node, pods on the hosts' network, and host ports of Helm values."""
     known = facts(ctx)
-    servicelb = known.load_balancer == "servicelb"
+    servicelb = known.load_balancer == SERVICELB
     if servicelb and known.bundled_traefik:
         yield Listener("tcp", 80, "k3s's Traefik", ("cluster", "disable"))
         yield Listener("tcp", 443, "k3s's Traefik", ("cluster", "disable"))
@@ -181,7 +181,7 @@ def address_asked_twice(ctx: RuleContext) -> Iterable[Problem]:
     taken: dict[tuple[str, str, int], str] = {}
     for name, workload in ctx.lab.workloads.items():
         address, key = workload.expose.address, workload.expose.share
-        if known.load_balancer != "metallb" or (address is None and key is None):
+        if known.load_balancer != POOL or (address is None and key is None):
             continue
         if address is not None:
             first = asked.setdefault(address, name)
@@ -215,10 +215,10 @@ def address_outside_pool(ctx: RuleContext) -> Iterable[Problem]:
         if address is None or (entry is not None and entry.kind == "host"):
             continue
         path = expose_path(ctx, name)
-        if known.load_balancer == "metallb" and pools and not any(address in pool for pool in pools):
+        if known.load_balancer == POOL and pools and not any(address in pool for pool in pools):
             what = f"{name} asks for {address}, which is not in load_balancers {', '.join(map(str, pools))}"
             yield ctx.problem(path, what, f"Choose one of {pools[0]}, or leave it out.", "address-outside-pool")
-        elif known.load_balancer != "metallb" and known.nodes and address not in nodes:
+        elif known.load_balancer != POOL and known.nodes and address not in nodes:
             what = f"{name} asks for {address}, but without metallb a service has the addresses of the nodes"
             remedy = "Add metallb: to workloads and load_balancers to network, or write expose: lan."
             yield ctx.problem(path, what, remedy, "address-outside-pool")
