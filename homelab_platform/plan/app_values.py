@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from homelab_platform.lab.interfaces import FORWARD_AUTH
+from homelab_platform.lab.interfaces import FORWARD_AUTH, INGRESS
 from homelab_platform.plan.access import MEDIA, callers, has_load_balancer, reaches
-from homelab_platform.plan.neighbours import sso_facts
+from homelab_platform.plan.neighbours import provider_of, sso_facts
 
 if TYPE_CHECKING:
     from homelab_platform.catalog.model import CatalogueEntry
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
 
 MI = 1024 * 1024
+
+BUNDLED_INGRESS = "traefik"
 
 
 def app_values(lab: ResolvedLab, workload: ResolvedWorkload, entry: CatalogueEntry | None) -> dict[str, Any]:
@@ -109,12 +111,18 @@ def reached(
         return {"service": {**service, **({"share": share} if share else {})}}
     if workload.exposure in ("ingress", "vpn") and workload.hostname:
         port = entry.web_port if entry is not None and entry.web_port else "http"
-        ingress: dict[str, Any] = {"host": workload.hostname, "port": port, "className": "traefik"}
+        ingress: dict[str, Any] = {"host": workload.hostname, "port": port, "className": _ingress_class(lab)}
         middleware = sso_facts(lab, workload).get("middleware") if workload.sso == FORWARD_AUTH else None
         if middleware:
             ingress["annotations"] = {"traefik.ingress.kubernetes.io/router.middlewares": middleware}
         return {"ingress": ingress}
     return {}
+
+
+def _ingress_class(lab: ResolvedLab) -> str:
+    """The class of whoever serves names: a provider's own, else that of the Traefik which k3s brings along."""
+    provider = provider_of(lab, INGRESS)
+    return BUNDLED_INGRESS if provider is None else provider.catalogue
 
 
 def _metrics(workload: ResolvedWorkload) -> dict[str, Any]:
