@@ -128,6 +128,7 @@ class _Backup:
         for target in self.targets:
             try:
                 target.identity()
+                target.refuse_place(self.site.protects)
                 _require_room(target, self.item.name)
             except Unreachable as error:
                 missed[target.name] = error.problems[0].what
@@ -150,7 +151,11 @@ class _Backup:
     def _copy(self, run: str) -> Outcome:
         for folder in (self.site.work, self.stage.parent):  # copies are as secret as what they are copies of
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        made = self.item.copier.capture(self.stage, run, self.say, shrunk=self.request.shrunk)
+        try:
+            made = self.item.copier.capture(self.stage, run, self.say, shrunk=self.request.shrunk)
+        except OSError as error:
+            place, reason = str(error.filename or self.stage), error.strerror or str(error)
+            raise HomelabError.of(place, f"cannot be copied: {reason}", "Nothing was saved.") from error
         return {"files": len(made.files), "bytes": made.bytes, "root": made.root}
 
     def _save(self, target: Target, run: str) -> Outcome:

@@ -70,12 +70,12 @@ def coverage(site: Protection, now: datetime | None = None) -> list[Row]:
 def _row(site: Protection, plan: Plan, target: Target, now: datetime) -> Row:
     try:
         target.identity()
+        made = records.snapshots_of(target.folder, plan.item)
+        proofs = records.proofs_of(target.folder, plan.item)
     except Unreachable as error:
         return Row(plan.item, plan.method, None, target.name, None, None, "out-of-reach", error.problems[0].what)
-    except HomelabError as error:  # another key, another lab's, a host that shows another key
+    except HomelabError as error:  # another key, another lab's, a host that shows another key, a record cut short
         return Row(plan.item, plan.method, None, target.name, None, None, "failed", error.problems[0].what)
-    made = records.snapshots_of(target.folder, plan.item)
-    proofs = records.proofs_of(target.folder, plan.item)
     good = [record for record in made if record.verdict == "good"]
     passed = [proof for proof in proofs if proof.passed]
     newest = good[-1] if good else None

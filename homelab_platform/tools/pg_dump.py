@@ -25,14 +25,16 @@ _STABLE_TEXT = "SET TIME ZONE 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 
 def dump(endpoint: PostgresEndpoint, file: Path, programs: Path, *, snapshot: str = "") -> None:
     """Write the database to `file` in PostgreSQL's custom format, uncompressed so that a repository can deduplicate.
 
-    `snapshot` is one that another transaction exported: the dump is of that very moment. Raises HomelabError with
-    pg_dump's words, and leaves no file then.
+    `snapshot` is one that another transaction exported: the dump is of that very moment. The file is read back once: a
+    disk may lose its end although pg_dump ended with 0. Raises HomelabError with the program's words, and leaves no
+    file then.
     """
     options = ["--format=custom", "--compress=none", "--no-owner", f"--file={file}"]
     if snapshot:
         options.append(f"--snapshot={snapshot}")
     try:
         _run("pg_dump", options, endpoint, programs)
+        _run("pg_restore", [f"--file={os.devnull}", str(file)], endpoint, programs)
     except HomelabError:
         file.unlink(missing_ok=True)
         raise

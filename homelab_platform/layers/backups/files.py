@@ -58,11 +58,14 @@ class FilesItem:
         source, path = self.root / name, f"{FOLDER}/{name}"
         target = stage / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        for _ in range(5):
-            shutil.copy2(source, target)
-            sha256 = hash_file(target)
-            if hash_file(source) == sha256:
-                return FileEntry(name=name, path=path, size=target.stat().st_size, sha256=sha256)
+        try:
+            for _ in range(5):
+                shutil.copy2(source, target)
+                sha256 = hash_file(target)
+                if hash_file(source) == sha256:
+                    return FileEntry(name=name, path=path, size=target.stat().st_size, sha256=sha256)
+        except OSError as error:
+            raise HomelabError.of(str(source), f"cannot be copied: {error.strerror}", "Nothing was saved.") from error
         raise HomelabError.of(str(source), "changes while it is copied", "Run the backup again in a moment.")
 
 

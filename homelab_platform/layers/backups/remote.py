@@ -74,6 +74,9 @@ class RemoteTarget:
         self._fetched = -FRESH
         return self.identity()
 
+    def refuse_place(self, protects: Path) -> None:
+        """Nothing to refuse: it is another machine."""
+
     def repository(self, item: str, program: Path, cache: Path) -> Repository:
         """The repository of one item there; it may not exist yet."""
         location = self.depot.location(f"{REPOSITORIES}/{item.replace('/', '_')}")

@@ -83,6 +83,9 @@ class Target(Protocol):
         """
         ...
 
+    def refuse_place(self, protects: Path) -> None:
+        """Raise HomelabError if it would be lost together with the folder that it protects."""
+
     def repository(self, item: str, program: Path, cache: Path) -> Repository:
         """The repository of one item there; it may not exist yet."""
         ...
@@ -190,9 +193,10 @@ class FolderTarget:
 
 
 def judged(name: str, place: str, file: Path, *, lab: str, key: str) -> Identity:
-    """The identity in `file` of the target `name` at `place`, if it is this lab's and was made with this key.
+    """The identity in `file` of the target `name` at `place`, if it is this one and was made with this key.
 
-    Raises HomelabError for another lab's or a file that cannot be read, WrongTargetKey that names both keys.
+    Raises HomelabError for another target, another lab's or a file that cannot be read, WrongTargetKey that names both
+    keys.
     """
     try:
         found = Identity.model_validate_json(file.read_bytes())
@@ -200,6 +204,12 @@ def judged(name: str, place: str, file: Path, *, lab: str, key: str) -> Identity
         raise HomelabError.of(f"{place}/{IDENTITY}", f"cannot be read: {str(error).splitlines()[0]}", "") from None
     if found.lab != lab:
         raise HomelabError.of(f"target {name}", f"{place} belongs to the lab {found.lab}", "Use another place.")
+    if found.name != name:
+        raise HomelabError.of(
+            f"target {name}",
+            f"{place} is the target {found.name} of this lab",
+            f"Nothing was written. Mount the right one. If the lab renamed it, write the new name into {IDENTITY}.",
+        )
     mine = key_id(key, found.id)
     if found.key != mine:
         raise WrongTargetKey.of(
