@@ -54,7 +54,7 @@ def _opened(lab: Path | None) -> tuple[Site, ResolvedLab, Protection]:
 @backup_app.command("list")
 def list_items(lab: common.LabArgument = None, as_json: common.JsonOption = False) -> None:
     """Each item at each target: its newest snapshot, its proof, and its state."""
-    from homelab_platform.operations.coverage import coverage
+    from homelab_platform.operations.coverage import coverage, too_few_copies
 
     _site, resolved, protection = _opened(lab)
     rows = coverage(protection)
@@ -68,6 +68,8 @@ def list_items(lab: common.LabArgument = None, as_json: common.JsonOption = Fals
         if elsewhere:
             output.say(f"\nNot reached from this site, and not saved by it: {', '.join(elsewhere)}.")
         notes = {target.name: target.note for target in protection.targets if target.note}
+        for line in too_few_copies(protection, rows):
+            output.say(line)
         for name, text in notes.items():
             output.say(f"Target {name} is {protection.target(name).place}: {text}.")
     raise typer.Exit(1 if any(row.state in ("failed", "overdue") for row in rows) else 0)

@@ -71,7 +71,7 @@ def init(
 
 def check(lab: common.LabArgument = None, as_json: common.JsonOption = False) -> None:
     """Say everything that is wrong with the lab file, all at once. Changes nothing."""
-    from homelab_platform.lab.check import OPEN_ENTRANCE, check_lab, lab_warnings
+    from homelab_platform.lab.check import ADVICE, check_lab, lab_warnings
 
     path = common.find_lab(lab)
     catalogue = common.catalogue_for(path)
@@ -93,8 +93,8 @@ def check(lab: common.LabArgument = None, as_json: common.JsonOption = False) ->
         if unsaved:
             output.note(f"{output.count(len(unsaved), 'item')} with state and no backup: {', '.join(unsaved)}")
             output.note("  Add a plan that covers them below backups:.")
-        _print_warnings([warning for warning in warnings if warning.rule != OPEN_ENTRANCE])
-        output.print_problems([warning for warning in warnings if warning.rule == OPEN_ENTRANCE])
+        _print_warnings([warning for warning in warnings if warning.rule not in ADVICE])
+        output.print_problems([warning for warning in warnings if warning.rule in ADVICE])
         if dead:
             output.note(f"{output.count(len(dead), 'secret')} without a value: {dead[0].remedy}")
             for problem in dead:

@@ -16,6 +16,7 @@ from homelab_platform.lab import quantities as q
 from homelab_platform.lab.bundles import expand
 from homelab_platform.lab.catalogue import Catalogue
 from homelab_platform.lab.context import RuleContext
+from homelab_platform.lab.copies import COPIES, copy_warnings
 from homelab_platform.lab.host_services.table import setting_problems
 from homelab_platform.lab.load import LoadedLab, load_as_meant, load_lab, sort_problems
 from homelab_platform.lab.model.workloads import Workload
@@ -25,7 +26,8 @@ from homelab_platform.lab.rules import ALL_RULES, LOCAL_RULES
 from homelab_platform.lab.served import unserved
 
 OPEN_ENTRANCE = "open-entrance"
-"""The rule of a warning that is about who may come in, not about what has no effect."""
+ADVICE = (OPEN_ENTRANCE, COPIES)
+"""The rules of warnings that are not about what has no effect."""
 
 
 def check_lab(path: Path, catalog: Catalogue) -> list[Problem]:
@@ -38,9 +40,12 @@ def check_lab(path: Path, catalog: Catalogue) -> list[Problem]:
 
 
 def lab_warnings(path: Path, catalog: Catalogue) -> list[Problem]:
-    """What the lab file asks for without effect in this version, in the order of the file. Raises as load_lab does."""
+    """What the lab file asks for without effect in this version, and what its owner may regret, in the order of the
+    file. Raises as load_lab does.
+    """
     loaded = expand(load_lab(path), catalog)
-    return sort_problems([*unserved(loaded.positions, dangerous=False), *_open_entrances(loaded)])
+    found = [*unserved(loaded.positions, dangerous=False), *_open_entrances(loaded), *copy_warnings(loaded)]
+    return sort_problems(found)
 
 
 def _open_entrances(loaded: LoadedLab) -> Iterator[Problem]:

@@ -67,6 +67,23 @@ def coverage(site: Protection, now: datetime | None = None) -> list[Row]:
     return rows
 
 
+def too_few_copies(site: Protection, rows: Sequence[Row]) -> list[str]:
+    """Which items have, as `rows` say, fewer than two good copies besides the one on the site's own disk; a line each
+    for none and for one.
+    """
+    own = {target.name for target in site.targets if target.own}
+    none: list[str] = []
+    one: list[str] = []
+    for item in site.items:
+        held = [row.target for row in rows if row.item == item and row.snapshot and row.target not in own]
+        if not held:
+            none.append(item)
+        elif len(held) == 1:
+            one.append(f"{item} (at {held[0]})")
+    lines = {"No copy away from this disk": none, "One copy away from this disk only": one}
+    return [f"{words}: {', '.join(names)}." for words, names in lines.items() if names]
+
+
 def _row(site: Protection, plan: Plan, target: Target, now: datetime) -> Row:
     try:
         target.identity()

@@ -15,7 +15,7 @@ from homelab_platform.errors import HomelabError
 from homelab_platform.layers.backups.records import IDENTITY, proofs_of, snapshots_of
 from homelab_platform.layers.backups.targets import FolderTarget, NotMounted, WrongTargetKey
 from homelab_platform.operations.backup import BackupRequest, backup, stray_snapshots
-from homelab_platform.operations.coverage import coverage
+from homelab_platform.operations.coverage import coverage, too_few_copies
 from homelab_platform.operations.drill import drill
 from homelab_platform.operations.integrity import verify_integrity
 from homelab_platform.operations.restore import plan_restore, restore, restore_into
@@ -109,6 +109,12 @@ def test_a_target_with_another_key_is_named_and_keeps_no_other_from_its_copy(sit
     rows = {row.target: (row.state, row.why) for row in coverage(both)}
     assert rows["nas"][0] == "failed" and made.key in rows["nas"][1]
     assert rows["site"] == ("unproven", "no drill has restored it yet")
+    assert too_few_copies(both, coverage(both)) == [f"No copy away from this disk: {ITEM}."]
+    away = (good, replace(good, name="usb", own=False))
+    named = [replace(row, target="usb") for row in coverage(both) if row.target == "site"]
+    assert too_few_copies(replace(both, targets=away), named) == [
+        f"One copy away from this disk only: {ITEM} (at usb)."
+    ]
 
 
 def test_a_target_inside_of_what_it_protects_or_on_its_disk_is_refused(site: Protection, tmp_path: Path) -> None:
