@@ -15,7 +15,7 @@ from homelab_platform.apply.adapter import Exhibit, Observation
 from homelab_platform.errors import Unreachable
 from homelab_platform.files import write_whole
 from homelab_platform.layers.backups.records import IDENTITY
-from homelab_platform.layers.backups.targets import Target, answers
+from homelab_platform.layers.backups.targets import Target, WrongTargetKey, answers
 from homelab_platform.names import Say
 from homelab_platform.plan.desired import DesiredState
 from homelab_platform.wire.json_types import Document
@@ -47,13 +47,15 @@ class PlanAdapter:
         return Observation(exists=True, fingerprint=str(found["fingerprint"]), facts=facts)
 
     def change(self, desired: DesiredState, observed: Observation, say: Say) -> None:
-        """Make the targets that are not there yet, and leave the plan. A lab's target that is out of reach is left."""
+        """Make the targets that are not there yet, and leave the plan. A lab's target that is out of reach, or that was
+        made with another key, is left: each backup names it.
+        """
         own, *others = self._targets()
         own.establish(self._protects)
         for target in others:
             try:
                 target.establish(self._protects)
-            except Unreachable as error:
+            except (Unreachable, WrongTargetKey) as error:
                 say(f"{target.name} is left for later: {error.problems[0].what}")
         document = {"fingerprint": desired.fingerprint, "document": desired.document}
         write_whole(_file(own, desired.key), orjson.dumps(document, option=orjson.OPT_INDENT_2))

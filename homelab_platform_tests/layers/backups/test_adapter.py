@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,18 @@ def test_a_plan_lies_at_its_target_and_is_seen_there(tmp_path: Path) -> None:
     adapter.remove(STATE.key, STATE.document, print)
     assert not adapter.probe(STATE).exists
     assert target.identity().lab == "attic"
+
+
+def test_a_target_with_another_key_keeps_no_plan_from_the_others(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "nas").mkdir()
+    other = FolderTarget("nas", tmp_path / "nas", "attic", "another key", own=True)
+    made = other.establish(tmp_path / "site")
+    targets = [target_in(tmp_path), replace(other, key="a key")]
+    adapter, said = PlanAdapter(lambda: targets, tmp_path / "site", lambda *_: ()), list[str]()
+    adapter.change(STATE, adapter.probe(STATE), said.append)
+    assert adapter.probe(STATE).matches(STATE)
+    assert said[0].startswith(f"nas is left for later: was made with key {made.key}")
 
 
 def test_a_folder_of_another_lab_or_of_other_files_is_left_alone(tmp_path: Path) -> None:
