@@ -96,7 +96,9 @@ def test_a_wrong_key_is_named_before_a_byte_is_written(site: Protection) -> None
     assert sorted(target.folder.rglob("*")) == before
 
 
-def test_a_target_with_another_key_is_named_and_keeps_no_other_from_its_copy(site: Protection, tmp_path: Path) -> None:
+def test_a_target_that_is_refused_or_fails_is_named_and_keeps_no_other_from_its_copy(
+    site: Protection, tmp_path: Path
+) -> None:
     good = own_target(site)
     other = replace(good, name="nas", folder=tmp_path / "nas", key="another key")
     made = other.establish(site.protects)
@@ -109,6 +111,11 @@ def test_a_target_with_another_key_is_named_and_keeps_no_other_from_its_copy(sit
     rows = {row.target: (row.state, row.why) for row in coverage(both)}
     assert rows["nas"][0] == "failed" and made.key in rows["nas"][1]
     assert rows["site"] == ("unproven", "no drill has restored it yet")
+    shutil.copytree(good.folder / "snapshots", other.folder / "snapshots")  # on record there, and no repository
+    with pytest.raises(HomelabError, match="target nas: the repository of platform/secrets is gone"):
+        backup(replace(site, targets=(other, good)), BackupRequest(ITEM), quiet)
+    assert [record.verdict for record in snapshots_of(good.folder, ITEM)] == ["good", "good"]
+    shutil.rmtree(other.folder / "snapshots")
     assert too_few_copies(both, coverage(both)) == [f"No copy away from this disk: {ITEM}."]
     away = (good, replace(good, name="usb", own=False))
     named = [replace(row, target="usb") for row in coverage(both) if row.target == "site"]
