@@ -27,6 +27,8 @@ INSIDE = {
     "postgres": "<code>database.dump</code>, the whole database (<code>createdb restored; "
     "pg_restore --no-owner --dbname restored database.dump</code>)",
     "s3": "the objects of the bucket",
+    "host-files": "the archives <code>files.tar</code> and <code>databases.tar</code> (<code>tar -xpf</code>, as root, "
+    "in an empty folder; then move each folder into its place with its service stopped) and <code>sha256sums</code>",
     "files": "the files, below <code>files/</code>",
 }
 """What lies in a restored folder, by the item's method."""

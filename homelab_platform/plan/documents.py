@@ -20,7 +20,8 @@ from homelab_platform.plan.facts import facts_for, providers
 from homelab_platform.plan.layers import make_key
 
 if TYPE_CHECKING:
-    from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab, ResolvedStream, ResolvedWorkload
+    from homelab_platform.lab.resolve.backups import stands_still
+from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab, ResolvedStream, ResolvedWorkload
 
 CLUSTER = make_key("cluster", "k3s")
 
@@ -325,7 +326,7 @@ def backup_states(lab: ResolvedLab) -> Iterator[DesiredState]:
             t: _present(lab.targets[t].model_dump(mode="json")) for t in backup.targets if t in lab.targets
         }
         key, places = make_key("backup", name), ", ".join(backup.targets)
-        kinds = (backup.method, *_saved_here(backup.item))
+        kinds = (backup.method, *_saved_here(lab, backup.item))
         yield DesiredState(
             key,
             "backup",
@@ -361,11 +362,13 @@ def _saved(lab: ResolvedLab, item: str) -> tuple[str, ...]:
     return (item,)
 
 
-def _saved_here(item: str) -> tuple[str, ...]:
-    """What a site must hold to save this item itself: the platform's own state, or that of its NiFi."""
+def _saved_here(lab: ResolvedLab, item: str) -> tuple[str, ...]:
+    """What a site must hold or reach to save this item itself: the platform's state, that of its NiFi, hosts by SSH."""
     if item == "platform/nifi":
         return ("nifi",)
-    layer = item.partition("/")[0]
+    layer, _, name = item.partition("/")
+    if layer == "host" and stands_still(lab.hosts[name]):
+        return ("ssh",)
     return ("platform",) if layer in ("lake", "platform", "bucket") else ()
 
 

@@ -45,7 +45,7 @@ CAPABILITIES: Mapping[SiteKind, Capabilities] = {
         "lab",
         frozenset({"host", "cluster", "workload", "bucket", "table", "mart"}),
         flow_sources=frozenset({"machine", "files", "mqtt"}),
-        backup_kinds=frozenset({"platform"}),
+        backup_kinds=frozenset({"platform", "ssh"}),
         image_kinds=frozenset({"card"}),
     ),
     # The lab's own cluster, with the platform in its pods: what the servers there hold.

@@ -29,10 +29,13 @@ from homelab_platform.operations.drill import drill
 from homelab_platform.operations.journal import Journal
 from homelab_platform.operations.kit import Kit
 from homelab_platform.operations.site import Item, Plan, Protection
+from homelab_platform.plan.sites import SiteKind
 from homelab_platform.servers.install.restic import restic_binary
 from homelab_platform.servers.postgres import binaries
 from homelab_platform.servers.site.processes import DAGSTER_DATABASE
 from homelab_platform.sites.backup_targets import lab_target
+from homelab_platform.sites.host_backups import host_items
+from homelab_platform.sites.lab import reach_of
 
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
@@ -56,6 +59,8 @@ def protection_of(lab: ResolvedLab, site: Site, *, make_key: bool = False) -> Pr
     own = FolderTarget(OWN, paths.backup_path(lab.name), lab.name, key, own=True)
     others, away = lab_targets(lab, site.lab_path.parent, key)
     known = site_items(lab, site.lakehouse, site.root, nifi=site.engines.nifi is not None)
+    if site.kind is SiteKind.LAB:
+        known |= host_items(lab, lambda: reach_of(lab, site).hosts())
     return Protection(
         lab=lab.name,
         timezone=lab.timezone,

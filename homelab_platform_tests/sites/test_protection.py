@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from homelab_platform.catalog.load import load_catalogue
+from homelab_platform.lab.check import load_resolved
+from homelab_platform.lab.resolve.backups import state_folders
 from homelab_platform.lab.resolved import ResolvedTarget
+from homelab_platform.layers.backups.host_files import HostFilesItem
+from homelab_platform.paths import project_path
+from homelab_platform.plan.gather import desired_states
+from homelab_platform.plan.sites import CAPABILITIES, SiteKind
+from homelab_platform.sites.host_backups import host_items
 from homelab_platform.sites.protection import lab_targets
 from homelab_platform_tests.plan.labs import small_lab
 
@@ -61,3 +70,23 @@ def test_what_cannot_be_reached_says_why(tmp_path: Path) -> None:
     assert away["b2"] == "b2 is asked in a region, and the lab says none"
     assert away["bare"] == "has no key and secret"
     assert "nothing" in away["lost"]
+
+
+def test_hosts_are_saved_whose_services_hold_state_and_that_the_lab_has_a_backup_of(tmp_path: Path) -> None:
+    lab = load_resolved(project_path("examples", "nixos-fleet", "lab.yaml"), load_catalogue())
+    items = host_items(lab, Mock(side_effect=AssertionError("nothing is asked before a backup")))
+    assert "host/linda" not in items, "ZFS is not saved by files"
+    docker = load_resolved(project_path("examples", "single-pi", "lab.yaml"), load_catalogue())
+    assert "host/pi" in {backup.item for backup in docker.backups.values()}
+    assert not host_items(docker, Mock()), "Docker writes without end"
+    copier = items["host/print-controller"].copier
+    assert isinstance(copier, HostFilesItem)
+    assert copier.folders == state_folders(lab.hosts["print-controller"])
+    assert copier.folders
+    reached, elsewhere = (
+        {key for key, state in desired_states(lab).items() if CAPABILITIES[kind].can(key, state.kinds)}
+        for kind in (SiteKind.LAB, SiteKind.SMALL)
+    )
+    backups = {f"backup/{name}" for name, backup in lab.backups.items() if backup.item in items}
+    assert backups <= reached
+    assert not backups & elsewhere

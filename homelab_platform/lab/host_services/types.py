@@ -23,8 +23,8 @@ EVERYWHERE: tuple[System, ...] = ("nixos", "raspios", "debian")
 class HostService:
     """A service of a host. `ports` are 'tcp/445'; `exporters` name → port; `memory` in bytes is not left for pods.
 
-    `open` says whether other machines of the LAN need its ports; `state` is the folder whose loss hurts; `provides`
-    names interfaces that others may ask for.
+    `open` says whether other machines of the LAN need its ports; `state` is the folder whose loss hurts, `live`
+    if a server writes there without end; `provides` names interfaces that others may ask for.
     """
 
     name: str
@@ -37,6 +37,7 @@ class HostService:
     state: str | None = None
     systems: tuple[System, ...] = EVERYWHERE
     provides: tuple[str, ...] = ()
+    live: bool = False
 
 
 def read_services(file: Path) -> tuple[HostService, ...]:
@@ -56,11 +57,12 @@ def _service(
     state: str | None = None,
     systems: Sequence[System] = EVERYWHERE,
     provides: Sequence[str] = (),
+    live: bool = False,
 ) -> HostService:
     """A row of the table; `memory` in MiB."""
     said = read_settings(*settings)
     where, offers = tuple(systems), tuple(provides)
-    return HostService(name, title, tuple(ports), exporters or {}, said, memory * MI, open, state, where, offers)
+    return HostService(name, title, tuple(ports), exporters or {}, said, memory * MI, open, state, where, offers, live)
 
 
 _SETTING = re.compile(r"(?P<name>[a-z_]+) (?P<kind>[a-z]+)(?:=(?P<default>[^:]+))?(?:: (?P<description>.+))?")

@@ -69,7 +69,7 @@ def backup_items(
     if cluster is not None and cluster.servers:
         items["cluster"] = {"etcd": "etcd-snapshot", "sqlite": "k3s-sqlite"}.get(cluster.datastore, "database")
     for name, host in hosts.items():
-        if any(service in HOST_SERVICES and HOST_SERVICES[service].state for service in host.services):
+        if state_folders(host):
             items[f"host/{name}"] = "files"
         if "zfs" in host.services:
             items[f"host/{name}"] = "zfs"
@@ -85,6 +85,18 @@ def backup_items(
     if any(stream.source_settings.get("via") == "nifi" for stream in data.streams.values()):
         items[NIFI] = "files"
     return dict(sorted(items.items()))
+
+
+def state_folders(host: ResolvedHost) -> tuple[str, ...]:
+    """The folders of a host that its services hold state in, sorted."""
+    known = (HOST_SERVICES[service].state for service in host.services if service in HOST_SERVICES)
+    return tuple(sorted({folder for folder in known if folder}))
+
+
+def stands_still(host: ResolvedHost) -> bool:
+    """Whether the state of a host can be saved by copying files: no server writes there without end, and no ZFS."""
+    services = [HOST_SERVICES[service] for service in host.services if service in HOST_SERVICES]
+    return "zfs" not in host.services and not any(service.state and service.live for service in services)
 
 
 def uncovered(lab: ResolvedLab) -> list[str]:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from homelab_platform.errors import HomelabError, Unreachable
 from homelab_platform.tools.ssh import errors as ssh_errors
@@ -119,19 +120,60 @@ class Ssh:
         one can be made. Exit codes in `may_fail` are answers; any other but 0 raises HomelabError with the words of the
         command. What keeps the host from answering raises one of ssh_errors' types, before which nothing was run.
         """
+        return self._carried_out(
+            script, subprocess.PIPE, data, timeout=timeout, root=root, fresh=fresh, may_fail=may_fail, doing=doing
+        )
+
+    def fetch(
+        self,
+        script: str,
+        file: Path,
+        *,
+        data: bytes = b"",
+        timeout: float,
+        may_fail: Sequence[int] = (),
+        doing: str = "",
+    ) -> None:
+        """Run a shell script there as root and write its output to `file` as it comes; `data` is its input.
+
+        Raises what run() raises: a stream that broke off is an error, whatever of it was written.
+        """
+        with file.open("wb") as stream:
+            self._carried_out(script, stream, data, timeout=timeout, may_fail=may_fail, doing=doing)
+
+    def send(self, script: str, file: Path, *, timeout: float, doing: str = "") -> Done:
+        """Run a shell script there as root with the content of `file` as its input. Raises what run() raises."""
+        with file.open("rb") as stream:
+            return self._carried_out(script, subprocess.PIPE, stream, timeout=timeout, doing=doing)
+
+    def _carried_out(
+        self,
+        script: str,
+        output: int | IO[bytes],
+        data: bytes | IO[bytes],
+        *,
+        timeout: float,
+        root: bool = True,
+        fresh: bool = False,
+        may_fail: Sequence[int] = (),
+        doing: str = "",
+    ) -> Done:
         inner = f"sh -c {shlex.quote(script)}"
         if root and self.target.user != "root":
             inner = f"sudo -n -- {inner}"
         # A command that ends with ssh's own code must not be taken for a broken connection.
         remote = f"{inner}; code=$?; [ $code -ne {OWN_FAILURE} ] || code=254; exit $code"
+        command, environment = self.command(remote, fresh=fresh), {**os.environ, "LC_ALL": "C"}
         try:
             done = subprocess.run(
-                self.command(remote, fresh=fresh),
-                input=data,
-                capture_output=True,
+                command,
+                input=data if isinstance(data, bytes) else None,
+                stdin=None if isinstance(data, bytes) else data,
+                stdout=output,
+                stderr=subprocess.PIPE,
                 timeout=timeout,
                 check=False,
-                env={**os.environ, "LC_ALL": "C"},
+                env=environment,
             )
         except subprocess.TimeoutExpired:
             raise ssh_errors.slow(self.target.where, timeout, doing) from None
@@ -141,7 +183,7 @@ class Ssh:
         if done.returncode == OWN_FAILURE:
             raise ssh_errors.of_connection(self.target, self.access, errors, doing)
         if done.returncode == 0 or done.returncode in may_fail:
-            return Done(done.returncode, done.stdout, errors)
+            return Done(done.returncode, done.stdout or b"", errors)
         raise ssh_errors.of_command(self.target, done.returncode, errors, doing)
 
     def close(self) -> None:
