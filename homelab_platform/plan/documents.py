@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from homelab_platform.lab import interfaces
+from homelab_platform.lab.resolve.backups import stands_still
 from homelab_platform.names import LAKE_BUCKET, RAW_BUCKET
 from homelab_platform.plan.access import callers, media_facts, namespaces, pod_security
 from homelab_platform.plan.cards import CARD, base_image, card_document
@@ -20,8 +21,7 @@ from homelab_platform.plan.facts import facts_for, providers
 from homelab_platform.plan.layers import make_key
 
 if TYPE_CHECKING:
-    from homelab_platform.lab.resolve.backups import stands_still
-from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab, ResolvedStream, ResolvedWorkload
+    from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab, ResolvedStream, ResolvedWorkload
 
 CLUSTER = make_key("cluster", "k3s")
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def host_items(lab: ResolvedLab, access: Callable[[], HostAccess]) -> dict[str, Item]:
-    """Hosts whose folders can be copied and that the lab has a backup of, by item; `access` says how they are reached."""
+    """Hosts whose folders can be copied and that the lab has a backup of, by item; `access` is how they are reached."""
     wanted = {backup.item for backup in lab.backups.values()}
     hosts = {f"host/{name}": host for name, host in lab.hosts.items() if stands_still(host)}
     return {name: _item(name, lab, host, access) for name, host in hosts.items() if name in wanted}
