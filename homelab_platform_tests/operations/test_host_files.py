@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from functools import partial
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.layers.backups.host_commands import COPY, NO_SQLITE, WORK
 from homelab_platform.layers.backups.host_files import (
     HostFilesItem,
     database_rows,
@@ -171,3 +174,30 @@ def test_an_archive_that_ended_early_or_a_damaged_database_is_found(tmp_path: Pa
     with pytest.raises(HomelabError, match=r"first\.db: SQLite"):
         database_rows(archive, tmp_path / "look")
     assert not (tmp_path / "look").exists()
+
+
+def test_a_host_without_sqlite3_copies_by_python_and_says_so_if_it_has_neither(tmp_path: Path) -> None:
+    programs = ("rm", "mkdir", "cat", "xargs", "sh", "find", "sha256sum", "dirname", "mv", "chown", "chmod")
+    (tmp_path / "bin").mkdir()
+    for program in programs:
+        (tmp_path / "bin" / program).symlink_to(str(shutil.which(program)))
+    (tmp_path / "bin" / "python3").symlink_to(Path(sys.executable).resolve())
+    source, work = tmp_path / "a b%20.db", tmp_path / "work"
+    script = COPY.replace(WORK, str(work))
+
+    def copied() -> int:
+        words = ["/bin/sh", "-c", script]
+        environment = {"PATH": str(tmp_path / "bin")}
+        return subprocess.run(words, input=f"{source}\0".encode(), env=environment, check=False).returncode
+
+    with closing(sqlite3.connect(source)) as live:
+        live.execute("PRAGMA journal_mode = WAL")
+        live.execute("CREATE TABLE moves (amount INTEGER)")
+        live.execute("INSERT INTO moves VALUES (1)")
+        live.commit()
+        assert copied() == 0
+    with closing(sqlite3.connect(f"{work}/tree{source}")) as copy:
+        assert copy.execute("SELECT count(*) FROM moves").fetchone() == (1,), "what is in the write-ahead log counts"
+
+    (tmp_path / "bin" / "python3").unlink()
+    assert copied() == NO_SQLITE

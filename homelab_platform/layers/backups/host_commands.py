@@ -21,7 +21,7 @@ RESTORED, WORK = "/var/lib/homelab-restored", "/var/lib/homelab-backup"
 LOOK_SECONDS, COPY_SECONDS = 1800.0, 6 * 3600.0
 SQLITE_PAGE = 512
 """The size of a SQLite database is a multiple of its page size, which is one of this (sqlite.org/fileformat2.html)."""
-_MISSING, _NO_SQLITE = 3, 4
+_MISSING, NO_SQLITE = 3, 4
 
 _IS_SQLITE = """
 xargs -0 -r sh -c 'for f; do
@@ -49,10 +49,10 @@ END
   chmod --reference="$f" "$copy"
 done
 """
-_COPY = f"""
+COPY = f"""
 set -eu
 umask 077
-command -v sqlite3 >/dev/null || command -v python3 >/dev/null || exit {_NO_SQLITE}
+command -v sqlite3 >/dev/null || command -v python3 >/dev/null || exit {NO_SQLITE}
 rm -rf {WORK}
 mkdir -p {WORK}/tree
 cat >{WORK}/names
@@ -60,6 +60,7 @@ xargs -0 -r sh -c {shlex.quote(_COPY_ONE)} sh <{WORK}/names
 cd {WORK}/tree
 find . -type f -printf '%P\\0' | xargs -0 -r sha256sum --zero --
 """
+"""Copies the SQLite databases whose names it is given, and prints the hashes of the copies."""
 _TAR = "tar --create --file=- --numeric-owner --no-recursion --null --verbatim-files-from --files-from=-"
 _TAR_CHANGED = 1
 """The exit code by which tar says that a file changed as it was read; its hash tells whether one did."""
@@ -148,9 +149,9 @@ class HostFiles:
         try:
             if paths:
                 done = self.ssh.run(
-                    _COPY, data=_names(paths), timeout=COPY_SECONDS, may_fail=(_NO_SQLITE,), doing="copying databases"
+                    COPY, data=_names(paths), timeout=COPY_SECONDS, may_fail=(NO_SQLITE,), doing="copying databases"
                 )
-                if done.code == _NO_SQLITE:
+                if done.code == NO_SQLITE:
                     raise HomelabError.of(
                         self.ssh.target.where,
                         f"has neither sqlite3 nor Python, and {paths[0]} is a SQLite database",
