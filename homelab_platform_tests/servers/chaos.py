@@ -302,7 +302,7 @@ def trino_says(site: Site, sql: str) -> list[tuple[Any, ...]]:
     from homelab_platform.tools.trino.client import execute
 
     assert site.engines.trino is not None
-    return execute(site.engines.trino, sql, timeout=30)
+    return execute(site.engines.trino, sql, timeout=180)
 
 
 @dataclass(frozen=True)
