@@ -54,7 +54,13 @@ gc.set_threshold(50_000, 20, 50)
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 # how long an example takes says how busy the machine is, and nothing of the code
-settings.register_profile("homelab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "homelab",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    # the same examples in each run: what is red somewhere can be repeated; HOMELAB_SEARCH=1 looks for new ones
+    derandomize=not os.environ.get("HOMELAB_SEARCH"),
+)
 settings.load_profile("homelab")
 
 pytest_plugins = [

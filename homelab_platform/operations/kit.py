@@ -29,6 +29,8 @@ INSIDE = {
     "s3": "the objects of the bucket",
     "host-files": "the archives <code>files.tar</code> and <code>databases.tar</code> (<code>tar -xpf</code>, as root, "
     "in an empty folder; then move each folder into its place with its service stopped) and <code>sha256sums</code>",
+    "k3s-sqlite": "the archives <code>files.tar</code> and <code>databases.tar</code> (<code>tar -xpf</code> both, as "
+    "root, in <code>/</code> of the new server, before k3s starts there for the first time)",
     "files": "the files, below <code>files/</code>",
 }
 """What lies in a restored folder, by the item's method."""

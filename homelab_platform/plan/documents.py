@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from homelab_platform.lab import interfaces
-from homelab_platform.lab.resolve.backups import stands_still
+from homelab_platform.lab.resolve.backups import datastore_host, stands_still
 from homelab_platform.names import LAKE_BUCKET, RAW_BUCKET
 from homelab_platform.plan.access import callers, media_facts, namespaces, pod_security
 from homelab_platform.plan.cards import CARD, base_image, card_document
@@ -368,6 +368,8 @@ def _saved_here(lab: ResolvedLab, item: str) -> tuple[str, ...]:
         return ("nifi",)
     layer, _, name = item.partition("/")
     if layer == "host" and stands_still(lab.hosts[name]):
+        return ("ssh",)
+    if item == "cluster" and datastore_host(lab) is not None:
         return ("ssh",)
     return ("platform",) if layer in ("lake", "platform", "bucket") else ()
 

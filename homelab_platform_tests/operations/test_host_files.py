@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from homelab_platform.errors import HomelabError
+from homelab_platform.lab.resolve.backups import K3S_SQLITE
+from homelab_platform.lab.resolved import ResolvedBackup, ResolvedCluster
 from homelab_platform.layers.backups.host_commands import COPY, NO_SQLITE, WORK
 from homelab_platform.layers.backups.host_files import (
     HostFilesItem,
@@ -24,16 +26,21 @@ from homelab_platform.layers.backups.host_files import (
     tar_sums,
 )
 from homelab_platform.layers.backups.manifest import load_manifest
+from homelab_platform.layers.hosts.access import HostAccess
 from homelab_platform.names import silent
 from homelab_platform.operations.backup import BackupRequest, backup
 from homelab_platform.operations.coverage import coverage
 from homelab_platform.operations.drill import drill
 from homelab_platform.operations.restore import plan_restore, restore
 from homelab_platform.operations.site import Item
+from homelab_platform.plan.gather import desired_states
+from homelab_platform.sites.host_backups import K3S, host_items
 from homelab_platform.tools.endpoints import PostgresEndpoint
 from homelab_platform.tools.ssh.client import Ssh, opened
 from homelab_platform.tools.ssh.target import SshAccess, Target
 from homelab_platform_tests.operations.protection import protection
+from homelab_platform_tests.plan.labs import host as lab_host
+from homelab_platform_tests.plan.labs import small_lab
 from homelab_platform_tests.testlab import lab as testlab
 from homelab_platform_tests.testlab.host import TestHost
 from homelab_platform_tests.testlab.hosts import HostSpec
@@ -122,6 +129,53 @@ def test_a_host_is_saved_under_a_writer_proven_and_put_back(
 
 
 TOTAL = "SELECT count(*), sum(amount) FROM moves"
+
+
+K3S_TREE = f"""
+set -e
+mkdir -p {K3S}/db {K3S}/tls {K3S}/cred
+echo K10secret::server:token >{K3S}/token && chmod 600 {K3S}/token
+echo key >{K3S}/tls/server-ca.key && echo hash >{K3S}/cred/passwd
+python3 - <<'END'
+import sqlite3
+kine = sqlite3.connect("{K3S}/db/state.db")
+kine.execute("PRAGMA journal_mode = WAL")
+kine.execute("CREATE TABLE IF NOT EXISTS kine (name TEXT)")
+kine.executemany("INSERT INTO kine VALUES (?)", [("/registry/secrets/%d" % n,) for n in range(500)])
+kine.commit()
+END
+"""
+
+
+@pytest.mark.testlab
+@pytest.mark.servers
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_datastore_of_k3s_is_saved_with_its_token_and_keys_or_not_at_all(
+    host: TestHost, tmp_path: Path, postgres_endpoint: PostgresEndpoint
+) -> None:
+    host.ssh(K3S_TREE)
+    ssh = SshAccess(host.known_hosts, host.key, sockets=tmp_path / "s")
+    access = HostAccess(ssh, tmp_path / "hosts", user=host.user, addresses={"b-1": host.address})
+    planned = ResolvedBackup(name="k3s", item="cluster", method=K3S_SQLITE, targets=(), schedule="30 2 * * *")
+    cluster = ResolvedCluster(version="v1.33.4+k3s1", servers=("b-1",))
+    lab = small_lab(hosts={"b-1": lab_host("b-1", os="debian")}, cluster=cluster, backups={"k3s": planned})
+    assert desired_states(lab)["backup/k3s"].kinds == (K3S_SQLITE, "ssh")
+    with protection(tmp_path, postgres_endpoint, host_items(lab, lambda: access)) as site:
+        backup(site, BackupRequest("cluster"), silent)
+        manifest = load_manifest(site.stage("cluster"))
+        assert manifest.tables[f"{K3S}/db/state.db kine"].count == 500
+        assert manifest.tables[f"{K3S}/token"].count == 1
+        assert drill(site, "cluster", "site", silent).passed
+        (choice,) = plan_restore(site, ["cluster"])
+        place = restore(site, choice, silent)[0].split()[4]
+        assert host.ssh(f"cat {place}{K3S}/token {place}{K3S}/tls/server-ca.key").stdout.split()[-1] == "key"
+        assert host.ssh(f"stat -c %a {place}{K3S}/token").stdout.strip() == "600"
+
+        host.ssh(f"mv {K3S}/token {K3S}/token.away")
+        with pytest.raises(HomelabError, match=r"server/token is missing"):
+            backup(site, BackupRequest("cluster"), silent)
+        assert [row.state for row in coverage(site)] == ["failed"]
 
 
 @pytest.mark.testlab

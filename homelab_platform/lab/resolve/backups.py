@@ -28,6 +28,8 @@ from homelab_platform.names import LAKE_BUCKET, RAW_BUCKET
 
 DRILL_AFTER = 120  # minutes between a backup and its drill
 LAKE = "lake"
+K3S_SQLITE = "k3s-sqlite"
+"""Method: k3s' datastore of one server, with what it cannot be read without."""
 NIFI = "platform/nifi"
 PLATFORM = {"platform/dagster": "postgres", "platform/secrets": "files"}
 """What the platform itself holds wherever it runs: the history of its runs, its keys and passwords."""
@@ -67,7 +69,7 @@ def backup_items(
     """Everything that holds state and can be saved, with its method: `workload/postgresql` → `postgres`."""
     items: dict[str, str] = {}
     if cluster is not None and cluster.servers:
-        items["cluster"] = {"etcd": "etcd-snapshot", "sqlite": "k3s-sqlite"}.get(cluster.datastore, "database")
+        items["cluster"] = {"etcd": "etcd-snapshot", "sqlite": K3S_SQLITE}.get(cluster.datastore, "database")
     for name, host in hosts.items():
         if state_folders(host):
             items[f"host/{name}"] = "files"
@@ -97,6 +99,15 @@ def stands_still(host: ResolvedHost) -> bool:
     """Whether the state of a host can be saved by copying files: no server writes there without end, and no ZFS."""
     services = [HOST_SERVICES[service] for service in host.services if service in HOST_SERVICES]
     return "zfs" not in host.services and not any(service.state and service.live for service in services)
+
+
+def datastore_host(lab: ResolvedLab) -> ResolvedHost | None:
+    """The one server whose disk holds the datastore of k3s; None where it is elsewhere or on several."""
+    cluster = lab.cluster
+    if cluster is None or cluster.datastore != "sqlite" or not cluster.servers:
+        return None
+    host = lab.hosts.get(cluster.servers[0])
+    return host if host is not None and host.os != "external" else None
 
 
 def uncovered(lab: ResolvedLab) -> list[str]:

@@ -83,22 +83,25 @@ class Entry:
 
 
 class HostFiles:
-    """The files below `folders` of a host."""
+    """The files below `folders` of a host, and single `files` beside them."""
 
-    def __init__(self, ssh: Ssh, folders: Sequence[str]) -> None:
+    def __init__(self, ssh: Ssh, folders: Sequence[str], files: Sequence[str] = ()) -> None:
         self.ssh = ssh
         self.folders = tuple(folders)
+        self.files = tuple(files)
 
     def entries(self) -> list[Entry]:
-        """Everything below the folders but logs, sockets and pipes.
+        """Everything below the folders but logs, sockets and pipes, and the single files.
 
-        Raises HomelabError for a folder that is missing, and for another file system below one.
+        Raises HomelabError for a folder or file that is missing, and for another file system below a folder.
         """
         folders = shlex.join(f"{folder}/" for folder in self.folders)  # the slash: a link's folder, not the link
+        files = shlex.join(self.files)
         logs = " -o ".join(f"-name {shlex.quote(pattern)}" for pattern in LOGS)
         script = (
             f'for d in {folders}; do [ -d "$d" ] || {{ echo "${{d%/}} is missing" >&2; exit {_MISSING}; }}; done\n'
-            f"find {folders} -xdev ! \\( -type f \\( {logs} \\) \\) \\( -type f -o -type d -o -type l \\) "
+            f'for f in {files}; do [ -f "$f" ] || {{ echo "$f is missing" >&2; exit {_MISSING}; }}; done\n'
+            f"find {folders} {files} -xdev ! \\( -type f \\( {logs} \\) \\) \\( -type f -o -type d -o -type l \\) "
             "-printf '%y %s %C@ %i %D %p\\0'"
         )
         done = self.ssh.run(script, timeout=LOOK_SECONDS, may_fail=(_MISSING,), doing="listing files")

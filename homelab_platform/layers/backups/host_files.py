@@ -45,7 +45,7 @@ Opening = Callable[[], AbstractContextManager[Ssh]]
 
 @dataclass(frozen=True)
 class HostFilesItem:
-    """`folders` of a host, absolute. `opening` connects to it."""
+    """`folders` of a host and single `files`, absolute. `opening` connects to it."""
 
     name: str
     folders: tuple[str, ...]
@@ -53,6 +53,7 @@ class HostFilesItem:
     method: str = "host-files"
     must_have: tuple[str, ...] = (FILES, SUMS, "manifest.json")
     may_be_empty: bool = False
+    files: tuple[str, ...] = ()
 
     def capture(self, stage: Path, run: str, say: Say, *, shrunk: bool = False) -> Manifest:
         """Fetch the folders into `stage`. Their files have stood still meanwhile, and are what the host says they are.
@@ -63,7 +64,7 @@ class HostFilesItem:
         shutil.rmtree(stage, ignore_errors=True)
         stage.mkdir(parents=True, mode=0o700)
         with self.opening() as ssh:
-            host = HostFiles(ssh, self.folders)
+            host = HostFiles(ssh, self.folders, self.files)
             for attempt in range(1, ATTEMPTS + 1):
                 sums, changed = self._fetch(host, stage)
                 if not changed:
@@ -73,7 +74,7 @@ class HostFilesItem:
                 fault = f"files change while they are copied: {', '.join(changed[:SHOWN])}"
                 raise self._fault(fault, "Stop what writes there meanwhile, or leave the item out of the plan (but:).")
         write_sums(stage / SUMS, sums)
-        tables = tree_rows(self.folders, sums) | database_rows(stage / DATABASES, stage / "look")
+        tables = tree_rows((*self.folders, *self.files), sums) | database_rows(stage / DATABASES, stage / "look")
         say(f"copied {len(sums)} files of {ssh.target.where}")
         made = (stage / name for name in (FILES, DATABASES, SUMS))
         entries = [FileEntry(name=f.name, path=f.name, size=f.stat().st_size, sha256=hash_file(f)) for f in made]

@@ -89,6 +89,7 @@ def _same(ours: str, tables: str) -> bool:
 @settings(max_examples=400, deadline=None)
 @given(st.one_of(_usual, _odd), st.booleans())
 @example({**GOOD, "value": 10**400}, True)
+@example({**GOOD, "ts": 99_999_999_999_999_991_808}, False)
 @example({**GOOD, "unit": "\ud800"}, True)
 @example({**GOOD, "value": float("nan")}, True)
 @example({**GOOD, **{f"f{n}": 1 for n in range(65)}}, True)
