@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from homelab_platform.lab.interfaces import FORWARD_AUTH, OIDC, POSTGRESQL
+from homelab_platform.lab.interfaces import FORWARD_AUTH, OIDC, POSTGRESQL, workloads_with
 
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab, ResolvedWorkload
@@ -20,10 +20,11 @@ MIDDLEWARE = "forward-auth"
 
 def provider_of(lab: ResolvedLab, interface: str, workload: ResolvedWorkload | None = None) -> ResolvedWorkload | None:
     """Who provides an interface: of those that `workload` needs, else of the lab, the first by name."""
-    able = [other for _, other in sorted(lab.workloads.items()) if interface in other.provides]
-    if workload is not None:
-        able.sort(key=lambda other: (other.name not in workload.needs, other.name))
-    return next((other for other in able if workload is None or other.name != workload.name), None)
+    able = workloads_with(lab, interface)
+    if workload is None:
+        return next(iter(able), None)
+    needed_first = sorted(able, key=lambda other: (other.name not in workload.needs, other.name))
+    return next((other for other in needed_first if other.name != workload.name), None)
 
 
 def uses_of(lab: ResolvedLab, workload: ResolvedWorkload) -> dict[str, dict[str, object]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from homelab_platform.errors import HomelabError
 from homelab_platform.lab import interfaces
-from homelab_platform.lab.resolve.host_facts import MQTT_PORT, collected_in_cluster, telemetry_facts
+from homelab_platform.lab.resolve.host_facts import broker_port, collected_in_cluster, telemetry_facts
 
 if TYPE_CHECKING:
     from homelab_platform.lab.resolved import ResolvedLab
@@ -57,6 +57,5 @@ def _broker_inside(lab: ResolvedLab) -> str | None:
     """The broker as pods reach it, if it is a workload of the cluster: by its name there, whichever node it is on."""
     for workload in interfaces.workloads_with(lab, interfaces.MQTT):
         if workload.kind == "helm":
-            port = next((p.port for p in workload.ports.values() if p.name in ("mqtt", "tcp-mqtt")), MQTT_PORT)
-            return f"mqtt://{workload.name}.{workload.namespace}.svc.cluster.local:{port}"
+            return f"mqtt://{workload.name}.{workload.namespace}.svc.cluster.local:{broker_port(workload)}"
     return None

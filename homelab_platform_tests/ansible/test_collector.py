@@ -16,10 +16,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from homelab_platform import paths
 from homelab_platform.tools.endpoints import MqttEndpoint
 from homelab_platform.wire.contract import PRODUCER_COLUMNS
+from homelab_platform.wire.reading import safe_name
 
 SCRIPT = paths.project_path("ansible", "roles", "collector", "files", "collector.py")
 
@@ -65,6 +68,12 @@ def test_it_is_one_file_of_the_standard_library_that_an_old_python_reads() -> No
     }
     used |= {str(node.module).split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert used <= sys.stdlib_module_names
+
+
+@given(st.text(max_size=150))
+def test_its_names_are_those_that_keys_of_objects_may_hold(text: str) -> None:
+    """It is one file for hosts and cannot import the platform's own function."""
+    assert load().fit(text) == safe_name(text)
 
 
 def test_what_waits_for_a_broker_are_readings_by_the_contract(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from homelab_platform.lab import interfaces
 from homelab_platform.lab.resolve.nodes import node_facts
-from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab
+from homelab_platform.lab.resolved import ResolvedHost, ResolvedLab, ResolvedWorkload
 
 PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "fc00::/7", "fe80::/10")
 """Addresses that never come from the internet: RFC 1918, RFC 6598, RFC 3927, RFC 4193, RFC 4291."""
@@ -190,6 +190,11 @@ def telemetry_facts(lab: ResolvedLab, host: ResolvedHost) -> dict[str, Any]:
     }
 
 
+def broker_port(workload: ResolvedWorkload) -> int:
+    """The port on which a broker takes MQTT: the one that is called so, else the usual one."""
+    return next((p.port for p in workload.ports.values() if p.name in ("mqtt", "tcp-mqtt")), MQTT_PORT)
+
+
 def broker_address(lab: ResolvedLab) -> str | None:
     """host:port of the lab's MQTT broker as hosts reach it: its own address, else its host's, else its name.
 
@@ -199,9 +204,8 @@ def broker_address(lab: ResolvedLab) -> str | None:
         at_host = workload.kind == "host" or (workload.exposure == "lan" and len(workload.placement) == 1)
         on = [lab.hosts[h].address for h in workload.placement if h in lab.hosts] if at_host else []
         where = workload.address or next((a for a in on if a), None) or workload.hostname
-        port = next((p.port for p in workload.ports.values() if p.name in ("mqtt", "tcp-mqtt")), MQTT_PORT)
         if where:
-            return f"{where}:{port}"
+            return f"{where}:{broker_port(workload)}"
     for host in interfaces.hosts_with(lab, interfaces.MQTT):
         service = interfaces.service_with(host.services, interfaces.MQTT)
         if service and host.address:

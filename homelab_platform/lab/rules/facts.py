@@ -111,10 +111,13 @@ class Facts:
         return names
 
     @cached_property
-    def names_on_hosts(self) -> set[str]:
-        """Services of hosts, and the interfaces that they provide."""
+    def names_here(self) -> set[str]:
+        """Names by which something of this lab meets a need: of workloads, of services of hosts, and of the interfaces
+        that either provide.
+        """
         services = {service for host in self.ctx.lab.hosts.values() for service in host.services}
-        return services | {i for name in services if name in HOST_SERVICES for i in HOST_SERVICES[name].provides}
+        on_hosts = {i for name in services if name in HOST_SERVICES for i in HOST_SERVICES[name].provides}
+        return self.known_names | services | on_hosts
 
     def pods(self) -> Iterator[tuple[str, Workload, Entry | None]]:
         """Workloads that run as pods."""

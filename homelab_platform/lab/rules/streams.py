@@ -144,7 +144,7 @@ def columns_disagree(ctx: RuleContext) -> Iterable[Problem]:
 
 def stream_source(ctx: RuleContext) -> Iterable[Problem]:
     """A stream whose broker, server or flow is not in the lab never brings a reading."""
-    here = {*facts(ctx).known_names, *facts(ctx).names_on_hosts}
+    here = facts(ctx).names_here
     for name, stream in ctx.lab.streams.items():
         for path, what, remedy in _source_complaints(name, stream, here):
             yield ctx.problem(path, f"{name}: {what}", remedy, "stream-source")

@@ -19,7 +19,7 @@ from homelab_platform.lab.rules.facts import facts, listed
 
 def missing_dependency(ctx: RuleContext) -> Iterable[Problem]:
     """Immich without PostgreSQL starts, waits and dies; what a workload cannot run without must be in the lab."""
-    here = {*facts(ctx).known_names, *facts(ctx).names_on_hosts}
+    here = facts(ctx).names_here
     for name, workload in ctx.lab.workloads.items():
         for index, need in enumerate(workload.needs):
             if need not in here:

@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from homelab_platform.lab import interfaces
+from homelab_platform.lab.interfaces import POSTGRESQL, S3
+from homelab_platform.plan.neighbours import provider_of
 from homelab_platform.plan.trino import config as trino_config
 from homelab_platform.plan.trino.config import TrinoConfig, TrinoSources
 from homelab_platform.plan.trino.limits import MI
@@ -32,8 +33,7 @@ CHART_CATALOGS = ("tpch", "tpcds")
 
 def sources_of(lab: ResolvedLab) -> TrinoSources | None:
     """Where PostgreSQL and the S3 server of the lab are, as a pod reaches them; None when the lab lacks one."""
-    database = next(iter(interfaces.workloads_with(lab, interfaces.POSTGRESQL)), None)
-    objects = next(iter(interfaces.workloads_with(lab, interfaces.S3)), None)
+    database, objects = provider_of(lab, POSTGRESQL), provider_of(lab, S3)
     if database is None or objects is None:
         return None
     bucket = next((name for name, found in lab.buckets.items() if found.owner == "platform"), "lake")

@@ -98,9 +98,11 @@ def listens(port: int, leader: int, mark: str) -> bool:
     if not PROC.joinpath("self", "stat").exists():
         return True
     sockets = {f"socket:[{inode}]" for inode in _listening(port, leader)}
-    return any(
-        sockets & _descriptors(pid) for found in (group_members, lambda _: carrying(mark)) for pid in found(leader)
-    )
+    return _holds_any(group_members(leader), sockets) or _holds_any(carrying(mark), sockets)
+
+
+def _holds_any(pids: list[int], sockets: set[str]) -> bool:
+    return any(sockets & _descriptors(pid) for pid in pids)
 
 
 def _listening(port: int, pid: int) -> set[str]:
