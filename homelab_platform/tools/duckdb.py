@@ -142,11 +142,12 @@ def open_offline(
             "temp_directory": str(spill or Path(tempfile.gettempdir()) / f"homelab-sql-{uuid.uuid4().hex}"),
         }
     )
+    # first of all: what takes more than two seconds, as loading does on a busy machine, may draw a bar into what a
+    # program reads as JSON
+    connection.execute("SET enable_progress_bar = false")
     for name in EXTENSIONS:
         connection.execute(f"LOAD {text(str(extension_path(name)))}")
         _VERIFIED.add(name)
-    # otherwise a query of more than two seconds may draw a bar into what a program reads as JSON
-    connection.execute("SET enable_progress_bar = false")
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET http_timeout = 60")
     connection.execute("SET http_retries = 3")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pyarrow as pa
@@ -240,6 +240,27 @@ def test_no_bar_of_progress_is_drawn_into_what_is_printed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[(False,)]\n"
+
+
+def test_the_bar_is_off_before_anything_that_may_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading the extensions takes more than two seconds on a busy machine."""
+    asked: list[str] = []
+
+    class Listened:
+        """A connection that keeps what it was asked."""
+
+        def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+            self.connection = connection
+
+        def execute(self, sql: str) -> duckdb.DuckDBPyConnection:
+            asked.append(sql)
+            return self.connection.execute(sql)
+
+    connect = duckdb.connect
+    monkeypatch.setattr(duckdb, "connect", lambda **settings: Listened(connect(**settings)))
+    cast("Listened", engine.open_offline()).connection.close()
+    assert asked[0] == "SET enable_progress_bar = false"
+    assert any(sql.startswith("LOAD") for sql in asked)
 
 
 def test_a_limit_holds_rows_back_and_says_so(filled: Lakehouse) -> None:
